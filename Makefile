@@ -1,0 +1,30 @@
+# make test    create the environment if there is none, run every check and test
+# make demo    train a style end to end and show the result
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test check format clean
+
+# The stamp is younger than pyproject.toml once the environment holds what that asks for.
+.venv/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev,demo]'
+	touch .venv/stamp
+
+demo: .venv/stamp
+	$(BIN)/python scripts/demo.py
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

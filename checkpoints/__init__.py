@@ -1,0 +1,1 @@
+"""Released models: each a safetensors file, loaded by name."""

@@ -1,0 +1,31 @@
+"""fst: train feed-forward neural style transfer networks, and stylize with them in real time.
+
+>>> import fst
+>>> stylize = fst.load("runs/the_scream/model.safetensors")
+>>> stylized = stylize(fst.read_image("photo.jpg"))  # (1, 3, H, W) in [0, 1]
+>>> fst.write_image(stylized, "stylized.jpg")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fst.image import read_image, write_image
+    from fst.stylize import Stylizer, load
+
+__version__ = "0.1.0"
+__all__ = ["Stylizer", "__version__", "load", "read_image", "write_image"]
+
+_HOMES = {
+    "Stylizer": "fst.stylize",
+    "load": "fst.stylize",
+    "read_image": "fst.image",
+    "write_image": "fst.image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `import fst` and `fst --help` do not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fst' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

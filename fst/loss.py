@@ -1,0 +1,194 @@
+"""The perceptual loss: content, style and total variation in the features of a frozen VGG16.
+
+Shapes: N pictures, C channels, H x W pixels. Each term is a mean over the N pictures, so it does
+not depend on the batch's size nor on how many processes share it.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fst.config import LossConfig
+from fst.vgg import VGG16
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Return G = F F^T / (H W), the channels' correlations (Gatys et al. 2016, eq. 3).
+
+    Args:
+        features: (N, C, H, W).
+
+    Returns:
+        (N, C, C), at least fp32: sums over thousands of squares overflow half precision.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        flat = _at_least_fp32(features).flatten(2)
+        return flat @ flat.mT / flat.shape[-1]
+
+
+def squared_distance(value: Tensor, target: Tensor) -> Tensor:
+    """Return (N,): the sum of squared differences of each picture, at least in fp32."""
+    return (_at_least_fp32(value) - target).square().flatten(1).sum(1)
+
+
+def differences(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the differences between horizontal and vertical neighbours of (N, C, H, W)."""
+    return image.diff(dim=3), image.diff(dim=2)
+
+
+class PerceptualLoss(nn.Module):
+    """Content, style and total variation of a stylized batch, by name, and their weighted total.
+
+    The subclasses say how each is measured.
+    """
+
+    def __init__(self, vgg: VGG16, style: Tensor, config: LossConfig) -> None:
+        """Take the style picture's Gram matrices: `style` is (1, 3, H, W) in [0, 1]."""
+        super().__init__()
+        self.vgg = vgg
+        self.config = config
+        weights = config.style_layer_weights or [1.0] * len(config.style_layers)
+        mean_weight = sum(weights) / len(weights)
+        self.layer_weights = {
+            layer: weight / mean_weight
+            for layer, weight in zip(config.style_layers, weights, strict=True)
+        }
+        with torch.no_grad():
+            for level, image in enumerate(_pyramid(style, config.style_levels)):
+                for layer, features in vgg(image, config.style_layers).items():
+                    self.register_buffer(_gram_name(level, layer), gram_matrix(features))
+
+    def forward(self, stylized: Tensor, content: Tensor) -> dict[str, Tensor]:
+        """Return the named terms, unweighted, and their weighted sum `total`.
+
+        Args:
+            stylized: (N, 3, H, W) in [0, 1].
+            content: the pictures it was made from, of the same shape.
+
+        Returns:
+            Scalars `content`, `style`, `style/LAYER` ..., `total_variation`, `total`.
+        """
+        config = self.config
+        with torch.no_grad():
+            target = self.vgg(content, [config.content_layer])[config.content_layer]
+        by_layer: dict[str, list[Tensor]] = {layer: [] for layer in config.style_layers}
+        content_term = stylized.new_zeros(())
+        for level, image in enumerate(_pyramid(stylized, config.style_levels)):
+            content_here = [config.content_layer] if level == 0 else []
+            features = self.vgg(image, {*config.style_layers, *content_here})
+            if level == 0:
+                content_term = self.content_distance(features[config.content_layer], target)
+            for layer, distances in by_layer.items():
+                gram = gram_matrix(features[layer])
+                style_gram = self.get_buffer(_gram_name(level, layer))
+                distances.append(self.style_distance(gram, style_gram))
+        by_layer_mean = {layer: torch.stack(terms).mean() for layer, terms in by_layer.items()}
+        terms = {
+            "content": content_term,
+            "style": self.combine_layers(
+                torch.stack([self.layer_weights[k] * v for k, v in by_layer_mean.items()])
+            ),
+            **{f"style/{layer}": term for layer, term in by_layer_mean.items()},
+            "total_variation": self.total_variation(stylized),
+        }
+        terms["total"] = (
+            config.content_weight * terms["content"]
+            + config.style_weight * terms["style"]
+            + config.tv_weight * terms["total_variation"]
+        )
+        return terms
+
+    @abstractmethod
+    def content_distance(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return a scalar: how far features (N, C, H, W) are from the content's."""
+
+    @abstractmethod
+    def style_distance(self, gram: Tensor, style_gram: Tensor) -> Tensor:
+        """Return a scalar: how far Gram matrices (N, C, C) are from the style's (1, C, C)."""
+
+    @abstractmethod
+    def combine_layers(self, terms: Tensor) -> Tensor:
+        """Return the style term from those of the layers, (layers,)."""
+
+    @abstractmethod
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Return a scalar: how rough (N, 3, H, W) is from pixel to pixel."""
+
+
+class RelativeLoss(PerceptualLoss):
+    """Every term is divided by the size of its target.
+
+    A weight then means the same for every style, every layer and either scale of VGG16 weights:
+    a grey picture has a content and a style term of about 1. This departs from Johnson et al.,
+    whose terms span six orders of magnitude between layers and styles.
+    """
+
+    def content_distance(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over pictures of |F(y) - F(x)|^2 / |F(x)|^2."""
+        size = _at_least_fp32(target).square().flatten(1).sum(1)
+        return (squared_distance(features, target) / size).mean()
+
+    def style_distance(self, gram: Tensor, style_gram: Tensor) -> Tensor:
+        """Return the mean over pictures of |G(y) - G(s)|^2 / |G(s)|^2."""
+        return (squared_distance(gram, style_gram) / style_gram.square().sum()).mean()
+
+    def combine_layers(self, terms: Tensor) -> Tensor:
+        """Return the layers' mean."""
+        return terms.mean()
+
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Return the mean absolute difference between neighbours, in [0, 2]."""
+        across, down = differences(_at_least_fp32(image))
+        return across.abs().mean() + down.abs().mean()
+
+
+class JohnsonLoss(PerceptualLoss):
+    """Johnson et al. 2016, section 3.2, as their published code (fast-neural-style) computes it.
+
+    Content is eq. 2. The Gram matrix is divided by C H W as in eq. 3; their code takes the mean
+    over its C x C entries where eq. 4 has the sum, and so do we, for its weights to apply. Total
+    variation is half the sum of squared differences on the 0-255 scale; their code sums it over
+    the batch of 4, ours takes the mean over pictures, hence four times their weight in the
+    configuration.
+    """
+
+    def content_distance(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return |F(y) - F(x)|^2 / (C H W), averaged over pictures."""
+        return (squared_distance(features, target) / target[0].numel()).mean()
+
+    def style_distance(self, gram: Tensor, style_gram: Tensor) -> Tensor:
+        """Return |G(y) - G(s)|^2 / C^2 with both Gram matrices divided by C."""
+        channels = gram.shape[-1]
+        return (squared_distance(gram / channels, style_gram / channels) / channels**2).mean()
+
+    def combine_layers(self, terms: Tensor) -> Tensor:
+        """Return the layers' sum."""
+        return terms.sum()
+
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Return half the squared differences on the 0-255 scale, summed over a picture."""
+        across, down = differences(255 * _at_least_fp32(image))
+        return (across.square().sum() + down.square().sum()) / (2 * image.shape[0])
+
+
+LOSSES: dict[str, type[PerceptualLoss]] = {"relative": RelativeLoss, "johnson": JohnsonLoss}
+"""The losses by the name that the configuration gives."""
+
+
+def _pyramid(image: Tensor, levels: int) -> Iterator[Tensor]:
+    """Yield the picture at full size, half, quarter ..."""
+    yield image
+    for _ in range(levels - 1):
+        image = F.avg_pool2d(image, 2)
+        yield image
+
+
+def _at_least_fp32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _gram_name(level: int, layer: str) -> str:
+    return f"gram_{level}_{layer}"

@@ -1,0 +1,123 @@
+"""What the tests share: small pictures, random VGG16 weights, and tiny trainings."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from fst.config import TrainConfig
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+SHARED = Path(os.environ.get("FST_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {
+        "shared": None if SHARED.is_dir() else f"{SHARED} is not there (FST_SHARED names it)",
+        "gpu": None if torch.cuda.is_available() else "no CUDA device",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Path:
+    """Write a picture of smooth colours and a few hard edges."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = [np.sin(random.uniform(3, 20) * x + random.uniform(3, 20) * y) for _ in range(3)]
+    pixels = 128 + 90 * np.stack(waves, axis=-1)
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = random.uniform(0, 255, 3)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve photographs, some of them nested."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more" / "still").mkdir(parents=True)
+    for i in range(12):
+        draw_picture(folder / ("", "more", "more/still")[i % 3] / f"{i:02}.png", i)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def style_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_picture(tmp_path_factory.mktemp("style") / "stripes.png", 100, 72, 72)
+
+
+@pytest.fixture(scope="session")
+def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random VGG16 weights up to conv3_3, scaled like the published ones."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    channels = [3, 64, 64, 128, 128, 256, 256, 256]
+    for index, inputs, outputs in zip(
+        (0, 2, 5, 7, 10, 12, 14), channels[:-1], channels[1:], strict=True
+    ):
+        weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+        tensors[f"features.{index}.weight"] = weight * (2 / (9 * inputs)) ** 0.5
+        tensors[f"features.{index}.bias"] = torch.randn(outputs, generator=generator)
+    path = tmp_path_factory.mktemp("vgg") / "random.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture
+def tiny_overrides(
+    photos: Path, style_picture: Path, random_vgg: Path, tmp_path: Path
+) -> list[str]:
+    """Overrides of `fst train` for a run of 24 images that takes a second or two."""
+    return [
+        f"style={style_picture}",
+        "style.size_px=48",
+        f"data.path={photos}",
+        "data.crop_px=32",
+        "data.workers=0",
+        "data.heldout_images=2",
+        "data.heldout_px=48",
+        f"loss_network.weights={random_vgg}",
+        "loss_network.verify=false",
+        "network.width=8",
+        "network.residual_blocks=1",
+        "training.images=24",
+        "training.report_every=8",
+        "training.save_every=8",
+        "training.device=cpu",
+        "name=run",
+        f"runs_dir={tmp_path / 'runs'}",
+    ]
+
+
+@pytest.fixture
+def compose() -> Callable[[list[str]], TrainConfig]:
+    """What `fst train` does with its overrides, up to the training."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    from fst.config import refuse_unknown
+    from fst.train import expand_style
+
+    def composed(overrides: list[str]) -> TrainConfig:
+        with initialize_config_module("fst.conf", version_base="1.3"):
+            expanded = [part for override in overrides for part in expand_style(override)]
+            config = OmegaConf.to_object(compose("train", expanded))
+        assert isinstance(config, TrainConfig)
+        refuse_unknown(config)
+        return config
+
+    return composed
+
+
+@pytest.fixture
+def fst_command() -> list[str]:
+    """The command line that runs `fst` with this interpreter."""
+    return [sys.executable, "-m", "fst.cli"]

@@ -1,0 +1,83 @@
+"""The `fst` command as a user meets it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import fst
+from fst.model_file import describe, save_model
+from fst.network import Fast
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = Fast(width=8, residual_blocks=1)
+    save_model(tmp_path / "model.safetensors", network, describe(network))
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def run(fst_command, tmp_path: Path):
+    def run_in_folder(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [*fst_command, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    return run_in_folder
+
+
+def test_one_picture_becomes_the_file_that_is_named(run, model, photos, tmp_path: Path):
+    photo = photos / "00.png"
+    done = run("stylize", model, photo, "-o", "out/result.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{photo} -> out/result.png"
+    expected = fst.load(model)(fst.read_image(photo))
+    result = fst.read_image(tmp_path / "out" / "result.png")
+    assert (result - expected).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_several_pictures_go_into_a_folder(run, model, photos, tmp_path: Path):
+    done = run("stylize", model, photos / "00.png", photos / "more" / "01.png", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["00.png", "01.png"]
+
+
+def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
+    photo = photos / "00.png"
+    (tmp_path / "text.jpg").write_text("not a picture")
+    for arguments, message in [
+        (["stylize", "nowhere", photo, "-o", "x.png"], "no model nowhere"),
+        (["stylize", model, tmp_path / "missing.jpg", "-o", "x.png"], "missing.jpg"),
+        (["stylize", model, tmp_path / "text.jpg", "-o", "x.png"], "text.jpg"),
+        (["stylize", model, photo, "-o", "x.xyz"], ".xyz"),
+        (["stylize", model, photo], "output"),
+        (["stylize", model, "-o", "x.png"], "no picture to stylize"),
+        (["stylize", model, photo, photo, "-o", "x"], "several pictures would become 00.png"),
+        (["stylize", model, photo, "-o", "x.png", "--colour"], "--colour"),
+        (["paint"], "paint"),
+    ]:
+        done = run(*arguments)
+        assert done.returncode == 2, arguments
+        assert message in done.stderr, arguments
+        assert done.stderr.startswith("fst: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_help_shows_the_commands_and_their_flags(run):
+    assert all(command in run("--help").stdout for command in ("train", "stylize"))
+    assert "Stylize pictures with a trained model." in run("stylize", "--help").stdout
+    assert run("--version").stdout.strip() == fst.__version__
+
+
+def test_the_stylizer_keeps_shape_type_and_refuses_other_tensors(model):
+    stylize = fst.load(model, device="cpu")
+    image = torch.rand(2, 3, 17, 30, dtype=torch.float64)
+    assert stylize(image).dtype == torch.float64
+    assert stylize(image).shape == image.shape
+    with pytest.raises(ValueError, match=r"expected a float tensor \(N, 3, H, W\)"):
+        stylize(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"expected a float tensor \(N, 3, H, W\)"):
+        stylize(torch.zeros(3, 8, 8))

@@ -1,0 +1,103 @@
+"""The configuration: what is composed, and what is refused before anything is loaded."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fst.config import SCHEMAS, FastConfig, JohnsonConfig
+from fst.network import NETWORKS
+from fst.train import expand_style
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_train(fst_command, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*fst_command, "train", *overrides], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_every_schema_has_its_file_and_every_group_its_choice(compose, tiny_overrides):
+    for path in SCHEMAS.keys() - {"train"}:
+        assert (ROOT / "conf" / f"{path}.yaml").is_file()
+    assert compose([*tiny_overrides]).network == FastConfig(width=8, residual_blocks=1)
+    johnson = compose([*tiny_overrides, "network=johnson", "network.norm=batch"])
+    assert johnson.network == JohnsonConfig(width=8, residual_blocks=1, norm="batch")
+    assert johnson.loss.name == "relative"
+    assert compose([*tiny_overrides, "loss=johnson"]).loss.style_layers[-1] == "relu4_3"
+
+
+@pytest.mark.parametrize("experiment", [f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")])
+def test_experiments_compose(compose, photos, style_picture, experiment: str):
+    compose([f"style={style_picture}", f"data.path={photos}", f"experiment={experiment}"])
+
+
+def test_a_network_s_defaults_in_python_and_in_the_configuration_agree():
+    for schema in (JohnsonConfig, FastConfig):
+        config = schema()
+        assert NETWORKS[config.name]().arguments == config.arguments()
+
+
+def test_a_style_is_a_picture_or_a_name(tmp_path: Path, monkeypatch):
+    assert expand_style("style=picture") == ["style=picture"]
+    assert expand_style("style.size_px=3") == ["style.size_px=3"]
+    assert expand_style("style=a.jpg") == ["style=picture", "style.picture='a.jpg'"]
+    assert expand_style("style=a.jpg,b.jpg") == ["style=picture", "style.picture='a.jpg','b.jpg'"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Munch's, 1893.jpg").touch()
+    assert expand_style("style=Munch's, 1893.jpg")[1] == r"style.picture='Munch\'s, 1893.jpg'"
+
+
+def test_odd_file_names_reach_the_configuration(compose, style_picture, photos, tmp_path: Path):
+    odd = tmp_path / "Munch's, (1893)=[x] $y.png"
+    odd.write_bytes(style_picture.read_bytes())
+    config = compose([f"style={odd}", f"data.path={photos}"])
+    assert config.style.picture == str(odd)
+    assert config.run_dir == Path("runs") / odd.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.widht=3", "network.widht is unknown: did you mean network.width?"),
+        ("+extra=1", "extra is unknown"),
+        ("+network.foo=1", "network.foo is unknown"),
+        ("network.width=abc", "network.width: Value 'abc'"),
+        ("network.width=-1", "network.width=-1 must be at least"),
+        (
+            "network=vast",
+            "Could not find 'network/vast' Available options in 'network': fast johnson",
+        ),
+        (
+            "loss.style_layers=[relu9_9]",
+            "loss.style_layers=relu9_9 is unknown; choose one of relu1_1",
+        ),
+        ("style=missing.jpg", "style.picture=missing.jpg does not exist"),
+        ("data.path=missing", "data.path=missing does not exist"),
+        ("loss_network.weights=missing.pth", "loss_network.weights=missing.pth does not exist"),
+        ("data.crop_px=-5", "data.crop_px=-5 must be at least"),
+        ("training.batch_size=0", "training.batch_size=0 must be at least 1"),
+        ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of fp32"),
+        ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
+        ("loss.style_levels=9", "loss.style_levels=9"),
+        ("loss.style_layers=[relu1_2", "input '[relu1_2'"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    override: str, message: str, fst_command, tiny_overrides, tmp_path: Path
+):
+    done = run_train(fst_command, *tiny_overrides, override, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("fst train: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):
+    without_style = run_train(fst_command, "data.path=.", cwd=tmp_path)
+    assert "style is required" in without_style.stderr
+    without_data = run_train(fst_command, f"style={style_picture}", cwd=tmp_path)
+    assert "data.path is required" in without_data.stderr
+    assert without_style.returncode == without_data.returncode == 2
