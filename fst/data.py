@@ -48,7 +48,8 @@ class Source:
     """Pictures by index, still encoded."""
 
     rows: Any
-    """A `datasets.Dataset` with one column `image` of undecoded pictures."""
+    """A `datasets.Dataset`, its pictures not yet decoded."""
+    column: str = "image"
     left_alone: list[str] = field(default_factory=list)
     """Files that are no pictures."""
 
@@ -61,7 +62,7 @@ class Source:
         Raises:
             UnreadableImageError: it can't be decoded or is too small to train on.
         """
-        image = self.rows[index]["image"]
+        image = self.rows[index][self.column]
         try:
             picture = open_rgb(image["bytes"] or image["path"])
         except FileNotFoundError as error:
@@ -72,7 +73,7 @@ class Source:
 
     def name(self, index: int) -> str:
         """Return what to call a picture."""
-        return self.rows[index]["image"]["path"] or f"picture {index}"
+        return self.rows[index][self.column]["path"] or f"picture {index}"
 
 
 class ContentDataset(Dataset[tuple[Tensor, Skipped]]):
@@ -251,7 +252,7 @@ def _open_folder(config: FolderDataConfig) -> Source:
     rows = datasets.Dataset.from_dict(
         {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
     )
-    return Source(rows.cast_column("image", datasets.Image(decode=False)), others)
+    return Source(rows.cast_column("image", datasets.Image(decode=False)), left_alone=others)
 
 
 def _open_parquet(config: ParquetDataConfig) -> Source:
@@ -283,8 +284,8 @@ def _load(image_column: str, path: str, **arguments: Any) -> Source:
             f"data.image_column={image_column} is no column of {path}: there are "
             f"{', '.join(rows.column_names)}"
         )
-    rows = rows.select_columns([image_column]).rename_column(image_column, "image")
-    return Source(rows.cast_column("image", datasets.Image(decode=False)))
+    rows = rows.select_columns([image_column])
+    return Source(rows.cast_column(image_column, datasets.Image(decode=False)), image_column)
 
 
 SOURCES: dict[type[DataConfig], Callable[[Any], Source]] = {

@@ -45,7 +45,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x plus its residual, both (N, C, H, W)."""
         residual = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return x + self.norm2(self.conv2(residual))
+        change: Tensor = self.norm2(self.conv2(residual))
+        return x + change
 
 
 class TransformerNetwork(nn.Module):
