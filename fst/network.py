@@ -132,13 +132,13 @@ class Fast(TransformerNetwork):
     cheaper still but leaves a 4-px grid.
     """
 
-    def __init__(self, width: int = 48, residual_blocks: int = 5) -> None:
+    def __init__(self, width: int = 40, residual_blocks: int = 4) -> None:
         super().__init__(width=width, residual_blocks=residual_blocks)
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(4), convolution(48, width, 3), InstanceNorm(width), nn.ReLU()
         )
         self.residual = nn.Sequential(*(ResidualBlock(width) for _ in range(residual_blocks)))
-        half, full = width // 2, width // 4
+        half, full = width // 2, width // 5
         self.head = nn.Sequential(
             upsample_nearest(width, half), InstanceNorm(half), nn.ReLU(inplace=True),
             upsample_nearest(half, full), InstanceNorm(full), nn.ReLU(inplace=True),

@@ -76,7 +76,7 @@ class Trainer:
         network = build_network(config.network.name, config.network.arguments())
         if config.network.arguments().get("norm") == "batch" and world.size > 1:
             raise ValueError("network.norm=batch normalises over the batch of one process: use one")
-        self.network = network.to(device).to(memory_format=memory_format(device))
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
@@ -375,7 +375,7 @@ def build_losses(
     vgg = load_vgg16(weights.weights, deepest(layers), weights.verify).to(style.device)
     if world.is_main:
         world.barrier()
-    vgg = vgg.to(memory_format=memory_format(style.device))
+    vgg = vgg.to(memory_format=torch.channels_last)
     return LOSSES[config.loss.name](vgg, style, config.loss), RelativeLoss(vgg, style, judging)
 
 
@@ -401,14 +401,9 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """Return the layout in which convolutions run fastest: NHWC on CUDA, no gain on CPUs."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
 def to_unit_range(images: Tensor) -> Tensor:
-    """Turn uint8 pictures into floats in [0, 1]."""
-    return images.float() / 255
+    """Turn uint8 pictures into floats in [0, 1], laid out NHWC as convolutions run fastest."""
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
