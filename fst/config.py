@@ -136,8 +136,8 @@ class RelativeLossConfig(LossConfig):
 
     name: str = "relative"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
-    style_weight: float = 5.0
-    style_levels: int = 2
+    style_weight: float = 10.0
+    style_levels: int = 3
     tv_weight: float = 0.02
 
 
@@ -258,7 +258,7 @@ class StyleConfig:
 
     picture: str = MISSING
     size_px: int = 256
-    """Its shorter side when its Gram matrices are taken: smaller gives larger strokes."""
+    """Its shorter side when its Gram matrices are taken: larger gives larger strokes."""
     title: str | None = None
     """Kept in the model file; null takes the picture's file name."""
 
@@ -316,10 +316,12 @@ class TrainConfig:
         # numpy's and torch's generators take no negative seed
         _at_least("seed", self.seed, 0)
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
-        if smallest_px >> (self.loss.style_levels - 1) < 16:
+        poolings = max(int(layer[4]) for layer in self.loss.style_layers) - 1  # reluB_C: block B
+        if smallest_px >> (self.loss.style_levels - 1) < 2**poolings:
             raise ValueError(
                 f"loss.style_levels={self.loss.style_levels} halves pictures of {smallest_px} px "
-                "to less than 16 px: take fewer levels, or larger data.crop_px and style.size_px"
+                f"to fewer than VGG16's {poolings} poolings need: take fewer levels, or larger "
+                "data.crop_px and style.size_px"
             )
         self.name = self.name or self.style.title
 

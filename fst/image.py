@@ -110,9 +110,9 @@ def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
         stylized: (N, 3, S, S).
 
     Returns:
-        (1, 3, H', W'), white between the pictures, at most eight pairs in a row.
+        (1, 3, H', W'), white between the pictures, at most four pairs in a row.
     """
-    side, gap, columns = contents.shape[-1], 4, min(8, len(contents))
+    side, gap, columns = contents.shape[-1], 4, min(4, len(contents))
     style_height = side * 2 + gap
     style_width = max(1, round(style_height * style.shape[-1] / style.shape[-2]))
     scaled = F.interpolate(style, [style_height, style_width], mode="bicubic", antialias=True)

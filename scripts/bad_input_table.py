@@ -1,0 +1,111 @@
+"""Make every mistake of the README's table and print what is said: the table itself, in Markdown.
+
+python scripts/bad_input_table.py PICTURE PHOTOGRAPHS
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+MISTAKES = [
+    ("misspelt key", "train {run} network.widht=3"),
+    ("key that no schema has", "train {run} +extra=1"),
+    ("wrong type", "train {run} network.width=wide"),
+    ("impossible value", "train {run} data.crop_px=-5"),
+    ("unknown layer", "train {run} loss.style_layers=[relu9_9]"),
+    ("unknown choice", "train {run} network=vast"),
+    ("broken syntax", "train {run} loss.style_layers=[relu1_2"),
+    ("no style", "train data.path={photos}"),
+    ("style picture missing", "train style=missing.jpg data.path={photos}"),
+    ("style picture damaged", "train style=text.jpg data.path={photos} {weights}"),
+    ("no data", "train style={style}"),
+    ("folder of photographs missing", "train style={style} data.path=missing"),
+    ("folder of photographs empty", "train style={style} data.path=empty"),
+    ("weights missing", "train {run} loss_network.weights=missing.pth"),
+    ("weights that are none", "train {run} loss_network.weights=text.jpg"),
+    ("weights of another network", "train {run} {weights}"),
+    ("no weights and no network", "train {run}"),
+    ("no such device", "train {run} training.device=cuda:9"),
+    ("batch too small for the processes", "WORLD_SIZE=2 train {run} training.batch_size=3"),
+    ("run folder of another configuration", "train {run} name=taken"),
+    ("model missing", "stylize nowhere {style} -o out.png"),
+    ("model damaged", "stylize cut.safetensors {style} -o out.png"),
+    ("picture missing", "stylize {model} missing.jpg -o out.png"),
+    ("picture damaged", "stylize {model} text.jpg -o out.png"),
+    ("unknown format to write", "stylize {model} {style} -o out.xyz"),
+    ("no output named", "stylize {model} {style}"),
+    ("unknown flag", "stylize {model} {style} -o out.png --colour"),
+    ("unknown command", "paint {style}"),
+]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("photographs", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "empty").mkdir()
+        (folder / "text.jpg").write_text("not a picture")
+        (folder / "runs" / "taken").mkdir(parents=True)
+        (folder / "runs" / "taken" / "config.yaml").write_text("seed: 7\n")
+        save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
+        whole = (folder / "other.safetensors").read_bytes()
+        (folder / "cut.safetensors").write_bytes(whole[:300])
+        names = {
+            "style": "style.jpg",
+            "photos": "photos",
+            "run": "style=style.jpg data.path=photos",
+            "weights": "loss_network.weights=other.safetensors",
+            "model": "model.safetensors",
+        }
+        (folder / "style.jpg").symlink_to(given.picture.resolve())
+        (folder / "photos").symlink_to(given.photographs.resolve())
+        make_model(folder / "model.safetensors")
+        print("| mistake | command | what is said | status |\n|---|---|---|---|")
+        for mistake, template in MISTAKES:
+            command = template.format(**names)
+            status, said = attempt(command, folder)
+            print(f"| {mistake} | `{shown(command)}` | {said.replace('|', '&#124;')} | {status} |")
+
+
+def make_model(path: Path) -> None:
+    """Write a model file with random weights."""
+    from fst.model_file import describe, save_model
+    from fst.network import Fast
+
+    network = Fast()
+    save_model(path, network, describe(network))
+
+
+def attempt(command: str, folder: Path) -> tuple[int, str]:
+    """Run `fst` with these arguments; return its exit status and what it said on stderr."""
+    words = shlex.split(command)
+    settings = dict(word.split("=") for word in words if word.isupper() or "WORLD_SIZE" in word)
+    arguments = [word for word in words if "WORLD_SIZE" not in word]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), **settings}
+    done = subprocess.run(
+        [sys.executable, "-m", "fst.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stderr.strip().replace(str(folder), "/home/you")
+
+
+def shown(command: str) -> str:
+    """Return the command as the table shows it, what all have in common left out."""
+    return "fst " + command.replace("style=style.jpg data.path=photos", "...")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Kill a training with SIGKILL at random moments, and compare what comes of it with a straight run.
+
+python scripts/kill_and_resume.py --kills 10 style=PICTURE data.path=DIR training.images=240 ...
+
+Everything after the flags goes to `fst train` as it is. After each kill the run folder must be
+readable; at the end both models must be the same, bit for bit.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fst.model_file import load_model
+from fst.run_folder import RunFolder
+
+
+def main() -> int:
+    """Run both, print what happened; return 0 if the models agree."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given, overrides = parser.parse_known_args()
+    moments = random.Random(given.seed)
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    with tempfile.TemporaryDirectory() as name:
+
+        def command(runs: str) -> list[str]:
+            places = [f"runs_dir={Path(name) / runs}", "name=run"]
+            return [sys.executable, "-m", "fst.cli", "train", *overrides, *places]
+
+        started = time.monotonic()
+        subprocess.run(command("straight"), env=environment, check=True, capture_output=True)
+        seconds = time.monotonic() - started
+        print(f"straight run: {seconds:.0f} s", flush=True)
+        killed = RunFolder(Path(name) / "killed" / "run")
+        for kill in range(1, given.kills + 1):
+            process = subprocess.Popen(
+                command("killed"), env=environment, stdout=subprocess.DEVNULL
+            )
+            wait = moments.uniform(0, 0.6 * seconds)
+            try:
+                ended = process.wait(wait)
+                print(f"  {kill}: had ended with status {ended}")
+                continue
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            state = killed.read_state() if killed.state.exists() else None
+            seen = state["seen_images"] if state else 0
+            model = load_model(killed.model)[1].seen_images if killed.model.exists() else "no"
+            print(
+                f"  {kill}: killed after {wait:.1f} s; state at {seen} images, model at {model}",
+                flush=True,
+            )
+        subprocess.run(command("killed"), env=environment, check=True, capture_output=True)
+        models = [RunFolder(Path(name) / runs / "run").model for runs in ("straight", "killed")]
+        same_tensors = tensors(models[0]) == tensors(models[1])
+        print("the models are the same, bit for bit" if same_tensors else "THE MODELS DIFFER")
+    return 0 if same_tensors else 1
+
+
+def tensors(model: Path) -> dict[str, bytes]:
+    """Return the bytes of every tensor of a model file."""
+    network, _ = load_model(model)
+    return {key: value.numpy().tobytes() for key, value in network.state_dict().items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
