@@ -136,7 +136,7 @@ class RelativeLossConfig(LossConfig):
 
     name: str = "relative"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
-    style_weight: float = 10.0
+    style_weight: float = 5.0
     style_levels: int = 3
     tv_weight: float = 0.02
 

@@ -9,6 +9,7 @@ events.out.*        TensorBoard's
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,10 @@ class RunFolder:
         return state
 
     def append_metrics(self, values: dict[str, float]) -> None:
-        """Add one report to the metrics."""
+        """Add one report to the metrics; JSON has no infinity, which becomes null."""
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self.metrics.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(finite) + "\n")
 
     def trim_metrics(self, seen_images: int) -> None:
         """Drop the reports later than `seen_images`, which the resumed run makes again."""

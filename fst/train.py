@@ -9,6 +9,7 @@ torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photograph
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -67,13 +68,19 @@ def _compose_and_train(composed: DictConfig) -> None:
         assert isinstance(config, TrainConfig)
         refuse_unknown(config)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            config.name = f"{config.name}/{HydraConfig.get().job.override_dirname}"
+            config.name = sweep_name(str(config.name), HydraConfig.get().overrides.task)
 
         from fst.training import train  # torch: imported once the configuration is known to be good
 
         stopped_by = train(config, console=True)
     if stopped_by:
         sys.exit(128 + stopped_by)
+
+
+def sweep_name(name: str, overrides: Sequence[str]) -> str:
+    """Return the name of one run of a sweep: the common one, and its overrides but for paths."""
+    told = [override for override in overrides if "/" not in override and "style=" not in override]
+    return "/".join([name, *filter(None, [",".join(told)])])
 
 
 def _explain(error: BaseException) -> str:

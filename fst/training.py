@@ -84,7 +84,11 @@ class Trainer:
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=device.type == "cuda",
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.training.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            device.type,
+            init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
+            enabled=config.training.precision == "fp16",
+        )
         self.meter = Meter()
         self.seen_images = 0
         self.seconds = 0.0
@@ -313,7 +317,7 @@ class Meter:
     def add(self, values: dict[str, Tensor]) -> None:
         """Take in the values of one step, without waiting for them."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
         self.steps += 1
 
     def means(self, world: World) -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 
 from fst.config import SCHEMAS, FastConfig, JohnsonConfig
 from fst.network import NETWORKS
-from fst.train import expand_style
+from fst.train import expand_style, sweep_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +55,13 @@ def test_odd_file_names_reach_the_configuration(compose, style_picture, photos, 
     config = compose([f"style={odd}", f"data.path={photos}"])
     assert config.style.picture == str(odd)
     assert config.run_dir == Path("runs") / odd.stem
+
+
+def test_the_runs_of_a_sweep_have_names_of_their_own_without_paths():
+    fixed = ["style=picture", "style.picture=../a b.jpg", "data.path=/photos", "experiment=quick"]
+    names = [sweep_name("scream", [*fixed, f"loss.style_weight={w}"]) for w in (5, 10)]
+    assert names == [f"scream/experiment=quick,loss.style_weight={w}" for w in (5, 10)]
+    assert sweep_name("scream", fixed[:3]) == "scream"
 
 
 @pytest.mark.parametrize(
