@@ -141,7 +141,7 @@ class Fast(TransformerNetwork):
         half, full = width // 2, width // 5
         self.head = nn.Sequential(
             upsample_nearest(width, half), InstanceNorm(half), nn.ReLU(inplace=True),
-            upsample_nearest(half, full), InstanceNorm(full), nn.ReLU(inplace=True),
+            upsample_nearest(half, full), nn.ReLU(inplace=True),
             convolution(full, 3, 3),
         )  # fmt: skip
 

@@ -30,6 +30,7 @@ _FREE_KEYS = {
     "training.device",
     "training.compile",
 }
+_DIFFERENCES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,11 @@ class RunFolder:
             if key not in _FREE_KEYS and there.get(key) != here.get(key)
         ]
         if differing:
+            shown = "; ".join(differing[:_DIFFERENCES_SHOWN])
+            more = len(differing) - _DIFFERENCES_SHOWN
             raise ValueError(
-                f"{self.path} holds a run of another configuration ({'; '.join(differing)}). "
+                f"{self.path} holds a run of another configuration ({shown}"
+                f"{f'; and {more} more' if more > 0 else ''}). "
                 "Give this one another name=..., or remove that folder"
             )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -94,6 +94,15 @@ def _explain(error: BaseException) -> str:
     text, _, key = text.partition(" full_key: ")
     if "missing mandatory value" in text:
         return f"{key} is required: add {key}=..."
+    if missing := re.match(
+        r"In '.*': Could not find '(\w+)/(.*)' Available options in .*: (.*)", text
+    ):
+        group, name, known = missing.groups()
+        return f"{group}={name} is unknown; choose one of {known.replace(' ', ', ')}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} can't be read as key=value: {text}; quote what is not a plain word"
+        )
     if text.startswith("You must specify 'style'"):
         return "style is required: add style=PICTURE, or style=NAME for one of conf/style/"
     if re.fullmatch(r"Key '\w+' not in '\w+'", text):
