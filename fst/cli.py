@@ -34,24 +34,58 @@ def train(*overrides: str) -> None:
 @app.command
 def stylize(
     model: str,
-    *pictures: Path,
+    *inputs: str,
     output: Annotated[Path, Parameter(alias="-o")],
+    strength: float = 1.0,
+    keep_colors: bool = False,
+    size: int | None = None,
+    mask: Path | None = None,
+    tile_px: int | None = None,
+    overwrite: bool = False,
     device: str = "auto",
-) -> None:
+    dtype: str = "auto",
+) -> int:
     """Stylize pictures with a trained model.
 
     Args:
-        model: A model file, a run folder or the name of a released model.
-        pictures: The pictures to stylize.
-        output: A file, or a folder when there are several pictures.
+        model: A model file, a run folder or the name of a released model; several with commas
+            between them.
+        inputs: Pictures, folders of pictures, and patterns such as 'photos/**/*.jpg'.
+        output: A file where there is one picture and one model, else a folder.
+        strength: 1 is the model's result, 0 the picture itself.
+        keep_colors: Keep the picture's colours and take the luminance alone from the result.
+        size: Scale the shorter side to so many pixels first.
+        mask: A picture, stretched over each: white is stylized, black kept.
+        tile_px: Side of the tiles that large pictures are done in; 0 never tiles. Without it,
+            pictures of more than 4 megapixels are.
+        overwrite: Write over existing results, which are otherwise left as they are.
         device: cuda, cpu ...; auto takes CUDA where there is one.
+        dtype: fp32, fp16 or bf16; auto takes fp16 on CUDA, else fp32.
     """
-    from fst.stylize import stylize_files
+    from fst.console import StylizeConsole
+    from fst.pictures import find_pictures, plan, stylize_pictures, without_existing
+    from fst.stylize import load_several
 
-    if not pictures:
-        raise ValueError("no picture to stylize: fst stylize MODEL PICTURE... -o OUT")
-    for picture, result in stylize_files(model, pictures, output, device):
-        print(f"{picture} -> {result}")
+    if not inputs:
+        raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
+    found, left_alone = find_pictures(inputs)
+    stylizers = load_several(model, device, dtype)
+    planned = plan(found, list(stylizers), output)
+    jobs = planned if overwrite else without_existing(planned, output)
+    with StylizeConsole(len(jobs)) as console:
+        console.show(
+            stylize_pictures(
+                jobs,
+                stylizers,
+                strength=strength,
+                keep_colors=keep_colors,
+                size_px=size,
+                mask=mask,
+                tile_px=tile_px,
+                progress=console.progress,
+            )
+        )
+        return console.conclude(len(planned) - len(jobs), left_alone)
 
 
 def main() -> None:
@@ -64,7 +98,7 @@ def main() -> None:
         return
     with one_line_errors("fst"):
         try:
-            app(exit_on_error=False, print_error=False)
+            sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))
         except CycloptsError as error:
             raise ValueError(f"{one_line(error)} (see fst --help)") from error
 

@@ -36,6 +36,8 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
 
 
 def _existing(key: str, path: str) -> None:
+    if not path:  # Path("") would be the current folder
+        raise ValueError(f"{key}= is empty")
     if not Path(path).exists():
         raise FileNotFoundError(f"{key}={path} does not exist (looked in {Path.cwd()})")
 
@@ -122,7 +124,9 @@ class LossConfig:
         _at_least("loss.style_levels", self.style_levels, 1)
         weights = self.style_layer_weights
         if weights and (
-            len(weights) != len(self.style_layers) or min(weights) < 0 or sum(weights) <= 0
+            len(weights) != len(self.style_layers)
+            or not all(math.isfinite(weight) and weight >= 0 for weight in weights)
+            or sum(weights) <= 0
         ):
             raise ValueError(
                 f"loss.style_layer_weights={weights} must hold one weight of at least 0 for each "
@@ -162,7 +166,7 @@ class LossNetworkConfig:
     weights: str | None = None
     """A file of VGG16 weights; null takes the cache, else downloads them there (528 MB once)."""
     verify: bool = True
-    """Refuse weights that are not the published Oxford ones."""
+    """Refuse weights that are not the published Oxford ones (conv1_1 to conv3_3 are checked)."""
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -208,6 +212,8 @@ class FolderDataConfig(DataConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _existing("data.path", self.path)
+        if not Path(self.path).is_dir():
+            raise ValueError(f"data.path={self.path} is no folder of pictures (data=parquet?)")
 
 
 @dataclass
@@ -313,8 +319,18 @@ class TrainConfig:
     """Sets the first weights and the order and crops of the pictures."""
 
     def __post_init__(self) -> None:
-        # numpy's and torch's generators take no negative seed
-        _at_least("seed", self.seed, 0)
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must be in [0, 2^63), as generators take it")
+        for group in ("network", "loss", "loss_network", "optimizer"):
+            chosen = getattr(self, group)
+            if chosen.name != type(chosen).name:
+                raise ValueError(
+                    f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses"
+                )
+        if self.data.kind != type(self.data).kind:
+            raise ValueError(f"data.kind={self.data.kind} is no setting: data=... chooses")
+        if not self.runs_dir:
+            raise ValueError("runs_dir= is empty")
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
         poolings = max(int(layer[4]) for layer in self.loss.style_layers) - 1  # reluB_C: block B
         if smallest_px >> (self.loss.style_levels - 1) < 2**poolings:
@@ -324,6 +340,8 @@ class TrainConfig:
                 "data.crop_px and style.size_px"
             )
         self.name = self.name or self.style.title
+        if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
+            raise ValueError(f"name={self.name} must name a folder inside {self.runs_dir}/")
 
     @property
     def run_dir(self) -> Path:
@@ -381,11 +399,6 @@ def unknown_key(key: str) -> str:
     return f"{key} is unknown: {meant}"
 
 
-def to_plain(config: Any) -> dict[str, Any]:
-    """Return a configuration dataclass as nested dicts of plain values, as YAML and JSON take."""
-    return dataclasses.asdict(config)
-
-
 def to_yaml(config: TrainConfig) -> str:
     """Return the configuration as YAML, every value written out."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -4,8 +4,9 @@ The order is a function of the seed and of how many images were seen, so a resum
 shared by several processes, sees exactly the crops that a single uninterrupted one would have.
 """
 
+import hashlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,17 +18,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
-from fst.image import UnreadableImageError, open_rgb, to_bytes_tensor
-
-PICTURE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from fst.image import (
+    PICTURE_SUFFIXES,
+    UnreadableImageError,
+    files_below,
+    open_rgb,
+    to_bytes_tensor,
 )
+
 MIN_PX = 32
 """A picture whose shorter side is less is not trained on."""
 _ATTEMPTS = 100
 
 Skipped: TypeAlias = list[tuple[str, str]]
 """Pictures that were passed over: name and reason."""
+Crop: TypeAlias = tuple[Tensor | None, Skipped]
+"""uint8 (3, S, S), or None where nothing could be read; and what was skipped on the way."""
 Batch: TypeAlias = tuple[Tensor, Skipped]
 """uint8 (N, 3, S, S), and what was skipped on the way."""
 
@@ -41,6 +47,8 @@ class Data:
     """Pictures to judge by, uint8 (N, 3, P, P), never trained on; N may be 0."""
     summary: str
     """A line that says how many there are, and what was left alone."""
+    fingerprint: str
+    """Tells whether a resumed run has the pictures that it began with."""
 
 
 @dataclass
@@ -62,7 +70,9 @@ class Source:
         Raises:
             UnreadableImageError: it can't be decoded or is too small to train on.
         """
-        image = self.rows[index][self.column]
+        image = self.rows[index][self.column] or {"bytes": None, "path": None}
+        if not (image["bytes"] or image["path"]):
+            raise UnreadableImageError("is empty")
         try:
             picture = open_rgb(image["bytes"] or image["path"])
         except FileNotFoundError as error:
@@ -73,10 +83,17 @@ class Source:
 
     def name(self, index: int) -> str:
         """Return what to call a picture."""
-        return self.rows[index][self.column]["path"] or f"picture {index}"
+        image = self.rows[index][self.column]
+        return (image and image["path"]) or f"picture {index}"
+
+    def fingerprint(self) -> str:
+        """Return a hash of which pictures these are, though not of what they show."""
+        chunks = self.rows.data.column(self.column).chunks
+        names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
+        return hashlib.sha256(repr(names).encode("utf-8", "replace")).hexdigest()[:16]
 
 
-class ContentDataset(Dataset[tuple[Tensor, Skipped]]):
+class ContentDataset(Dataset[Crop]):
     """Random crops by position, the number of images seen before: 0, 1, 2 ... without end.
 
     Each pass over the pictures is in an order of its own. An unreadable picture is replaced by
@@ -93,12 +110,8 @@ class ContentDataset(Dataset[tuple[Tensor, Skipped]]):
         self.seed = seed
         self.order: tuple[int, np.ndarray] = (-1, indices)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Skipped]:
-        """Return a crop, uint8 (3, S, S), and the pictures that were skipped for it.
-
-        Raises:
-            ValueError: a hundred pictures in a row can't be read.
-        """
+    def __getitem__(self, position: int) -> Crop:
+        """Return a crop and the pictures that were skipped for it: a hundred, and there is none."""
         random = np.random.default_rng((self.seed, 1, position))
         index = self.index_at(position)
         skipped: Skipped = []
@@ -108,10 +121,7 @@ class ContentDataset(Dataset[tuple[Tensor, Skipped]]):
             except UnreadableImageError as error:
                 skipped.append((self.source.name(index), str(error)))
                 index = int(random.choice(self.indices))
-        raise ValueError(
-            f"{_ATTEMPTS} pictures in a row can't be used, the last {skipped[-1][0]}: "
-            f"{skipped[-1][1]}"
-        )
+        return None, skipped
 
     def index_at(self, position: int) -> int:
         """Return which picture is seen at a position."""
@@ -134,16 +144,23 @@ class ContentDataset(Dataset[tuple[Tensor, Skipped]]):
         return pixels.flip(2) if random.random() < 0.5 else pixels
 
 
-def open_data(config: DataConfig, seed: int) -> Data:
+def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> Data:
     """Find the pictures; set some aside to judge by, which are not trained on.
 
     Without `heldout_path` they are drawn from the pictures themselves, at most half of them.
+
+    Args:
+        config: where they are.
+        seed: decides which are set aside, and the order of the others.
+        leave_out: folders in the folder of pictures that do not belong to them.
 
     Raises:
         FileNotFoundError: there are no pictures.
         ValueError: a file of them can't be read as such.
     """
-    source = SOURCES[type(config)](config)
+    if config.heldout_path is not None:
+        leave_out = [*leave_out, Path(config.heldout_path)]
+    source = SOURCES[type(config)](config, leave_out)
     if not len(source):
         raise FileNotFoundError(f"data.path={config.path} holds no pictures")
     order = np.random.default_rng((seed, 2)).permutation(len(source))
@@ -154,6 +171,8 @@ def open_data(config: DataConfig, seed: int) -> Data:
     else:
         apart = _open_folder(FolderDataConfig(path=config.heldout_path))
         judged_by, used, unusable = _take(apart, np.arange(len(apart)), config)
+        if not len(judged_by):
+            raise FileNotFoundError(f"data.heldout_path={config.heldout_path} holds no pictures")
     summary = f"{len(order)} photographs to train on, {len(judged_by)} held out"
     if source.left_alone:
         few = ", ".join(source.left_alone[:3])
@@ -162,7 +181,7 @@ def open_data(config: DataConfig, seed: int) -> Data:
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
     train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
-    return Data(train, judged_by, summary)
+    return Data(train, judged_by, summary, source.fingerprint())
 
 
 def content_batches(
@@ -186,32 +205,44 @@ def content_batches(
         world_size: how many processes share a batch.
         workers: processes that decode.
         pin_memory: for a faster way to a GPU.
+
+    Raises:
+        ValueError: a hundred pictures in a row can't be read.
     """
     share = batch_size // world_size
     batches = [
         list(range(first + rank * share, first + (rank + 1) * share))
         for first in range(start, end, batch_size)
     ]
-    return iter(
-        DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=min(workers, len(batches)),
-            collate_fn=_collate,
-            worker_init_fn=_ignore_interrupts,
-            pin_memory=pin_memory,
-            prefetch_factor=4 if workers and batches else None,
-        )
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=min(workers, len(batches)),
+        collate_fn=_collate,
+        worker_init_fn=_outlive_signals,
+        pin_memory=pin_memory,
+        prefetch_factor=4 if workers and batches else None,
     )
+    for images, skipped in loader:
+        if images is None:
+            name, reason = skipped[-1]
+            raise ValueError(
+                f"{_ATTEMPTS} pictures in a row can't be used, the last {name}: {reason}"
+            )
+        yield images, skipped
 
 
-def _collate(crops: list[tuple[Tensor, Skipped]]) -> Batch:
-    return torch.stack([crop for crop, _ in crops]), [s for _, skipped in crops for s in skipped]
+def _collate(crops: list[Crop]) -> Crop:
+    images = [crop for crop, _ in crops if crop is not None]
+    skipped = [s for _, skipped in crops for s in skipped]
+    return (torch.stack(images) if len(images) == len(crops) else None), skipped
 
 
-def _ignore_interrupts(_: int) -> None:
-    # Ctrl-C reaches every process of the terminal: the main one saves, then ends the workers.
+def _outlive_signals(_: int) -> None:
+    # Ctrl-C, and SIGTERM from a scheduler, reach the workers too: the main process needs them to
+    # save in peace, and ends them itself; should that fail, the second SIGTERM does it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _take(
@@ -241,21 +272,23 @@ def _take(
     return torch.stack(taken) if taken else empty, used, unusable
 
 
-def _open_folder(config: FolderDataConfig) -> Source:
+def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> Source:
     import datasets
 
-    files = sorted(
-        file for file in Path(config.path).rglob("*") if file.is_file() and file.name[0] != "."
-    )
-    pictures = [str(file) for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    others = [file.name for file in files if file.suffix.lower() not in PICTURE_SUFFIXES]
+    pictures, others = [], []
+    for file in files_below(Path(config.path), leave_out):
+        name = str(file)
+        if name.isprintable() and file.suffix.lower() in PICTURE_SUFFIXES:
+            pictures.append(name)
+        else:
+            others.append(ascii(file.name)[1:-1])
     rows = datasets.Dataset.from_dict(
         {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
     )
     return Source(rows.cast_column("image", datasets.Image(decode=False)), left_alone=others)
 
 
-def _open_parquet(config: ParquetDataConfig) -> Source:
+def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
     path = Path(config.path)
     found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
     files = sorted(map(str, found))
@@ -264,7 +297,7 @@ def _open_parquet(config: ParquetDataConfig) -> Source:
     return _load(config.image_column, "parquet", data_files=files)
 
 
-def _open_coco(config: CocoDataConfig) -> Source:
+def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:
     try:
         return _load(config.image_column, config.path, data_files={"train": config.files})
     except (OSError, RuntimeError) as error:
@@ -288,7 +321,7 @@ def _load(image_column: str, path: str, **arguments: Any) -> Source:
     return Source(rows.cast_column(image_column, datasets.Image(decode=False)), image_column)
 
 
-SOURCES: dict[type[DataConfig], Callable[[Any], Source]] = {
+SOURCES: dict[type[DataConfig], Callable[[Any, Sequence[Path]], Source]] = {
     FolderDataConfig: _open_folder,
     ParquetDataConfig: _open_parquet,
     CocoDataConfig: _open_coco,

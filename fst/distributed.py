@@ -12,11 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: `rank` of `size`, and `local_rank` on this machine."""
+    """This process among all: `rank` of `size`."""
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
 
     @property
     def is_main(self) -> bool:
@@ -31,11 +30,11 @@ class World:
         dist.all_reduce(total)
         return total / self.size
 
-    def any(self, flag: bool, device: torch.device) -> bool:
+    def any(self, flag: bool) -> bool:
         """Return whether `flag` is set in any process. All must call it."""
         if self.size == 1:
             return flag
-        flags = torch.tensor(float(flag), device=device)
+        flags = torch.tensor(float(flag))  # on the CPU: it must not wait for a GPU's work
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         return bool(flags.item())
 
@@ -46,14 +45,36 @@ class World:
 
 
 @contextmanager
-def process_group(cuda: bool) -> Iterator[World]:
-    """Join the processes of `torchrun` (NCCL on CUDA, else gloo); alone, do nothing."""
+def process_group() -> Iterator[World]:
+    """Join the processes of `torchrun` (gloo, and NCCL for CUDA tensors); alone, do nothing."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World()
         return
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield World(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
+        yield World(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; `auto` is this process's CUDA device if there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device {name!r} can't be used here: {str(error).splitlines()[0]}"
+        ) from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

@@ -1,6 +1,7 @@
 """How a command ends when something is wrong: one clear line and an exit status, no traceback."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ def one_line_errors(program: str) -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
         if os.environ.get("FST_TRACEBACK"):
             raise

@@ -6,7 +6,10 @@ Tensors are RGB, (1, 3, H, W), float in [0, 1], unless it is said otherwise.
 import contextlib
 import io
 import math
+import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,10 @@ from torch import Tensor
 
 from fst.atomic import replacing
 
+PICTURE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+"""Files that are taken for pictures where a folder is given."""
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": "4:4:4"},
     ".jpeg": {"quality": 95, "subsampling": "4:4:4"},
@@ -26,10 +33,54 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".tiff": {"compression": "tiff_deflate"},
     ".webp": {"quality": 95},
 }
+_EXIF_IFD = 0x8769
+_KEPT_EXIF = {
+    "ImageDescription": 0x010E,
+    "DateTime": 0x0132,
+    "Artist": 0x013B,
+    "Copyright": 0x8298,
+}
+_KEPT_EXIF_IFD = {
+    "DateTimeOriginal": 0x9003,
+    "DateTimeDigitized": 0x9004,
+    "OffsetTime": 0x9010,
+    "OffsetTimeOriginal": 0x9011,
+    "OffsetTimeDigitized": 0x9012,
+}
 
 
 class UnreadableImageError(ValueError):
     """A file that holds no picture, or a damaged one."""
+
+
+@dataclass
+class Picture:
+    """A picture as a file holds it: what is seen, how transparent it is, and who took it when."""
+
+    rgb: Tensor
+    """uint8 (1, 3, H, W), sRGB, laid over white."""
+    alpha: Tensor | None = None
+    """uint8 (1, 1, H, W), 255 where it is opaque."""
+    exif: bytes = b""
+    """The EXIF tags that are kept: description, dates, artist, copyright; not the place."""
+
+
+def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
+    """Return all files in a folder and its folders, sorted, but for hidden ones.
+
+    Links to folders are followed, each folder is entered once, and those of `leave_out` never.
+    """
+    entered = {path.resolve() for path in leave_out}
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(file for file in found if file.is_file() or file.is_symlink())
 
 
 def open_rgb(source: str | Path | bytes) -> Image.Image:
@@ -42,27 +93,7 @@ def open_rgb(source: str | Path | bytes) -> Image.Image:
         FileNotFoundError: there is no such file.
         UnreadableImageError: it can't be decoded; the message says why.
     """
-    name = "picture" if isinstance(source, bytes) else str(source)
-    if isinstance(source, bytes):
-        file: io.BytesIO | Path = io.BytesIO(source)
-    else:
-        file = Path(source)
-        if file.is_dir():
-            raise UnreadableImageError(f"{name} is a folder, not a picture")
-    try:
-        # Pillow warns of odd metadata and of large sizes; what is too large for it, it refuses.
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as picture:
-            picture.load()
-            return _to_srgb(ImageOps.exif_transpose(picture))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no picture {name}") from None
-    except UnidentifiedImageError:
-        raise UnreadableImageError(f"{name} is no picture of a known format") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"{name} is too large to decode: {error}") from error
-    except Exception as error:
-        # Decoders raise OSError, SyntaxError, struct.error, IndexError ... on damaged files
-        raise UnreadableImageError(f"{name} can't be decoded: {error}") from error
+    return _over_white(*_decode(source)[:2])
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -70,27 +101,65 @@ def read_image(path: str | Path) -> Tensor:
     return to_bytes_tensor(open_rgb(path))[None].float() / 255
 
 
+def read_picture(path: str | Path) -> Picture:
+    """Return a picture file with its transparency and some metadata; see `open_rgb`."""
+    colours, transparency, exif = _decode(path)
+    rgb = to_bytes_tensor(_over_white(colours, transparency))[None]
+    if transparency is None:
+        return Picture(rgb, exif=exif)
+    return Picture(rgb, torch.from_numpy(np.array(transparency))[None, None], exif)
+
+
 def to_bytes_tensor(picture: Image.Image) -> Tensor:
-    """Return an RGB picture as (3, H, W), uint8."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    """Return an RGB picture as (3, H, W), uint8, laid out as it was."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
 def write_image(image: Tensor, path: str | Path) -> None:
     """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, whole or not at all.
 
     Raises:
-        ValueError: an unknown suffix.
+        ValueError: an unknown suffix, or a size that the format can't hold.
+    """
+    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte()
+    write_picture(Picture(pixels.cpu()), path)
+
+
+def write_picture(picture: Picture, path: str | Path) -> None:
+    """Write a picture as the format that the suffix names, whole or not at all.
+
+    JPEG holds no transparency: there the picture stays as it lies over white.
+
+    Raises:
+        ValueError: an unknown suffix, or a size that the format can't hold.
     """
     path = Path(path)
+    options = dict(_WRITE_OPTIONS[writable_suffix(path)])
+    if picture.exif:
+        options["exif"] = picture.exif
+    pixels = picture.rgb[0].permute(1, 2, 0)
+    if picture.alpha is not None and path.suffix.lower() not in (".jpg", ".jpeg"):
+        pixels = torch.cat([pixels, picture.alpha[0].permute(1, 2, 0)], dim=2)
+    with replacing(path) as temporary:
+        try:
+            encoded = Image.fromarray(pixels.contiguous().numpy())
+            encoded.save(temporary, **options)
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk, not the format
+            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            raise ValueError(f"can't write {path} ({size} pixels): {error}") from error
+
+
+def writable_suffix(path: Path) -> str:
+    """Return the path's suffix in lower case; raise ValueError if no such file can be written."""
     suffix = path.suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         raise ValueError(
             f"can't write {path}: unknown suffix {suffix!r}; "
             f"take one of {', '.join(_WRITE_OPTIONS)}"
         )
-    pixels = (image[0].detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    with replacing(path) as temporary:
-        Image.fromarray(pixels.cpu().numpy()).save(temporary, **_WRITE_OPTIONS[suffix])
+    return suffix
 
 
 def resize(image: Tensor, size_px: int) -> Tensor:
@@ -113,8 +182,8 @@ def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
         (1, 3, H', W'), white between the pictures, at most four pairs in a row.
     """
     side, gap, columns = contents.shape[-1], 4, min(4, len(contents))
-    style_height = side * 2 + gap
-    style_width = max(1, round(style_height * style.shape[-1] / style.shape[-2]))
+    scale = (2 * side + gap) / max(style.shape[-2:])
+    style_height, style_width = (max(1, round(length * scale)) for length in style.shape[-2:])
     scaled = F.interpolate(style, [style_height, style_width], mode="bicubic", antialias=True)
     bands = math.ceil(len(contents) / columns)
     height = bands * (2 * side + 3 * gap) + gap
@@ -129,12 +198,59 @@ def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
     return sheet
 
 
-def _to_srgb(picture: Image.Image) -> Image.Image:
-    """Return the picture as RGB, whatever it is stored as."""
+def _decode(source: str | Path | bytes) -> tuple[Image.Image, Image.Image | None, bytes]:
+    """Return a picture as 8-bit sRGB, its transparency if it has any, and the EXIF that is kept."""
+    name = "picture" if isinstance(source, bytes) else str(source)
+    if isinstance(source, bytes):
+        file: io.BytesIO | Path = io.BytesIO(source)
+    else:
+        file = Path(source)
+        if file.is_dir():
+            raise UnreadableImageError(f"{name} is a folder, not a picture")
+    try:
+        # Pillow warns of odd metadata and of large sizes; what is too large for it, it refuses.
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as picture:
+            picture.load()
+            exif = _kept_exif(picture)
+            return *_to_srgb(ImageOps.exif_transpose(picture)), exif
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no picture {name}") from None
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"{name} is no picture of a known format") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"{name} is too large to decode: {error}") from error
+    except Exception as error:
+        # Decoders raise OSError, SyntaxError, struct.error, IndexError ... on damaged files
+        raise UnreadableImageError(f"{name} can't be decoded: {error}") from error
+
+
+def _kept_exif(picture: Image.Image) -> bytes:
+    kept = Image.Exif()
+    # Metadata that can't be read are no reason to refuse the picture.
+    with contextlib.suppress(Exception):
+        given = picture.getexif()
+        kept.update({tag: given[tag] for tag in _KEPT_EXIF.values() if tag in given})
+        details = given.get_ifd(_EXIF_IFD)
+        dates = {tag: details[tag] for tag in _KEPT_EXIF_IFD.values() if tag in details}
+        if dates:
+            kept[_EXIF_IFD] = dates
+        return kept.tobytes() if len(kept) else b""
+    return b""
+
+
+def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return the picture as RGB, whatever it is stored as, and its transparency if it has any."""
+    profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):
         picture = _to_8_bit(picture)
-    profile = picture.info.get("icc_profile")
-    if profile and picture.mode in ("RGB", "CMYK", "L"):
+    transparency = None
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        transparency = picture.getchannel("A")
+        picture = picture.convert("RGB")
+    elif picture.mode not in ("RGB", "CMYK", "L"):
+        picture = picture.convert("RGB")
+    if profile:
         # A broken profile is no reason to refuse the picture.
         with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
             transformed = ImageCms.profileToProfile(
@@ -144,11 +260,14 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
                 outputMode="RGB",
             )
             picture = transformed or picture
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        background = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(background, picture)
-    return picture.convert("RGB")
+    return picture.convert("RGB"), transparency
+
+
+def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image.Image:
+    if transparency is None:
+        return picture
+    white = Image.new("RGB", picture.size, "white")
+    return Image.composite(picture, white, transparency)
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:

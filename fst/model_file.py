@@ -141,7 +141,11 @@ def _read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         raise ValueError(
             f"{path} is neither a model file of fst (.safetensors) nor a plain state dict"
         ) from error
-    if not isinstance(state, dict) or "deconv3.conv2d.weight" not in state:
+    if (
+        not isinstance(state, dict)
+        or not all(isinstance(value, Tensor) for value in state.values())
+        or not {f"{name}.conv2d.weight" for name in ("conv1", "deconv1", "deconv3")} <= state.keys()
+    ):
         raise ValueError(f"{path} is no state dict of a known style transfer network")
     blocks = sum(key.endswith(".conv1.conv2d.weight") for key in state)
     arguments = {

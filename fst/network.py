@@ -4,6 +4,7 @@ Shapes: N pictures, 3 channels (sRGB in [0, 1]), H x W pixels.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,13 +16,20 @@ from torch.utils.flop_counter import FlopCounterMode
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance normalisation (Ulyanov et al. 2016), its statistics in fp32 under autocast."""
 
+    statistics: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    """Given x, what to take for means and variances, each (C,), instead of those of x."""
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over H and W."""
         wide = x.float() if x.dtype.itemsize < 4 else x
-        return super().forward(wide).to(x.dtype)
+        weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+        if self.statistics is None:
+            return F.instance_norm(wide, weight=weight, bias=bias, eps=self.eps).to(x.dtype)
+        mean, variance = self.statistics(wide)
+        return F.batch_norm(wide, mean, variance, weight, bias, eps=self.eps).to(x.dtype)
 
 
 NORMS: dict[str, type[nn.Module]] = {"instance": InstanceNorm, "batch": nn.BatchNorm2d}
@@ -49,6 +57,22 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
+class ScaledTanh(nn.Module):
+    """The paper's output: any value is mapped into [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (tanh(x) + 1) / 2."""
+        return (torch.tanh(x) + 1) / 2
+
+
+class Clamp(nn.Module):
+    """Cuts what lies outside [0, 1], as is done with the output of networks trained without."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, cut."""
+        return x.clamp(0, 1)
+
+
 class TransformerNetwork(nn.Module):
     """Any input size from 1x1 up gives exactly that size: `forward` pads, runs `body` and crops."""
 
@@ -56,6 +80,8 @@ class TransformerNetwork(nn.Module):
     """`body` takes heights and widths that are multiples of this ..."""
     MIN_PX = 12
     """... and at least this, for the reflections to fit."""
+    MARGIN_PX = 8
+    """No unit sees farther than so many pixels of its input, instance norm aside."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
@@ -63,15 +89,23 @@ class TransformerNetwork(nn.Module):
         """What the network was built with, as the model file keeps it."""
 
     @abstractmethod
+    def units(self) -> list[nn.Module]:
+        """Return what the picture goes through, one after the other."""
+
     def body(self, image: Tensor) -> Tensor:
         """Stylize (N, 3, H, W) of a size that `STRIDE` and `MIN_PX` allow."""
+        for unit in self.units():
+            image = unit(image)
+        return image
+
+    def padded_px(self, px: int) -> int:
+        """Return the smallest length of at least `px` that `STRIDE` and `MIN_PX` allow."""
+        return max(self.MIN_PX, -(-px // self.STRIDE) * self.STRIDE)
 
     def forward(self, image: Tensor) -> Tensor:
         """Stylize (N, 3, H, W) in [0, 1]; the result has the same shape and range."""
         height, width = image.shape[-2:]
-        missing = [
-            max(self.MIN_PX, -(-px // self.STRIDE) * self.STRIDE) - px for px in (height, width)
-        ]
+        missing = [self.padded_px(px) - px for px in (height, width)]
         if any(missing):
             image = F.pad(image, (0, missing[1], 0, missing[0]), mode="replicate")
         return self.body(image)[..., :height, :width]
@@ -115,13 +149,12 @@ class Johnson(TransformerNetwork):
         self.up = nn.Sequential(
             up(4 * width, 2 * width), normalise(2 * width), nn.ReLU(inplace=True),
             up(2 * width, width), normalise(width), nn.ReLU(inplace=True),
-            convolution(width, 3, 9),
+            convolution(width, 3, 9), OUTPUTS[output](),
         )  # fmt: skip
-        self.squash = OUTPUTS[output]
 
-    def body(self, image: Tensor) -> Tensor:
-        """Stylize (N, 3, H, W), H and W multiples of 4 and at least 12."""
-        return self.squash(self.up(self.residual(self.down(image))))
+    def units(self) -> list[nn.Module]:
+        """Return the way down, each residual block, the way up."""
+        return [self.down, *self.residual, self.up]
 
 
 class Fast(TransformerNetwork):
@@ -142,12 +175,12 @@ class Fast(TransformerNetwork):
         self.head = nn.Sequential(
             upsample_nearest(width, half), InstanceNorm(half), nn.ReLU(inplace=True),
             upsample_nearest(half, full), nn.ReLU(inplace=True),
-            convolution(full, 3, 3),
+            convolution(full, 3, 3), ScaledTanh(),
         )  # fmt: skip
 
-    def body(self, image: Tensor) -> Tensor:
-        """Stylize (N, 3, H, W), H and W multiples of 4 and at least 12."""
-        return scaled_tanh(self.head(self.residual(self.stem(image))))
+    def units(self) -> list[nn.Module]:
+        """Return the stem, each residual block, the head."""
+        return [self.stem, *self.residual, self.head]
 
 
 def upsample_nearest(inputs: int, outputs: int) -> nn.Sequential:
@@ -160,18 +193,8 @@ def upsample_transposed(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
 
 
-def scaled_tanh(x: Tensor) -> Tensor:
-    """Map any value into [0, 1], the paper's scaled tanh."""
-    return (torch.tanh(x) + 1) / 2
-
-
-def clamp(x: Tensor) -> Tensor:
-    """Cut what lies outside [0, 1], as is done with the output of networks trained without."""
-    return x.clamp(0, 1)
-
-
 UPSAMPLINGS = {"nearest": upsample_nearest, "transposed": upsample_transposed}
-OUTPUTS = {"tanh": scaled_tanh, "clamp": clamp}
+OUTPUTS: dict[str, type[nn.Module]] = {"tanh": ScaledTanh, "clamp": Clamp}
 NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fast}
 """The networks by the name that the configuration and the model file give."""
 

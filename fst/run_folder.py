@@ -8,17 +8,22 @@ contact_sheet.jpg   content, style and result, at the last save
 events.out.*        TensorBoard's
 """
 
+import dataclasses
 import json
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from omegaconf import OmegaConf
 
 from fst.atomic import replacing
-from fst.config import TrainConfig, to_plain
+from fst.config import TrainConfig, to_yaml
 
 # What may change between two sittings of one run, since the trained model does not depend on it.
 _FREE_KEYS = {
@@ -31,6 +36,9 @@ _FREE_KEYS = {
     "training.compile",
 }
 _DIFFERENCES_SHOWN = 8
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,15 @@ class RunFolder:
 
     def refuse_other_run(self, config: TrainConfig) -> None:
         """Raise ValueError, naming what differs, if the folder holds another configuration."""
-        if not self.config.exists():
-            return
-        there = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
-        here = flatten(to_plain(config))
+        if not (self.config.exists() and self.state.exists()):
+            return  # what failed before its first save may be begun anew in another way
+        try:
+            there = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
+        except (yaml.YAMLError, ValueError) as error:
+            raise ValueError(
+                f"{self.config} is damaged; restore it, or give another name=..."
+            ) from error
+        here = flatten(dataclasses.asdict(config))
         differing = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in sorted(there.keys() | here.keys())
@@ -87,7 +100,25 @@ class RunFolder:
     def write_config(self, config: TrainConfig) -> None:
         """Write the configuration, every value spelt out."""
         with replacing(self.config) as temporary:
-            OmegaConf.save(OmegaConf.create(to_plain(config)), temporary)
+            temporary.write_text(to_yaml(config))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder.
+
+        Raises:
+            ValueError: one does already.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                if sys.platform != "win32":
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process is training in {self.path}; give this one another name=..."
+                ) from None
+            yield
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write the resumable state."""

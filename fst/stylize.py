@@ -1,79 +1,221 @@
-"""Stylizing with a trained network: tensors, and picture files."""
+"""Stylizing with a trained network: `load` a model, call it on tensors, pictures or frames.
 
-from collections.abc import Iterator, Sequence
+>>> stylize = fst.load("runs/the_scream")
+>>> stylize(fst.read_image("photo.jpg"))  # tensors (N, 3, H, W), float in [0, 1]
+>>> stylize(PIL.Image.open("photo.jpg"), strength=0.7)  # pictures
+>>> stylize(frame, keep_colors=True)  # numpy frames (H, W, 3), uint8 RGB
+"""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from fst.image import read_image, write_image
+from fst.distributed import pick_device
 from fst.model_file import ModelInfo, find_model, load_model
 from fst.network import TransformerNetwork
+from fst.tiles import stylize_in_tiles
+
+Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TILE_PX = 1024
+WHOLE_PX = 4_000_000
+"""A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Stylizer:
     """A trained network, ready to use: call it on pictures."""
 
-    def __init__(self, network: TransformerNetwork, info: ModelInfo, device: torch.device) -> None:
-        self.network = network.to(device).eval()
+    def __init__(
+        self, network: TransformerNetwork, info: ModelInfo, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
         self.info = info
         self.device = device
+        self.dtype = dtype
 
-    @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Stylize (N, 3, H, W) float in [0, 1]; the result has the same shape, range and device.
+    @torch.no_grad()  # not inference_mode: its results could not be used in a loss
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        mask: Tensor | None = None,
+        tile_px: int | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Picture:
+        """Stylize a picture; the result has its size, type, range and device.
+
+        Args:
+            picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
+                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3).
+            strength: 1 is the network's result, 0 the picture itself, between them a blend.
+            keep_colors: take only the luminance from the result and the colours from the picture.
+            mask: (1, 1, H, W) in [0, 1]: how much to stylize where.
+            tile_px: side of the tiles that it is done in; 0 does it in one piece, None does so
+                up to `WHOLE_PX` pixels.
+            progress: is told the share of the tiles that is done, in [0, 1].
 
         Raises:
-            ValueError: `images` is of another shape or type.
+            ValueError: the picture is of another shape or type, or a setting out of range.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength={strength} must be in [0, 1]")
+        images = _to_tensor(picture)
+        height, width = images.shape[-2:]
+        if mask is not None and mask.shape != (1, 1, height, width):
             raise ValueError(
-                f"expected a float tensor (N, 3, H, W) in [0, 1], not {images.dtype} of shape "
-                f"{tuple(images.shape)}"
+                f"the mask has shape {tuple(mask.shape)}, the picture needs (1, 1, {height}, "
+                f"{width})"
             )
-        parameter = next(self.network.parameters())
-        stylized: Tensor = self.network(images.to(self.device, parameter.dtype))
-        return stylized.to(images)
+        if tile_px is None:
+            tile_px = TILE_PX if height * width > WHOLE_PX else 0
+
+        options = (strength, keep_colors, mask)
+        if tile_px:
+            done = [
+                self._in_tiles(one, tile_px, progress, *options) for one in torch.split(images, 1)
+            ]
+            return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
+        content = self._to_unit_range(images)
+        stylized = self.network(content.to(self.dtype)).float()
+        return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+
+    def _in_tiles(
+        self,
+        image: Tensor,
+        tile_px: int,
+        progress: Callable[[float], None],
+        strength: float,
+        keep_colors: bool,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Stylize one picture, (1, 3, H, W), in bounded memory beside it and its result."""
+        result = torch.empty_like(image)
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            return self._to_unit_range(image[..., rows, columns]).to(self.dtype)
+
+        def write(rows: slice, columns: slice, stylized: Tensor) -> None:
+            content = self._to_unit_range(image[..., rows, columns])
+            mask_here = None if mask is None else mask[..., rows, columns]
+            blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
+            result[..., rows, columns] = _from_unit_range(blended, image)
+
+        height, width = image.shape[-2:]
+        stylize_in_tiles(self.network, height, width, tile_px, read, write, progress)
+        return result
+
+    def _to_unit_range(self, images: Tensor) -> Tensor:
+        images = images.to(self.device)
+        scaled = images.float() if images.is_floating_point() else images.float() / 255
+        return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def load(name_or_path: str | Path, device: str = "auto") -> Stylizer:
+def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:
     """Return the `Stylizer` of a model file, a run folder or a released model's name.
 
     Args:
         name_or_path: what `fst.model_file.find_model` takes.
         device: `cuda`, `cpu` ...; `auto` takes CUDA where there is one.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes fp16 on CUDA, where it is fast, else fp32.
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: the file is damaged or no model.
+        ValueError: the file is damaged or no model, or there is no such device or dtype.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Stylizer(*load_model(find_model(name_or_path)), torch.device(device))
+    place = pick_device(device)
+    if dtype == "auto":
+        dtype = "fp16" if place.type == "cuda" else "fp32"
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+    return Stylizer(*load_model(find_model(name_or_path)), place, DTYPES[dtype])
 
 
-def stylize_files(
-    model: str | Path, pictures: Sequence[Path], output: Path, device: str = "auto"
-) -> Iterator[tuple[Path, Path]]:
-    """Stylize picture files one by one; yield each with the file it became.
-
-    Args:
-        model: what `load` takes.
-        pictures: the files to stylize.
-        output: a file if there is one picture and this names one (`.jpg`, `.png` ...), else a
-            folder, in which each result takes its picture's name.
-        device: what `load` takes.
+def load_several(
+    names_or_paths: str, device: str = "auto", dtype: str = "auto"
+) -> dict[str, Stylizer]:
+    """Return the `Stylizer`s of one model, or of several with commas between, by their titles.
 
     Raises:
-        FileNotFoundError: the model or a picture does not exist.
-        ValueError: a file can't be read, or two results would have one name.
+        ValueError: what `load` raises, or two have one title.
     """
-    to_folder = len(pictures) > 1 or output.is_dir() or not output.suffix
-    results = [output / picture.name for picture in pictures] if to_folder else [output]
-    twice = {result.name for result in results if results.count(result) > 1}
-    if twice:
-        raise ValueError(f"several pictures would become {', '.join(sorted(twice))} in {output}")
-    stylizer = load(model, device)
-    for picture, result in zip(pictures, results, strict=True):
-        write_image(stylizer(read_image(picture)), result)
-        yield picture, result
+    one = Path(names_or_paths).exists()
+    stylizers: dict[str, Stylizer] = {}
+    for given in [names_or_paths] if one else names_or_paths.split(","):
+        stylizer = load(given, device, dtype)
+        title = stylizer.info.title or find_model(given).stem
+        if title in stylizers:
+            raise ValueError(f"two models are called {title!r}: use them one after the other")
+        stylizers[title] = stylizer
+    return stylizers
+
+
+def blend(
+    content: Tensor,
+    stylized: Tensor,
+    strength: float = 1.0,
+    keep_colors: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Return the stylized picture laid over the content, both (N, 3, H, W) in [0, 1].
+
+    Args:
+        content: the picture.
+        stylized: the network's result.
+        strength: how much of the result shows, in [0, 1].
+        keep_colors: take the luminance alone from the result (Gatys et al. 2016, "Preserving
+            color in neural artistic style transfer", section 2.2).
+        mask: (N or 1, 1, H, W) in [0, 1]: how much of it shows where.
+    """
+    if keep_colors:
+        luma = content.new_tensor(_LUMA).view(1, 3, 1, 1)
+        change = ((stylized - content) * luma).sum(1, keepdim=True)
+        stylized = (content + change).clamp(0, 1)
+    if mask is not None:
+        return content + strength * mask.to(content) * (stylized - content)
+    return stylized if strength == 1 else torch.lerp(content, stylized, strength)
+
+
+def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
+    """Return the picture as (N, 3, H, W), float in [0, 1] or uint8, without a copy if possible."""
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture.convert("RGB"))
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
+            raise ValueError(
+                f"expected uint8 frames (H, W, 3) or (N, H, W, 3), not {picture.dtype} of shape "
+                f"{picture.shape}"
+            )
+        frames = picture if picture.ndim == 4 else picture[None]
+        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    else:
+        images = picture
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"expected a picture (N, 3, H, W), not one of shape {tuple(images.shape)}")
+    if not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise ValueError(f"expected floats in [0, 1] or uint8, not {images.dtype}")
+    return images
+
+
+def _from_unit_range(result: Tensor, like: Tensor) -> Tensor:
+    """Return floats in [0, 1] in the type and on the device of `like`."""
+    if like.dtype == torch.uint8:
+        result = result.mul(255).round_().clamp_(0, 255)
+    return result.to(like.device, like.dtype)
+
+
+def _like(result: Tensor, picture: Picture) -> Picture:
+    """Return (N, 3, H, W) as what the picture was given as."""
+    if isinstance(picture, Tensor):
+        return result.contiguous()
+    frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    if isinstance(picture, Image.Image):
+        return Image.fromarray(frames[0])
+    return frames if picture.ndim == 4 else frames[0]

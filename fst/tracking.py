@@ -1,5 +1,6 @@
 """What a run shows of itself: TensorBoard, `metrics.jsonl`, and progress on the console."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -10,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
-from fst.config import TrainConfig, to_plain, to_yaml
+from fst.config import TrainConfig, to_yaml
 from fst.image import write_image
 from fst.run_folder import RunFolder, flatten
 
@@ -26,18 +27,20 @@ class Tracker:
         folder: RunFolder,
         config: TrainConfig,
         seen_images: int,
+        skipped: dict[str, str],
         is_main: bool,
         console: bool,
     ) -> None:
         """Go on after `seen_images`: later records of an interrupted run are dropped.
 
+        `skipped` holds the pictures that were passed over, with reasons; new ones are added.
         Processes other than the main one write nothing and only name the pictures they skip.
         """
         self.folder = folder
         self.is_main = is_main
         self.console = console
         self.total_images = config.training.images
-        self.skipped: dict[str, str] = {}
+        self.skipped = skipped
         if is_main:
             folder.trim_metrics(seen_images)
             folder.write_config(config)
@@ -116,7 +119,7 @@ class Tracker:
         self.writer.add_text("config", indented)
         settings = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in flatten(to_plain(config)).items()
+            for key, value in flatten(dataclasses.asdict(config)).items()
         }
         # Not add_hparams(), which would open a second run of its own beside this one.
         events: Any = self.writer.file_writer

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,35 +27,67 @@ from fst.errors import one_line, one_line_errors
 register_schemas()
 
 
+_PATHS = (
+    "data.path",
+    "data.heldout_path",
+    "loss_network.weights",
+    "name",
+    "runs_dir",
+    "style.picture",
+    "style.title",
+)
+"""Keys whose values may hold what Hydra's grammar gives a meaning of its own."""
+
+
 def main() -> None:
     """Run training with the overrides of the command line; exit 2 on a mistake in them."""
     # Hydra prints its own errors over several lines and exits with 1, unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = [expanded for given in sys.argv[1:] for expanded in expand_style(given)]
     with one_line_errors("fst train"):
+        sys.argv[1:] = [expanded for given in sys.argv[1:] for expanded in expand(given)]
         try:
             _compose_and_train()
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error)) from error
 
 
-def expand_style(override: str) -> list[str]:
-    """Turn `style=PICTURE` into `style=picture style.picture=PICTURE`; leave the rest alone.
+def expand(override: str) -> list[str]:
+    """Return an override as Hydra takes it: `style=PICTURE` is two, and paths are quoted.
 
-    A style that is no name in `conf/style/` is a picture; a list of pictures sweeps over them.
+    A style that is no name in `conf/style/` is a picture. A path that does not exist as it stands
+    but has commas is a list to sweep over.
+
+    Raises:
+        ValueError: the list of styles holds both names and pictures.
     """
     key, _, value = override.partition("=")
-    known = {
-        file.name.removesuffix(".yaml")
-        for file in (resources.files("fst.conf") / "style").iterdir()
-    }
-    if key != "style" or not value or value in known:
+    if key in _PATHS and value not in ("", "null"):
+        return [f"{key}={_quoted(value)}"]
+    names = _choices("style")
+    if key != "style" or not value or value in names:
         return [override]
-    pictures = [value] if Path(value).exists() else value.split(",")
-    if all(picture in known for picture in pictures):
+    chosen = [value] if Path(value).exists() else value.split(",")
+    if all(one in names for one in chosen):
         return [override]
-    quoted = ",".join("'" + picture.replace("'", r"\'") + "'" for picture in pictures)
-    return ["style=picture", f"style.picture={quoted}"]
+    if len(chosen) > 1 and any(one in names for one in chosen):
+        raise ValueError(f"style={value} mixes names and pictures; sweep over either")
+    if len(chosen) == 1 and not Path(value).suffix and not Path(value).exists():
+        raise FileNotFoundError(
+            f"style={value} is neither a picture nor one of conf/style/: {', '.join(names)}"
+        )
+    return ["style=picture", f"style.picture={_quoted(value)}"]
+
+
+def _quoted(value: str) -> str:
+    if value[0] in "'\"":
+        return value
+    paths = [value] if Path(value).exists() or "," not in value else value.split(",")
+    return ",".join("'" + str(Path(p).expanduser()).replace("'", r"\'") + "'" for p in paths)
+
+
+def _choices(group: str) -> list[str]:
+    files = (resources.files("fst.conf") / group).iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
 @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name="train")
@@ -68,7 +101,9 @@ def _compose_and_train(composed: DictConfig) -> None:
         assert isinstance(config, TrainConfig)
         refuse_unknown(config)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            config.name = sweep_name(str(config.name), HydraConfig.get().overrides.task)
+            config.name = sweep_name(
+                str(config.name), sys.argv[1:], HydraConfig.get().overrides.task
+            )
 
         from fst.training import train  # torch: imported once the configuration is known to be good
 
@@ -77,9 +112,22 @@ def _compose_and_train(composed: DictConfig) -> None:
         sys.exit(128 + stopped_by)
 
 
-def sweep_name(name: str, overrides: Sequence[str]) -> str:
-    """Return the name of one run of a sweep: the common one, and its overrides but for paths."""
-    told = [override for override in overrides if "/" not in override and "style=" not in override]
+def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
+    """Return the name of one run of a sweep: the common one, and what is its own.
+
+    Args:
+        name: the common one; that of each style, if styles are swept over.
+        given: the command line's overrides.
+        task: this run's.
+    """
+    overrides = OverridesParser.create().parse_overrides([o for o in given if o[0] != "-"])
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    own = [override.partition("=") for override in task]
+    told = [
+        f"{key}={value.rpartition('/')[2]}"
+        for key, _, value in own
+        if key in swept - {"style", "style.picture"}
+    ]
     return "/".join([name, *filter(None, [",".join(told)])])
 
 
@@ -92,6 +140,8 @@ def _explain(error: BaseException) -> str:
     text = next((line for line in reversed(lines) if "full_key" in line), lines[0])
     text = re.sub(r"\s*(object_type=|reference_type=|Config search path:|See https:).*", "", text)
     text, _, key = text.partition(" full_key: ")
+    if "sweep" in text and "multirun" in text:
+        return "a list of values is a sweep: add -m, or quote the value if it is one"
     if "missing mandatory value" in text:
         return f"{key} is required: add {key}=..."
     if missing := re.match(

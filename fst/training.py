@@ -5,11 +5,13 @@ schedule means. Running the same command again resumes.
 """
 
 import copy
+import dataclasses
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
@@ -17,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig, to_plain
+from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
 from fst.data import Batch, content_batches, open_data
-from fst.distributed import World, process_group
+from fst.distributed import World, pick_device, process_group
 from fst.errors import TrainingStoppedError
 from fst.image import contact_sheet, read_image, resize
 from fst.loss import LOSSES, PerceptualLoss, RelativeLoss
@@ -48,8 +50,13 @@ def train(config: TrainConfig, console: bool = False) -> int:
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
     device = pick_device(config.training.device)
-    with process_group(device.type == "cuda") as world, StopRequest() as stop:
-        return Trainer(config, world, device).run(stop, console)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = True  # all batches have one size
+    with process_group() as world:
+        trainer = Trainer(config, world, device)
+        with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
+            return trainer.run(stop, console)
 
 
 class Trainer:
@@ -61,12 +68,14 @@ class Trainer:
                 f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
                 "processes: it counts the images of all, so make it a multiple"
             )
+        if config.network.arguments().get("norm") == "batch" and world.size > 1:
+            raise ValueError("network.norm=batch normalises over the batch of one process: use one")
         self.config = config
         self.world = world
         self.device = device
         self.folder = RunFolder(config.run_dir)
         self.folder.refuse_other_run(config)
-        self.data = open_data(config.data, config.seed)
+        self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
         style = read_image(config.style.picture).to(device)
         self.style = resize(style, config.style.size_px)
@@ -74,8 +83,6 @@ class Trainer:
 
         torch.manual_seed(config.seed)
         network = build_network(config.network.name, config.network.arguments())
-        if config.network.arguments().get("norm") == "batch" and world.size > 1:
-            raise ValueError("network.norm=batch normalises over the batch of one process: use one")
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
@@ -93,6 +100,7 @@ class Trainer:
         self.seen_images = 0
         self.seconds = 0.0
         self.heldout_terms: dict[str, float] = {}
+        self.skipped: dict[str, str] = {}
 
         self.parallel: nn.Module = self.network
         if world.size > 1:
@@ -114,11 +122,22 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
+            "skipped": self.skipped,
+            "data": self.data.fingerprint,
             "rng": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Take up what `state_dict` returned.
+
+        Raises:
+            ValueError: the pictures are not those that the run began with.
+        """
+        if state["data"] != self.data.fingerprint:
+            raise ValueError(
+                f"the pictures in data.path are not those that {self.folder.path} began with, so "
+                "it can't go on as if never stopped: bring them back, or give another name=..."
+            )
         self.seen_images = state["seen_images"]
         self.seconds = state["seconds"]
         self.network.load_state_dict(state["network"])
@@ -127,6 +146,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
+        self.skipped = state["skipped"]
         torch.set_rng_state(state["rng"])
 
     def run(self, stop: "StopRequest", console: bool) -> int:
@@ -136,7 +156,7 @@ class Trainer:
             self.load_state_dict(state)
         self.world.barrier()  # nobody writes before all have read
         with Tracker(
-            self.folder, self.config, self.seen_images, self.world.is_main, console
+            self.folder, self.config, self.seen_images, self.skipped, self.world.is_main, console
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:
@@ -148,7 +168,7 @@ class Trainer:
                 complete = self.seen_images >= settings.images
                 to_save = complete or self.passed(settings.save_every)
                 to_report = to_save or self.passed(settings.report_every)
-                stopping = not complete and self.asked_to_stop(stop, to_report)
+                stopping = not complete and self.world.any(stop.signal is not None)
                 if not (to_report or stopping):
                     continue
                 report = self.measure()
@@ -160,6 +180,7 @@ class Trainer:
                 if to_save or stopping:
                     self.save()
                 if stopping:
+                    tracker.conclude()
                     tracker.say(
                         f"stopped at {self.seen_images} of {settings.images} images; "
                         "run the same command again to go on"
@@ -212,12 +233,6 @@ class Trainer:
         """Return whether the last step reached or passed a multiple of `every` images."""
         return self.seen_images % every < self.config.training.batch_size
 
-    def asked_to_stop(self, stop: "StopRequest", at_report: bool) -> bool:
-        """Return whether to stop now; several processes agree on it, at reports."""
-        if self.world.size == 1:
-            return stop.signal is not None
-        return at_report and self.world.any(stop.signal is not None, self.device)
-
     def restart_clock(self) -> None:
         """Count time and images from here: judging and saving are not training."""
         self.clock = (self.seen_images, time.perf_counter())
@@ -226,16 +241,18 @@ class Trainer:
         """Return the report of the steps since the last one.
 
         Raises:
-            TrainingStoppedError: the loss is no longer finite.
+            TrainingStoppedError: the loss or a weight is no longer finite.
         """
         images_before, time_before = self.clock
         seconds = time.perf_counter() - time_before
         self.seconds += seconds
         terms = self.meter.means(self.world)
-        if not math.isfinite(terms["total"]):
+        weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
+        if not (math.isfinite(terms["total"]) and weights.isfinite().all()):
             kept = f"the last good state is in {self.folder.path}"
+            what = "a weight" if math.isfinite(terms["total"]) else "the loss"
             raise TrainingStoppedError(
-                f"the loss became {terms['total']} before {self.seen_images} images; "
+                f"{what} was no longer finite before {self.seen_images} images; "
                 f"{kept if self.folder.state.exists() else 'no state had been saved yet'}. "
                 "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
             )
@@ -270,7 +287,7 @@ class Trainer:
                 seen_images=self.seen_images,
                 losses=self.heldout_terms,
                 loss_network=self.config.loss_network.name,
-                training_config=to_plain(self.config),
+                training_config=dataclasses.asdict(self.config),
             )
             save_model(self.folder.model, self.ema, info)
             self.folder.write_state(self.state_dict())
@@ -295,10 +312,12 @@ class Trainer:
         losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
         tracker.conclude()
         tracker.say(
-            f"complete: {self.seen_images} images in {self.seconds:.0f} s; held out: {losses}"
+            f"complete: {self.seen_images} images in {self.seconds:.0f} s"
+            + (f"; held out: {losses}" if losses else "")
         )
         tracker.say(f"model          {self.folder.model}")
-        tracker.say(f"contact sheet  {self.folder.contact_sheet}")
+        if self.heldout_terms:
+            tracker.say(f"contact sheet  {self.folder.contact_sheet}")
         tracker.say(f"stylize with   fst stylize {self.folder.model} PICTURE... -o OUT")
         tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")
 
@@ -381,28 +400,6 @@ def build_losses(
         world.barrier()
     vgg = vgg.to(memory_format=torch.channels_last)
     return LOSSES[config.loss.name](vgg, style, config.loss), RelativeLoss(vgg, style, judging)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is this process's CUDA device if there is one.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"training.device={name} can't be used here: {error}") from error
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")  # TF32
-        torch.backends.cudnn.benchmark = True  # all batches have one size
-    return device
 
 
 def to_unit_range(images: Tensor) -> Tensor:

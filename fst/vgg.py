@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,20 +19,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fst.atomic import replacing
 from fst.config import VGG16_LAYERS
 
 _MEAN_RGB = (255 * 0.48235, 255 * 0.45882, 255 * 0.40784)
 _CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 _TORCHVISION_INDEX = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-# First half of the SHA-256 of the fp32 weights (output, input, row, column) of conv1_1 to conv3_3.
+# First quarter of the SHA-256 of the fp32 weights (output, input, row, column) and biases.
 _FINGERPRINTS = {
-    "relu1_1": "93d4560e53689610",
-    "relu1_2": "4fba5f8a1abdf7ce",
-    "relu2_1": "3f372ff8177a0d96",
-    "relu2_2": "4d997ec48449b792",
-    "relu3_1": "aacb776e4b48c0da",
-    "relu3_2": "73d5aa6c25127022",
-    "relu3_3": "57b3c80d660e2eb4",
+    "relu1_1": "070df0f19cbb2321",
+    "relu1_2": "ec92eec3b1defc40",
+    "relu2_1": "d9e5b357e096c317",
+    "relu2_2": "9ac52d8787b11abc",
+    "relu3_1": "7545520369c51917",
+    "relu3_2": "7896e5d8526961f0",
+    "relu3_3": "9cbb8afb7c4e9621",
 }
 
 
@@ -105,6 +107,8 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
         for kind, parameter in convolution.named_parameters():
             key = f"features.{index}.{kind}"
             if key not in tensors:
+                if layer == VGG16_LAYERS[0]:
+                    raise ValueError(f"{path} is no VGG16 of torchvision's: it has no {key}")
                 raise ValueError(
                     f"{path} has no {key} ({layer}), but the loss compares up to {last_layer}: "
                     "name fewer layers, or leave loss_network.weights out to download all"
@@ -132,18 +136,29 @@ def cached_weights() -> Path:
     Raises:
         FileNotFoundError: it can't be downloaded; the message names the ways out.
     """
-    path = cache_dir() / "vgg16_features.safetensors"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(path)
-    return path
-
-
-def _download(path: Path) -> None:
-    """Download torchvision's 528 MB, check their hash and keep the convolutions' 59 MB."""
     from torchvision.models import VGG16_Weights
 
     url = VGG16_Weights.IMAGENET1K_FEATURES.url
+    path = cache_dir() / "vgg16_features.safetensors"
+    brought = path.parent / url.rpartition("/")[2]
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if brought.exists():
+            _keep_convolutions(brought, path)
+        else:
+            _download(url, path)
+    return path
+
+
+def _keep_convolutions(whole: Path, path: Path) -> None:
+    """Write the convolutions' 59 MB of torchvision's file of 528 MB."""
+    convolutions = {k: v for k, v in _read_tensors(whole).items() if k.startswith("features.")}
+    with replacing(path) as temporary:
+        save_file(convolutions, temporary, metadata={"licence": "CC BY 4.0, Oxford VGG"})
+
+
+def _download(url: str, path: Path) -> None:
+    """Download torchvision's file, check its hash and keep the convolutions."""
     sha256_prefix = url.rpartition("-")[2].removesuffix(".pth")
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # a firewall that drops packets would be waited for without end
@@ -155,35 +170,39 @@ def _download(path: Path) -> None:
             raise FileNotFoundError(
                 f"no VGG16 weights: they could not be downloaded from {url} ({error}). "
                 "Ways out: (1) loss_network.weights=FILE, if you have a copy (.pth or "
-                f".safetensors); (2) fetch that address on another machine and copy it here; "
+                f".safetensors); (2) fetch that address on another machine and put the file into "
+                f"{path.parent}; "
                 "(3) set HTTPS_PROXY if the network needs a proxy"
             ) from error
         finally:
             socket.setdefaulttimeout(patience)
-        convolutions = {k: v for k, v in _read_tensors(whole).items() if k.startswith("features.")}
-        kept = Path(folder) / path.name
-        save_file(convolutions, kept, metadata={"source": url, "licence": "CC BY 4.0, Oxford VGG"})
-        kept.replace(path)
+        _keep_convolutions(whole, path)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{path} can't be read as weights: {error}") from error
     except Exception as error:
         # torch.load raises UnpicklingError and more on what is no checkpoint at all
         raise ValueError(f"{path} is no file of weights (.safetensors or .pth)") from error
+    return tensors_only(state, path)
+
+
+def tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
+    """Return what was loaded from `path` if it is a dict of tensors, else raise ValueError."""
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} holds no plain state dict: names and tensors")
     return state
 
 
 def _verify(network: VGG16, path: Path) -> None:
     for layer, convolution in network.convolutions.items():
-        found = hashlib.sha256(convolution.get_parameter("weight").numpy().tobytes()).hexdigest()[
-            :16
-        ]
+        values = [convolution.get_parameter(kind).numpy().tobytes() for kind in ("weight", "bias")]
+        found = hashlib.sha256(b"".join(values)).hexdigest()[:16]
         if layer in _FINGERPRINTS and found != _FINGERPRINTS[layer]:
             raise ValueError(
                 f"{path} does not hold the Oxford weights of VGG16 (torchvision's "

@@ -104,11 +104,11 @@ def compose() -> Callable[[list[str]], TrainConfig]:
     from omegaconf import OmegaConf
 
     from fst.config import refuse_unknown
-    from fst.train import expand_style
+    from fst.train import expand
 
     def composed(overrides: list[str]) -> TrainConfig:
         with initialize_config_module("fst.conf", version_base="1.3"):
-            expanded = [part for override in overrides for part in expand_style(override)]
+            expanded = [part for override in overrides for part in expand(override)]
             config = OmegaConf.to_object(compose("train", expanded))
         assert isinstance(config, TrainConfig)
         refuse_unknown(config)

@@ -7,7 +7,7 @@ import pytest
 
 from fst.config import SCHEMAS, FastConfig, JohnsonConfig
 from fst.network import NETWORKS
-from fst.train import expand_style, sweep_name
+from fst.train import expand, sweep_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,28 +40,39 @@ def test_a_network_s_defaults_in_python_and_in_the_configuration_agree():
 
 
 def test_a_style_is_a_picture_or_a_name(tmp_path: Path, monkeypatch):
-    assert expand_style("style=picture") == ["style=picture"]
-    assert expand_style("style.size_px=3") == ["style.size_px=3"]
-    assert expand_style("style=a.jpg") == ["style=picture", "style.picture='a.jpg'"]
-    assert expand_style("style=a.jpg,b.jpg") == ["style=picture", "style.picture='a.jpg','b.jpg'"]
+    assert expand("style=picture") == ["style=picture"]
+    assert expand("style.size_px=3") == ["style.size_px=3"]
+    assert expand("style=a.jpg") == ["style=picture", "style.picture='a.jpg'"]
+    assert expand("style=a.jpg,b.jpg") == ["style=picture", "style.picture='a.jpg','b.jpg'"]
+    assert expand("style=picture,vortices") == ["style=picture,vortices"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Munch's, 1893.jpg").touch()
-    assert expand_style("style=Munch's, 1893.jpg")[1] == r"style.picture='Munch\'s, 1893.jpg'"
+    assert expand("style=Munch's, 1893.jpg")[1] == r"style.picture='Munch\'s, 1893.jpg'"
+    with pytest.raises(ValueError, match="mixes names and pictures"):
+        expand("style=vortices,a.jpg")
+    with pytest.raises(FileNotFoundError, match="neither a picture nor one of.*vortices"):
+        expand("style=vortexes")
 
 
 def test_odd_file_names_reach_the_configuration(compose, style_picture, photos, tmp_path: Path):
     odd = tmp_path / "Munch's, (1893)=[x] $y.png"
     odd.write_bytes(style_picture.read_bytes())
-    config = compose([f"style={odd}", f"data.path={photos}"])
+    folder = tmp_path / "Jürgen's photographs (1), new=x"
+    folder.symlink_to(photos)
+    config = compose([f"style={odd}", f"data.path={folder}"])
     assert config.style.picture == str(odd)
+    assert config.data.path == str(folder)
+    assert compose([f"style={odd}", f"data.path={folder}", "name=1e3"]).name == "1e3"
     assert config.run_dir == Path("runs") / odd.stem
 
 
-def test_the_runs_of_a_sweep_have_names_of_their_own_without_paths():
-    fixed = ["style=picture", "style.picture=../a b.jpg", "data.path=/photos", "experiment=quick"]
-    names = [sweep_name("scream", [*fixed, f"loss.style_weight={w}"]) for w in (5, 10)]
-    assert names == [f"scream/experiment=quick,loss.style_weight={w}" for w in (5, 10)]
-    assert sweep_name("scream", fixed[:3]) == "scream"
+def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
+    fixed = ["style=picture", "style.picture='a.jpg','b.jpg'", "experiment=quick"]
+    given = ["-m", *fixed, "loss.style_weight=5,10", "data.path='x/one','x/two'"]
+    task = ["style=picture", "style.picture=a.jpg", "experiment=quick"]
+    swept = ["loss.style_weight=5", "data.path=x/one"]
+    assert sweep_name("a", given, [*task, *swept]) == "a/loss.style_weight=5,data.path=one"
+    assert sweep_name("a", ["-m", *fixed], task) == "a"
 
 
 @pytest.mark.parametrize(
@@ -72,10 +83,13 @@ def test_the_runs_of_a_sweep_have_names_of_their_own_without_paths():
         ("+network.foo=1", "network.foo is unknown"),
         ("network.width=abc", "network.width: Value 'abc'"),
         ("network.width=-1", "network.width=-1 must be at least"),
-        (
-            "network=vast",
-            "Could not find 'network/vast' Available options in 'network': fast johnson",
-        ),
+        ("network=vast", "network=vast is unknown; choose one of fast, johnson"),
+        ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick"),
+        ("loss.name=johnson", "loss.name=johnson is no setting: loss=johnson chooses"),
+        ("data.path=", "data.path= is empty"),
+        ("loss.style_weight=1,2", "a list of values is a sweep: add -m"),
+        ("loss.style_layer_weights=[nan,1,1]", "loss.style_layer_weights=[nan"),
+        ("name=../elsewhere", "name=../elsewhere must name a folder inside"),
         (
             "loss.style_layers=[relu9_9]",
             "loss.style_layers=relu9_9 is unknown; choose one of relu1_1",
@@ -88,7 +102,7 @@ def test_the_runs_of_a_sweep_have_names_of_their_own_without_paths():
         ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of fp32"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
-        ("loss.style_layers=[relu1_2", "input '[relu1_2'"),
+        ("loss.style_layers=[relu1_2", "[relu1_2 can't be read as key=value"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(

@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed"),
     ("image", "vgg", "model_file", "run_folder"),
-    ("data", "loss", "stylize", "tracking"),
-    ("training",),
+    ("data", "loss", "tiles", "tracking"),
+    ("stylize", "training"),
+    ("pictures",),
+    ("console",),
     ("train",),
     ("cli",),
 )

@@ -1,5 +1,6 @@
 """Pictures in and out."""
 
+import errno
 import io
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch):
     before = (tmp_path / "a.png").read_bytes()
 
     def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="disk full"):

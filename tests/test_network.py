@@ -46,7 +46,7 @@ def test_black_and_constant_frames_give_sane_output(name: str):
     network = NETWORKS[name]().eval()
     for value in (0.0, 0.5, 1.0):
         result = network(torch.full((1, 3, 64, 64), value))
-        assert result.isfinite().all()
+        assert result.flatten(2).std(-1).max() < 0.01  # instance norm must not blow up rounding
 
 
 def test_instance_norm_keeps_its_statistics_in_fp32_under_half_precision():

@@ -1,10 +1,12 @@
 """Training: what it leaves, how it resumes, and that it learns."""
 
 import copy
+import dataclasses
 import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 import fst
-from fst.config import OptimizerConfig, TrainConfig, to_plain
+from fst.config import OptimizerConfig, TrainConfig
 from fst.distributed import World
 from fst.errors import TrainingStoppedError
 from fst.image import read_image
@@ -48,7 +50,7 @@ def comparable(lines: list[dict[str, float]]) -> list[dict[str, float]]:
 
 def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
     assert train(config) == 0
-    names = {file.name for file in config.run_dir.iterdir()}
+    names = {file.name for file in config.run_dir.glob("[!.]*")}
     events = {name for name in names if name.startswith("events.out.tfevents")}
     assert len(events) == 1
     assert names - events == {
@@ -70,9 +72,9 @@ def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
     assert info.seen_images == 24
     assert info.loss_network == "vgg16"
     assert info.losses == {k[8:]: v for k, v in lines[-1].items() if k.startswith("heldout/")}
-    assert info.training_config == to_plain(config)
+    assert info.training_config == dataclasses.asdict(config)
     photo = torch.rand(1, 3, 33, 47)
-    assert torch.equal(fst.load(config.run_dir)(photo), network(photo))
+    torch.testing.assert_close(fst.load(config.run_dir)(photo), network(photo))
     width, height = 48 * 3 + 8, 48 * 2
     assert fst.read_image(config.run_dir / "contact_sheet.jpg").shape[3] > width - 48
     assert fst.read_image(config.run_dir / "contact_sheet.jpg").shape[2] >= height
@@ -200,6 +202,86 @@ def test_a_damaged_state_says_what_to_do(config: TrainConfig):
         train(config)
 
 
+def test_a_run_that_failed_before_its_first_save_may_be_begun_in_another_way(
+    compose, tiny_overrides, tmp_path: Path
+):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("no picture")
+    bad = compose([*tiny_overrides, f"data.path={tmp_path / 'bad'}", "data.workers=1"])
+    with pytest.raises(ValueError, match="100 pictures in a row can't be used, the last .*a.jpg"):
+        train(bad)
+    assert train(compose(tiny_overrides)) == 0
+
+
+def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    config = compose([*tiny_overrides, f"data.path={folder}", f"runs_dir={folder / 'runs'}"])
+    assert interrupt_after(12, config) == signal.SIGTERM
+    train(config)  # the contact sheet, which lies in the folder now, is none of them
+    shutil.copy(photos / "00.png", folder / "another.png")
+    with pytest.raises(ValueError, match="not those that .* began with"):
+        train(config)
+
+
+def test_two_processes_do_not_train_in_one_folder(config: TrainConfig):
+    with (
+        RunFolder(config.run_dir).locked(),
+        pytest.raises(ValueError, match="another process is training in"),
+    ):
+        train(config)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_saves_the_run(
+    compose, tiny_overrides, fst_command, processes: int, number: int
+):
+    # Ctrl-C reaches every process of a terminal; schedulers send SIGTERM to every process of a job
+    overrides = [*tiny_overrides, "training.images=100000", "training.save_every=100000"]
+    overrides += ["data.workers=2", "training.report_every=100000"]
+    command = [*fst_command, "train", *overrides]
+    if processes > 1:
+        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+        command = [sys.executable, *launch, "-m", "fst.train", *overrides]
+    config = compose(overrides)
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("starting"):
+                break
+        time.sleep(1)
+        os.killpg(process.pid, number)
+        printed, said = process.communicate(timeout=60)
+    assert "run the same command again to go on" in printed, said
+    assert RunFolder(config.run_dir).read_state()["seen_images"] > 0
+    if processes == 1:
+        assert process.returncode == 128 + number
+        assert "Traceback" not in said
+
+
+def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    step = trainer.step
+
+    def step_and_spoil(batch: torch.Tensor) -> None:
+        step(batch)
+        if trainer.seen_images == 16:  # the loss of this step was still finite
+            with torch.no_grad():
+                trainer.network.head[-2].bias.fill_(math.nan)
+
+    trainer.step = step_and_spoil  # type: ignore[method-assign]
+    with StopRequest() as stop, pytest.raises(TrainingStoppedError, match="a weight was no longer"):
+        trainer.run(stop, console=False)
+    assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(config: TrainConfig):
     trainer = Trainer(config, World(), torch.device("cpu"))
     step = trainer.step
@@ -207,13 +289,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(c
     def step_and_spoil(batch: torch.Tensor) -> None:
         if trainer.seen_images == 12:
             with torch.no_grad():
-                trainer.network.head[-1].bias.fill_(math.nan)
+                trainer.network.head[-2].bias.fill_(math.nan)
         step(batch)
 
     trainer.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
-        pytest.raises(TrainingStoppedError, match="loss became nan.*last good"),
+        pytest.raises(TrainingStoppedError, match="the loss was no longer finite.*last good"),
     ):
         trainer.run(stop, console=False)
     state = RunFolder(config.run_dir).read_state()
@@ -266,7 +348,7 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
 
 def test_a_batch_that_processes_cannot_share_is_refused(config: TrainConfig):
     with pytest.raises(ValueError, match="batch_size=4 can't be shared by 3"):
-        Trainer(config, World(0, 3, 0), torch.device("cpu"))
+        Trainer(config, World(0, 3), torch.device("cpu"))
 
 
 def test_the_learning_rate_rises_then_falls_to_zero_whatever_the_batch():
@@ -315,6 +397,47 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(config: TrainConfig):
     assert [event.step for event in events.Scalars("heldout/style")] == [0, 8, 16, 24]
     assert [event.step for event in events.Images("heldout/contact_sheet")] == [0, 8, 16, 24]
     assert "config/text_summary" in tags["tensors"]
-    assert (
-        events.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name == "hparams"
-    )
+
+
+def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    configs = [
+        compose([*tiny_overrides, f"name={weight}", f"loss.style_weight={weight}"])
+        for weight in (1, 7)
+    ]
+    for config in configs:
+        train(config)
+    runs = plugin_event_multiplexer.EventMultiplexer()
+    runs.AddRunsFromDirectory(configs[0].runs_dir)
+    runs.Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, configs[0].runs_dir)
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
+    groups = list_session_groups.Handler(RequestContext(), context, "", request).run()
+    shown = {
+        group.hparams["loss.style_weight"].number_value: {
+            value.name.tag: value.value for value in group.metric_values
+        }
+        for group in groups.session_groups
+    }
+    for config in configs:
+        last = metrics(config)[-1]
+        terms = shown[config.loss.style_weight]
+        assert terms.keys() == {f"heldout/{k}" for k in ("content", "style", "total_variation")}
+        assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_like_the_cpu(compose, tiny_overrides):
+    configs = [
+        compose([*tiny_overrides, f"name={device}", f"training.device={device}"])
+        for device in ("cpu", "cuda")
+    ]
+    for config in configs:
+        assert train(config) == 0
+    ends = [metrics(config)[-1]["heldout/total"] for config in configs]
+    assert ends[0] == pytest.approx(ends[1], rel=0.03)
