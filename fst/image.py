@@ -206,7 +206,9 @@ def _decode(source: str | Path | bytes) -> tuple[Image.Image, Image.Image | None
     else:
         file = Path(source)
         if file.is_dir():
-            raise UnreadableImageError(f"{name} is a folder, not a picture")
+            raise UnreadableImageError(f"{name} is a folder and holds no pictures")
+        if file.exists() and not file.is_file():  # reading a pipe would wait without end
+            raise UnreadableImageError(f"{name} is no regular file")
     try:
         # Pillow warns of odd metadata and of large sizes; what is too large for it, it refuses.
         with warnings.catch_warnings(action="ignore"), Image.open(file) as picture:

@@ -6,6 +6,7 @@ that was stopped goes on where it was.
 """
 
 import glob
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,10 +59,8 @@ def find_pictures(inputs: Sequence[str | Path]) -> tuple[list[tuple[Path, Path]]
             patterns (`photos/*.jpg`, `**` for any folders between).
 
     Returns:
-        The files and paths, and how many files of folders were left alone as no pictures.
-
-    Raises:
-        FileNotFoundError: a pattern that matches nothing, a folder without pictures.
+        The files and paths, and how many files of folders were left alone as no pictures. What is
+        not there, or is a folder without pictures, is among them: reading it says so.
     """
     found: list[tuple[Path, Path]] = []
     left_alone = 0
@@ -71,14 +70,14 @@ def find_pictures(inputs: Sequence[str | Path]) -> tuple[list[tuple[Path, Path]]
             files = files_below(path)
             pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
             if not pictures:
-                raise FileNotFoundError(f"{path} holds no pictures")
+                found.append((path, Path(path.name)))
             found += [(file, file.relative_to(path)) for file in pictures]
             left_alone += len(files) - len(pictures)
         elif glob.has_magic(str(given)) and not path.exists():
             # Path.glob takes no absolute patterns
             matches = sorted(map(Path, glob.glob(str(given), recursive=True)))  # noqa: PTH207
             if not matches:
-                raise FileNotFoundError(f"no file matches {given}")
+                found.append((path, Path(path.name)))
             found += [(match, Path(match.name)) for match in matches if not match.is_dir()]
         else:
             found.append((path, Path(path.name)))
@@ -109,7 +108,7 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: Path
     sources: dict[Path, Path] = {}
     for job in jobs:
         writable_suffix(job.target)
-        if job.target.resolve() == job.source.resolve():
+        if os.path.realpath(job.target) == os.path.realpath(job.source):  # resolve() trips on loops
             raise ValueError(f"{job.target} would be written over itself: choose another -o")
         if job.target in sources:
             both = f"{sources[job.target]} and {job.source}"
@@ -122,7 +121,7 @@ def _with_writable_suffix(path: Path) -> Path:
     try:
         writable_suffix(path)
     except ValueError:
-        return path.with_suffix(".jpg" if path.suffix.lower() == ".jfif" else ".png")
+        return path.with_name(f"{path.name}.png")  # all of it, as a.png may lie beside a.bmp
     return path
 
 

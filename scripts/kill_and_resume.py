@@ -7,6 +7,7 @@ readable; at the end both models must be the same, bit for bit.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -37,13 +38,17 @@ def main() -> int:
         started = time.monotonic()
         subprocess.run(command("straight"), env=environment, check=True, capture_output=True)
         seconds = time.monotonic() - started
-        print(f"straight run: {seconds:.0f} s", flush=True)
+        *_, last = (Path(name) / "straight" / "run" / "metrics.jsonl").read_text().splitlines()
+        training_seconds = json.loads(last)["seconds"]
+        print(f"straight run: {seconds:.0f} s, {training_seconds:.0f} s of them steps", flush=True)
         killed = RunFolder(Path(name) / "killed" / "run")
         for kill in range(1, given.kills + 1):
             process = subprocess.Popen(
                 command("killed"), env=environment, stdout=subprocess.DEVNULL
             )
-            wait = moments.uniform(0, 0.6 * seconds)
+            # Long enough to get ahead by the run's share of a kill, on average, and no more.
+            start = seconds - training_seconds
+            wait = moments.uniform(0.5 * start, start + 2 * training_seconds / given.kills)
             try:
                 ended = process.wait(wait)
                 print(f"  {kill}: had ended with status {ended}")
@@ -51,9 +56,9 @@ def main() -> int:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-            state = killed.read_state() if killed.state.exists() else None
-            seen = state["seen_images"] if state else 0
-            model = load_model(killed.model)[1].seen_images if killed.model.exists() else "no"
+            state = killed.read_state()
+            seen = state["seen_images"] if state else "none"
+            model = load_model(killed.model)[1].seen_images if killed.model.exists() else "none"
             print(
                 f"  {kill}: killed after {wait:.1f} s; state at {seen} images, model at {model}",
                 flush=True,
