@@ -8,7 +8,7 @@ BIN = .venv/bin
 # The stamp is younger than pyproject.toml once the environment holds what that asks for.
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev,demo]'
+	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch .venv/stamp
 
 demo: .venv/stamp

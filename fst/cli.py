@@ -41,51 +41,74 @@ def stylize(
     size: int | None = None,
     mask: Path | None = None,
     tile_px: int | None = None,
+    smooth: float = 0.0,
     overwrite: bool = False,
     device: str = "auto",
     dtype: str = "auto",
 ) -> int:
-    """Stylize pictures with a trained model.
+    """Stylize pictures and videos with a trained model.
 
     Args:
         model: A model file, a run folder or the name of a released model; several with commas
             between them.
-        inputs: Pictures, folders of pictures, and patterns such as 'photos/**/*.jpg'.
-        output: A file where there is one picture and one model, else a folder.
+        inputs: Pictures, videos, folders of pictures, and patterns such as 'photos/**/*.jpg'.
+        output: A file where there is one input and one model, else a folder.
         strength: 1 is the model's result, 0 the picture itself.
         keep_colors: Keep the picture's colours and take the luminance alone from the result.
         size: Scale the shorter side to so many pixels first.
-        mask: A picture, stretched over each: white is stylized, black kept.
+        mask: A picture, stretched over each: white is stylized, black kept. Not for videos.
         tile_px: Side of the tiles that large pictures are done in; 0 never tiles. Without it,
             pictures of more than 4 megapixels are.
+        smooth: Less flicker in videos: how much of the last frame stays where nothing moves, in
+            [0, 1); 0.8 is much.
         overwrite: Write over existing results, which are otherwise left as they are.
         device: cuda, cpu ...; auto takes CUDA where there is one.
         dtype: fp32, fp16 or bf16; auto takes fp16 on CUDA, else fp32.
     """
+    from fst.batch import stylize_pictures, stylize_videos
     from fst.console import StylizeConsole
-    from fst.pictures import find_pictures, plan, stylize_pictures, without_existing
+    from fst.files import find_inputs, plan, without_existing
     from fst.stylize import load_several
+    from fst.video_file import is_video
 
     if not inputs:
         raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
-    found, left_alone = find_pictures(inputs)
+    found, left_alone = find_inputs(inputs)
     stylizers = load_several(model, device, dtype)
     planned = plan(found, list(stylizers), output)
     jobs = planned if overwrite else without_existing(planned, output)
+    pictures = [job for job in jobs if not is_video(job.source)]
+    videos = [job for job in jobs if is_video(job.source)]
     with StylizeConsole(len(jobs)) as console:
         console.show(
             stylize_pictures(
-                jobs,
+                pictures,
                 stylizers,
                 strength=strength,
                 keep_colors=keep_colors,
-                size_px=size,
+                size=size,
                 mask=mask,
                 tile_px=tile_px,
                 progress=console.progress,
             )
         )
+        console.show(
+            stylize_videos(
+                videos,
+                stylizers,
+                strength=strength,
+                keep_colors=keep_colors,
+                size=size,
+                smooth=smooth,
+                progress=console.progress,
+            )
+        )
         return console.conclude(len(planned) - len(jobs), left_alone)
+
+
+app.command(
+    "fst.webcam:webcam", help="Stylize a camera live, in a window."
+)  # imported when it is called: it needs numpy and more
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from fst.pictures import Job, Outcome
+from fst.files import Job, Outcome
 
 
 class StylizeConsole:
@@ -32,7 +32,7 @@ class StylizeConsole:
         self.bar.close()
 
     def progress(self, share: float) -> None:
-        """Show how much of the present picture is done; it is told for pictures in tiles."""
+        """Show how much of the present picture is done; it is told for tiles and videos."""
         self.bar.n = len(self.done) + len(self.failed) + min(share, 0.99)
         self.bar.set_postfix_str(f"{share:.0%} of this one" if share < 1 else "")
 
@@ -41,7 +41,8 @@ class StylizeConsole:
         for outcome in outcomes:
             if outcome.error is None:
                 self.done.append(outcome.job)
-                tqdm.write(f"{outcome.job.source} -> {outcome.job.target}")
+                notes = f" ({'; '.join(outcome.notes)})" if outcome.notes else ""
+                tqdm.write(f"{outcome.job.source} -> {outcome.job.target}{notes}")
             else:
                 self.failed.append(outcome)
                 message = outcome.error

@@ -11,6 +11,10 @@ class TrainingStoppedError(RuntimeError):
     """Training cannot go on, though nothing was wrong with what was asked for."""
 
 
+class CameraLostError(RuntimeError):
+    """The camera worked, and stopped giving frames."""
+
+
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
     """Print an expected error as one line on stderr and exit: 2 for the user's, 1 for the rest.
@@ -22,11 +26,11 @@ def one_line_errors(program: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (ValueError, OSError, ImportError, TrainingStoppedError) as error:
+    except (ValueError, OSError, ImportError, TrainingStoppedError, CameraLostError) as error:
         if os.environ.get("FST_TRACEBACK"):
             raise
         print(f"{program}: {one_line(error)}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, TrainingStoppedError) else 2)
+        sys.exit(1 if isinstance(error, TrainingStoppedError | CameraLostError) else 2)
 
 
 def one_line(error: BaseException) -> str:

@@ -74,7 +74,7 @@ def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
 
 def test_help_shows_the_commands_and_their_flags(run):
     assert all(command in run("--help").stdout for command in ("train", "stylize"))
-    assert "Stylize pictures with a trained model." in run("stylize", "--help").stdout
+    assert "Stylize pictures and videos with a trained model." in run("stylize", "--help").stdout
     assert run("--version").stdout.strip() == fst.__version__
 
 

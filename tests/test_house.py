@@ -11,11 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed"),
-    ("image", "vgg", "model_file", "run_folder"),
-    ("data", "loss", "tiles", "tracking"),
-    ("stylize", "training"),
-    ("pictures",),
-    ("console",),
+    ("image", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
+    ("data", "files", "live", "loss", "stylize", "tracking", "video"),
+    ("batch", "console", "training", "webcam"),
     ("train",),
     ("cli",),
 )
