@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -223,6 +222,8 @@ def count_flops(network: TransformerNetwork, height: int, width: int) -> int:
 
     Nothing is computed: the network is run on shapes alone.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
+
     with torch.device("meta"):
         shapes = NETWORKS[network_name(network)](**network.arguments)
         image = torch.empty(1, 3, height, width)
