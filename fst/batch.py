@@ -96,7 +96,7 @@ def stylize_videos(
     keep_colors: bool = False,
     size: int | None = None,
     smooth: float = 0.0,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
     """Do the jobs one after the other; yield what becomes of each.
 
@@ -107,7 +107,7 @@ def stylize_videos(
         keep_colors: what `Stylizer` takes.
         size: scale the frames' shorter side to so many pixels first.
         smooth: what `fst.video.stylize_video` takes.
-        progress: is told the share of the frames that is done, in [0, 1].
+        progress: is told the frames done and, if known, about how many there are.
     """
     for job in jobs:
         try:
@@ -119,7 +119,7 @@ def stylize_videos(
                 keep_colors=keep_colors,
                 smooth=smooth,
                 size=size,
-                progress=lambda done, total: progress(done / total if total else 0.0),
+                progress=progress,
             )
         except (ValueError, OSError, RuntimeError) as error:
             yield Outcome(job, one_line(error))

@@ -89,7 +89,7 @@ def stylize(
                 size=size,
                 mask=mask,
                 tile_px=tile_px,
-                progress=console.progress,
+                progress=console.tiles,
             )
         )
         console.show(
@@ -100,7 +100,7 @@ def stylize(
                 keep_colors=keep_colors,
                 size=size,
                 smooth=smooth,
-                progress=console.progress,
+                progress=console.frames,
             )
         )
         return console.conclude(len(planned) - len(jobs), left_alone)

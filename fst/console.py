@@ -1,24 +1,30 @@
-"""What `fst stylize` says as it works: a bar on a terminal, a line for each result or failure."""
+"""What `fst stylize` says as it works: bars on a terminal, a line for each result or failure."""
 
 import sys
+import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
 from fst.files import Job, Outcome
 
+_LINE_SECONDS = 10.0
+"""Where there is no terminal, long work says how far it is about so often."""
+
 
 class StylizeConsole:
-    """Shows what becomes of pictures, and counts."""
+    """Shows what becomes of the files, and counts: a bar for all, one for the frames of a video."""
 
-    def __init__(self, total: int, unit: str = "pictures") -> None:
+    def __init__(self, total: int) -> None:
         """Expect `total` outcomes."""
         self.done: list[Job] = []
         self.failed: list[Outcome] = []
-        quiet = not sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit=f" {unit}", disable=quiet, dynamic_ncols=True)
+        self.quiet = not sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit="file", disable=self.quiet, dynamic_ncols=True)
+        self.frame_bar: tqdm[Any] | None = None
+        self.told = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -29,16 +35,39 @@ class StylizeConsole:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end_frames()
         self.bar.close()
 
-    def progress(self, share: float) -> None:
-        """Show how much of the present picture is done; it is told for tiles and videos."""
-        self.bar.n = len(self.done) + len(self.failed) + min(share, 0.99)
-        self.bar.set_postfix_str(f"{share:.0%} of this one" if share < 1 else "")
+    def tiles(self, share: float) -> None:
+        """Show how much of a large picture is done."""
+        self.bar.set_postfix_str(f"{share:.0%} of a large picture" if share < 1 else "")
+        self._tell(f"{share:.0%} of a large picture")
+
+    def frames(self, done: int, total: int | None) -> None:
+        """Show how many frames of a video are done, how fast, and the time left."""
+        # Where it is quiet the bar still counts, so that its lines can be told.
+        bar: tqdm[Any] = self.frame_bar or tqdm(
+            unit="frame", leave=False, dynamic_ncols=True, delay=1e9 if self.quiet else 0
+        )
+        self.frame_bar = bar
+        bar.total = total
+        bar.update(done - bar.n)
+        self._tell(str(bar))
+
+    def _tell(self, line: str) -> None:
+        if self.quiet and time.monotonic() - self.told > _LINE_SECONDS:
+            self.told = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
+
+    def _end_frames(self) -> None:
+        if self.frame_bar is not None:
+            self.frame_bar.close()
+            self.frame_bar = None
 
     def show(self, outcomes: Iterable[Outcome]) -> None:
         """Show each as it comes."""
         for outcome in outcomes:
+            self._end_frames()
             if outcome.error is None:
                 self.done.append(outcome.job)
                 notes = f" ({'; '.join(outcome.notes)})" if outcome.notes else ""

@@ -44,15 +44,19 @@ def main() -> int:
         killed = RunFolder(Path(name) / "killed" / "run")
         for kill in range(1, given.kills + 1):
             process = subprocess.Popen(
-                command("killed"), env=environment, stdout=subprocess.DEVNULL
+                command("killed"), env=environment, stdout=subprocess.PIPE, text=True
             )
-            # Long enough to get ahead by the run's share of a kill, on average, and no more.
-            start = seconds - training_seconds
-            wait = moments.uniform(0.5 * start, start + 2 * training_seconds / given.kills)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(("starting", "going on")):
+                    break
+            # On average the kills come at even distances; every fourth comes before a first step.
+            share = 0.01 if kill % 4 == 0 else 2 * training_seconds / given.kills
+            wait = moments.uniform(0, share)
             try:
                 ended = process.wait(wait)
                 print(f"  {kill}: had ended with status {ended}")
-                continue
+                break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
