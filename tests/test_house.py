@@ -1,9 +1,9 @@
 """The house rules: imports go downwards, importing is light, the wheel is whole."""
 
 import ast
+import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -74,21 +74,32 @@ def test_the_installed_wheel_composes_its_configuration(tmp_path: Path, style_pi
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
     subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+    ]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
     done = subprocess.run(
         [
-            sys.executable,
-            "-m",
-            "fst.train",
+            tmp_path / "site/bin/fst",
+            "train",
             f"style={style_picture}",
             "data.path=.",
             "--cfg",
             "job",
         ],
-        cwd=tmp_path / "site",  # found before any installed copy
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},  # before this checkout
         capture_output=True,
         text=True,
         check=True,
     )
     assert "name: relative" in done.stdout
     assert str(style_picture) in done.stdout
+    installed = {path.name for path in (tmp_path / "site" / "fst" / "conf" / "style").iterdir()}
+    assert {"picture.yaml", "vortices.yaml", "vortices.jpg"} <= installed
