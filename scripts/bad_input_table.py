@@ -21,6 +21,8 @@ MISTAKES = [
     ("impossible value", "train {run} data.crop_px=-5"),
     ("unknown layer", "train {run} loss.style_layers=[relu9_9]"),
     ("unknown choice", "train {run} network=vast"),
+    ("unknown experiment", "train {run} experiment=qick"),
+    ("a list without a sweep", "train {run} loss.style_weight=2,5"),
     ("broken syntax", "train {run} loss.style_layers=[relu1_2"),
     ("no style", "train data.path={photos}"),
     ("style picture missing", "train style=missing.jpg data.path={photos}"),
@@ -38,6 +40,12 @@ MISTAKES = [
     ("model damaged", "stylize cut.safetensors {style} -o out.png"),
     ("picture missing", "stylize {model} missing.jpg -o out.png"),
     ("picture damaged", "stylize {model} text.jpg -o out.png"),
+    ("some pictures damaged", "stylize {model} {style} text.jpg -o out"),
+    ("a result that exists", "stylize {model} {style} -o {style}"),
+    ("several results, one file", "stylize {model} {style} text.jpg -o out.png"),
+    ("unknown device", "stylize {model} {style} -o out.png --device banana"),
+    ("no video in the file", "stylize {model} fake.mp4 -o out.mp4"),
+    ("no such camera", "webcam {model} --camera 9 --headless --frames 1"),
     ("unknown format to write", "stylize {model} {style} -o out.xyz"),
     ("no output named", "stylize {model} {style}"),
     ("unknown flag", "stylize {model} {style} -o out.png --colour"),
@@ -54,7 +62,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "empty").mkdir()
-        (folder / "text.jpg").write_text("not a picture")
+        for text in ("text.jpg", "fake.mp4"):
+            (folder / text).write_text("neither a picture nor a video")
         (folder / "runs" / "taken").mkdir(parents=True)
         save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
         whole = (folder / "other.safetensors").read_bytes()
@@ -72,6 +81,7 @@ def main() -> None:
         shown_config = [*FST, "train", *names["run"].split(), "style.title=style", "--cfg", "job"]
         config = subprocess.check_output(shown_config, cwd=folder, text=True)
         taken = folder / "runs" / "taken" / "config.yaml"
+        taken.with_name("state.pt").touch()
         taken.write_text(config.replace("style_weight: 5.0", "style_weight: 7.0"))
         print("| mistake | command | what is said | status |\n|---|---|---|---|")
         for mistake, template in MISTAKES:
