@@ -14,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
     takes over the temporary file. Missing parent folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:60]}.partial{path.suffix}")  # names have limits
     try:
         yield temporary
         with temporary.open("rb") as written:

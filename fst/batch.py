@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from fst.errors import one_line
 from fst.files import Job, Outcome
-from fst.image import Picture, read_image, read_picture, resize, write_picture
+from fst.image import Picture, count_pixels, read_image, read_picture, write_picture
 from fst.stylize import Stylizer
 from fst.video import stylize_video
 
 _AHEAD = 3
-"""Pictures that are decoded before they are needed, and that may wait to be encoded."""
+"""Pictures that are decoded before they are needed, and that may wait to be encoded ..."""
+_AHEAD_PX = 20_000_000
+"""... unless they have more pixels together: large ones go through one by one."""
+_FAILURES = (ValueError, OSError, RuntimeError, MemoryError)  # torch lacks memory: RuntimeError
 _BATCH_PX = 1_000_000
 """Neighbours of one size are stylized together up to so many pixels."""
 
@@ -50,8 +54,7 @@ def stylize_pictures(
     mask_image = None if mask is None else read_image(mask).mean(1, keepdim=True)
 
     def decode(job: Job) -> Picture:
-        picture = read_picture(job.source)
-        return picture if size is None else _scaled(picture, size)
+        return read_picture(job.source, size)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         mask_here = None
@@ -77,14 +80,15 @@ def stylize_pictures(
             batch = outcome_or_batch
             try:
                 results = stylize(batch[0][0].model, torch.cat([p.rgb for _, p in batch]))
-            except (ValueError, OSError, RuntimeError) as error:
+            except _FAILURES as error:
                 yield from _written(encoding, 0)
                 yield from (Outcome(job, one_line(error)) for job, _ in batch)
                 continue
             for (job, picture), rgb in zip(batch, torch.split(results, 1), strict=True):
                 done = replace(picture, rgb=rgb)
                 encoding.append((job, writers.submit(write_picture, done, job.target)))
-            yield from _written(encoding, _AHEAD)
+            large = sum(p.rgb[0, 0].numel() for _, p in batch) > _AHEAD_PX
+            yield from _written(encoding, 0 if large else _AHEAD)
         yield from _written(encoding, 0)
 
 
@@ -95,6 +99,7 @@ def stylize_videos(
     strength: float = 1.0,
     keep_colors: bool = False,
     size: int | None = None,
+    tile_px: int | None = None,
     smooth: float = 0.0,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
@@ -106,13 +111,14 @@ def stylize_videos(
         strength: what `Stylizer` takes.
         keep_colors: what `Stylizer` takes.
         size: scale the frames' shorter side to so many pixels first.
+        tile_px: what `Stylizer` takes.
         smooth: what `fst.video.stylize_video` takes.
         progress: is told the frames done and, if known, about how many there are.
     """
     for job in jobs:
         try:
             report = stylize_video(
-                stylizers[job.model],
+                partial(stylizers[job.model], tile_px=tile_px),
                 job.source,
                 job.target,
                 strength=strength,
@@ -121,7 +127,7 @@ def stylize_videos(
                 size=size,
                 progress=progress,
             )
-        except (ValueError, OSError, RuntimeError) as error:
+        except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
             said = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
@@ -135,18 +141,20 @@ def _batches(
     jobs: Sequence[Job], readers: ThreadPoolExecutor, decode: Callable[[Job], Picture]
 ) -> Iterator[Outcome | _Batch]:
     """Yield decoded pictures, neighbours of one size and model together, and what failed."""
-    waiting: deque[tuple[Job, Future[Picture]]] = deque()
-    remaining = iter(jobs)
+    waiting: deque[tuple[Job, int, Future[Picture]]] = deque()
+    remaining = deque(jobs)
     batch: _Batch = []
-    while True:
-        while len(waiting) < _AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(decode, job)))
-        if not waiting:
-            break
-        job, future = waiting.popleft()
+    while waiting or remaining:
+        while remaining and len(waiting) < _AHEAD:
+            pixels = count_pixels(remaining[0].source)
+            if waiting and pixels + sum(ahead for _, ahead, _ in waiting) > _AHEAD_PX:
+                break
+            job = remaining.popleft()
+            waiting.append((job, pixels, readers.submit(decode, job)))
+        job, _, future = waiting.popleft()
         try:
             picture = future.result()
-        except (ValueError, OSError, MemoryError) as error:
+        except _FAILURES as error:
             if batch:
                 yield batch
                 batch = []
@@ -173,15 +181,7 @@ def _written(encoding: deque[tuple[Job, Future[None]]], keep: int) -> Iterator[O
         job, future = encoding.popleft()
         try:
             future.result()
-        except (ValueError, OSError) as error:
+        except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
             yield Outcome(job)
-
-
-def _scaled(picture: Picture, size_px: int) -> Picture:
-    def scale(pixels: Tensor) -> Tensor:
-        return (resize(pixels.float() / 255, size_px) * 255).round().byte()
-
-    alpha = None if picture.alpha is None else scale(picture.alpha)
-    return replace(picture, rgb=scale(picture.rgb), alpha=alpha)

@@ -35,7 +35,7 @@ def train(*overrides: str) -> None:
 def stylize(
     model: str,
     *inputs: str,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     strength: float = 1.0,
     keep_colors: bool = False,
     size: int | None = None,
@@ -52,7 +52,7 @@ def stylize(
         model: A model file, a run folder or the name of a released model; several with commas
             between them.
         inputs: Pictures, videos, folders of pictures, and patterns such as 'photos/**/*.jpg'.
-        output: A file where there is one input and one model, else a folder.
+        output: A file where there is one input and one model, else a folder (as is NAME/).
         strength: 1 is the model's result, 0 the picture itself.
         keep_colors: Keep the picture's colours and take the luminance alone from the result.
         size: Scale the shorter side to so many pixels first.
@@ -67,16 +67,19 @@ def stylize(
     """
     from fst.batch import stylize_pictures, stylize_videos
     from fst.console import StylizeConsole
-    from fst.files import find_inputs, plan, without_existing
-    from fst.stylize import load_several
+    from fst.files import find_inputs, plan
+    from fst.stylize import check_options, load_several
     from fst.video_file import is_video
 
     if not inputs:
         raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
-    found, left_alone = find_inputs(inputs)
+    check_options(strength, size, tile_px, smooth)
+    found, left_alone = find_inputs(inputs, output)
+    if mask is not None and any(is_video(source) for source, _ in found):
+        raise ValueError("--mask is for pictures, and there are videos: do them without it")
     stylizers = load_several(model, device, dtype)
     planned = plan(found, list(stylizers), output)
-    jobs = planned if overwrite else without_existing(planned, output)
+    jobs = [job for job in planned if overwrite or not job.target.exists()]
     pictures = [job for job in jobs if not is_video(job.source)]
     videos = [job for job in jobs if is_video(job.source)]
     with StylizeConsole(len(jobs)) as console:
@@ -99,6 +102,7 @@ def stylize(
                 strength=strength,
                 keep_colors=keep_colors,
                 size=size,
+                tile_px=tile_px,
                 smooth=smooth,
                 progress=console.frames,
             )

@@ -5,6 +5,7 @@ shared by several processes, sees exactly the crops that a single uninterrupted 
 """
 
 import hashlib
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,10 +87,11 @@ class Source:
         image = self.rows[index][self.column]
         return (image and image["path"]) or f"picture {index}"
 
-    def fingerprint(self) -> str:
-        """Return a hash of which pictures these are, though not of what they show."""
+    def fingerprint(self, folder: str) -> str:
+        """Return a hash of which pictures of a folder these are, though not of what they show."""
         chunks = self.rows.data.column(self.column).chunks
         names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
+        names = [name and os.path.relpath(name, folder) for name in names]
         return hashlib.sha256(repr(names).encode("utf-8", "replace")).hexdigest()[:16]
 
 
@@ -181,7 +183,7 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
     train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
-    return Data(train, judged_by, summary, source.fingerprint())
+    return Data(train, judged_by, summary, source.fingerprint(config.path))
 
 
 def content_batches(

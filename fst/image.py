@@ -83,6 +83,15 @@ def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     return sorted(file for file in found if file.is_file() or file.is_symlink())
 
 
+def count_pixels(path: Path) -> int:
+    """Return how many pixels a picture file says it has, without decoding it; 0 if it can't be."""
+    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
+        if path.is_file():
+            with Image.open(path) as picture:
+                return picture.width * picture.height
+    return 0
+
+
 def open_rgb(source: str | Path | bytes) -> Image.Image:
     """Decode a picture, from a file or from its bytes, to 8-bit sRGB.
 
@@ -101,9 +110,19 @@ def read_image(path: str | Path) -> Tensor:
     return to_bytes_tensor(open_rgb(path))[None].float() / 255
 
 
-def read_picture(path: str | Path) -> Picture:
-    """Return a picture file with its transparency and some metadata; see `open_rgb`."""
+def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
+    """Return a picture file with its transparency and some metadata; see `open_rgb`.
+
+    Args:
+        path: the file.
+        size_px: scale the shorter side to this; None keeps the size.
+    """
     colours, transparency, exif = _decode(path)
+    if size_px is not None:
+        scale = size_px / min(colours.size)
+        size = (max(1, round(colours.width * scale)), max(1, round(colours.height * scale)))
+        colours = colours.resize(size, Image.Resampling.BICUBIC)
+        transparency = transparency and transparency.resize(size, Image.Resampling.BICUBIC)
     rgb = to_bytes_tensor(_over_white(colours, transparency))[None]
     if transparency is None:
         return Picture(rgb, exif=exif)

@@ -30,6 +30,8 @@ _FREE_KEYS = {
     "name",
     "runs_dir",
     "data.workers",
+    "data.path",  # another way to the same pictures, which the state knows again
+    "style.picture",
     "training.report_every",
     "training.save_every",
     "training.device",

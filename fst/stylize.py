@@ -6,6 +6,7 @@
 >>> stylize(frame, keep_colors=True)  # numpy frames (H, W, 3), uint8 RGB
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from fst.tiles import stylize_in_tiles
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TILE_PX = 1024
+MIN_TILE_PX = 32
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -65,8 +67,7 @@ class Stylizer:
         Raises:
             ValueError: the picture is of another shape or type, or a setting out of range.
         """
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength={strength} must be in [0, 1]")
+        check_options(strength, None, tile_px, 0.0)
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
         if mask is not None and mask.shape != (1, 1, height, width):
@@ -141,20 +142,39 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
 def load_several(
     names_or_paths: str, device: str = "auto", dtype: str = "auto"
 ) -> dict[str, Stylizer]:
-    """Return the `Stylizer`s of one model, or of several with commas between, by their titles.
+    """Return the `Stylizer`s of one model, or of several with commas between, by names of folders.
+
+    A name is the model's title, or where two have one title, that of its run or file.
 
     Raises:
-        ValueError: what `load` raises, or two have one title.
+        ValueError: what `load` raises, or two have one name.
     """
     one = Path(names_or_paths).exists()
+    paths = [find_model(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
+    loaded = [load(path, device, dtype) for path in paths]
+    titles = [stylizer.info.title for stylizer in loaded]
     stylizers: dict[str, Stylizer] = {}
-    for given in [names_or_paths] if one else names_or_paths.split(","):
-        stylizer = load(given, device, dtype)
-        title = stylizer.info.title or find_model(given).stem
-        if title in stylizers:
-            raise ValueError(f"two models are called {title!r}: use them one after the other")
-        stylizers[title] = stylizer
+    for path, stylizer, title in zip(paths, loaded, titles, strict=True):
+        if not title or titles.count(title) > 1:
+            title = path.parent.name if path.stem == "model" else path.stem
+        # A title comes out of a file from anywhere: it must not lead out of the output folder.
+        name = re.sub(r"[^\w .,=+-]", "_", title).strip(". ") or "model"
+        if name in stylizers:
+            raise ValueError(f"two models are called {name!r}: use them one after the other")
+        stylizers[name] = stylizer
     return stylizers
+
+
+def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
+    """Raise ValueError if an option of `fst stylize` is out of range."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength={strength} must be in [0, 1]")
+    if size is not None and size < 1:
+        raise ValueError(f"size={size} must be at least 1 pixel")
+    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
+        raise ValueError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
+    if not 0 <= smooth < 1:
+        raise ValueError(f"smooth={smooth} must be in [0, 1)")
 
 
 def blend(

@@ -16,6 +16,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -121,14 +122,18 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
         task: this run's.
     """
     overrides = OverridesParser.create().parse_overrides([o for o in given if o[0] != "-"])
-    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
-    own = [override.partition("=") for override in task]
-    told = [
-        f"{key}={value.rpartition('/')[2]}"
-        for key, _, value in own
-        if key in swept - {"style", "style.picture"}
-    ]
-    return "/".join([name, *filter(None, [",".join(told)])])
+    told = {o.key_or_group for o in overrides if o.is_sweep_override()} - {"style"}
+    styles = next((o.value() for o in overrides if o.key_or_group == "style.picture"), None)
+    if isinstance(styles, ChoiceSweep):
+        stems = [Path(str(getattr(style, "text", style))).stem for style in styles.list]
+        if len(set(stems)) == len(stems) and not any(o.key_or_group == "name" for o in overrides):
+            told -= {"style.picture"}  # the common name is the style's
+    parts = []
+    for key, _, value in (override.partition("=") for override in task):
+        if key in told:
+            plain = value.strip("'").replace("/", "_")
+            parts.append(f"{key}={plain}")
+    return "/".join([name, *filter(None, ["+".join(parts)])])
 
 
 def _explain(error: BaseException) -> str:

@@ -6,6 +6,7 @@ schedule means. Running the same command again resumes.
 
 import copy
 import dataclasses
+import hashlib
 import math
 import signal
 import time
@@ -78,6 +79,12 @@ class Trainer:
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
         style = read_image(config.style.picture).to(device)
+        self.inputs = {
+            "the pictures in data.path": self.data.fingerprint,
+            "the pixels of style.picture": hashlib.sha256(
+                style.cpu().numpy().tobytes()
+            ).hexdigest(),
+        }
         self.style = resize(style, config.style.size_px)
         self.loss, self.heldout_loss = build_losses(config, self.style, world)
 
@@ -123,7 +130,7 @@ class Trainer:
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
             "skipped": self.skipped,
-            "data": self.data.fingerprint,
+            "inputs": self.inputs,
             "rng": torch.get_rng_state(),
         }
 
@@ -133,11 +140,12 @@ class Trainer:
         Raises:
             ValueError: the pictures are not those that the run began with.
         """
-        if state["data"] != self.data.fingerprint:
-            raise ValueError(
-                f"the pictures in data.path are not those that {self.folder.path} began with, so "
-                "it can't go on as if never stopped: bring them back, or give another name=..."
-            )
+        for what, fingerprint in self.inputs.items():
+            if state["inputs"][what] != fingerprint:
+                raise ValueError(
+                    f"{what} are not those that {self.folder.path} began with, so it can't go on "
+                    "as if never stopped: bring them back, or give another name=..."
+                )
         self.seen_images = state["seen_images"]
         self.seconds = state["seconds"]
         self.network.load_state_dict(state["network"])

@@ -31,6 +31,7 @@ from fst.live import (
     dated_path,
     stylize_frame,
 )
+from fst.video_file import format_of
 
 SMALLEST_PX = 64
 """The smallest working size that is chosen or can be reached with the keys."""
@@ -276,6 +277,9 @@ def webcam(
         raise ValueError("--headless shows nothing: give it --output FILE to record, or --frames N")
     if output is not None and output.exists():
         raise FileExistsError(f"{output} exists already: name another output, or remove it")
+    if output is not None:
+        format_of(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
     if not headless:
         need_display()
     source = Camera(camera, mirror)

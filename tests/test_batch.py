@@ -1,5 +1,6 @@
 """Files and folders: what is found, where it goes, and that one bad file stops no other."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch
 from PIL import Image
 
 from fst.batch import stylize_pictures, stylize_videos
-from fst.files import Job, find_inputs, plan, without_existing
+from fst.files import Job, find_inputs, plan
 from fst.image import read_image, read_picture
-from fst.model_file import describe
+from fst.model_file import describe, save_model
 from fst.network import Fast
-from fst.stylize import Stylizer, blend
+from fst.stylize import Stylizer, blend, load_several
 
 
 @pytest.fixture(scope="module")
@@ -23,25 +24,48 @@ def stylizers() -> dict[str, Stylizer]:
 
 
 def jobs(*inputs: object, output: Path, models: tuple[str, ...] = ("m",)) -> list[Job]:
-    return plan(find_inputs([str(given) for given in inputs])[0], models, output)
+    return plan(find_inputs([str(given) for given in inputs], str(output))[0], models, str(output))
 
 
 def test_a_folder_keeps_its_structure_and_names_what_it_leaves_alone(photos, tmp_path: Path):
-    found, left_alone = find_inputs([photos])
+    found, left_alone = find_inputs([str(photos)], "out")
     assert len(found) == 12
     assert left_alone == 0
     assert Path("more/still/02.png") in {below for _, below in found}
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     (tmp_path / "in" / "a.png").touch()
-    assert find_inputs([tmp_path / "in"])[1] == 1
+    assert find_inputs([str(tmp_path / "in")], "out")[1] == 1
 
 
 def test_patterns_and_names_with_pattern_signs(photos, tmp_path: Path):
-    assert len(find_inputs([f"{photos}/**/*.png"])[0]) == 12
+    assert len(find_inputs([f"{photos}/**/*.png"], "out")[0]) == 12
     odd = tmp_path / "a[1]*.png"
     odd.touch()
-    assert find_inputs([odd])[0] == [(odd, Path(odd.name))]
+    assert find_inputs([str(odd)], "out")[0] == [(odd, Path(odd.name))]
+
+
+def test_results_among_the_pictures_are_not_taken_for_pictures(photos, stylizers, tmp_path: Path):
+    shutil.copytree(photos, tmp_path / "in")
+    for given in (str(tmp_path / "in"), f"{tmp_path}/in/**/*.png"):
+        first = jobs(given, output=tmp_path / "in" / "out")
+        assert len(first) == 12
+        assert all(o.error is None for o in stylize_pictures(first, stylizers))
+        assert jobs(given, output=tmp_path / "in" / "out") == first
+
+
+def test_a_folder_may_have_a_dot_in_its_name(photos, tmp_path: Path):
+    (job,) = plan([(photos / "00.png", Path("00.png"))], ["m"], f"{tmp_path}/out.2024/")
+    assert job.target == tmp_path / "out.2024" / "00.png"
+    assert jobs(photos, output=tmp_path / "out.v2")[0].target.parent == tmp_path / "out.v2"
+
+
+def test_titles_do_not_lead_out_of_the_folder(tmp_path: Path):
+    network = Fast(width=8, residual_blocks=0)
+    for name, title in (("a", "../../up"), ("b", "/etc"), ("c", "same"), ("d", "same")):
+        save_model(tmp_path / f"{name}.safetensors", network, describe(network, title=title))
+    paths = ",".join(str(tmp_path / f"{name}.safetensors") for name in "abcd")
+    assert list(load_several(paths, "cpu")) == ["_.._up", "_etc", "c", "d"]
 
 
 def test_results_are_named_and_placed(photos, tmp_path: Path):
@@ -59,7 +83,8 @@ def test_results_are_named_and_placed(photos, tmp_path: Path):
 def test_impossible_plans_are_refused_before_any_work(photos, tmp_path: Path):
     one = photos / "00.png"
     for inputs, output, message in [
-        ([one], photos, "over itself"),
+        ([one], photos, "over a picture"),
+        ([one, tmp_path / "00.png"], tmp_path, "over a picture"),
         ([one, one], tmp_path, "would both become"),
         ([one, photos / "03.png"], tmp_path / "x.png", "2 results need a folder"),
         ([one], tmp_path / "x.mp4", "unknown suffix '.mp4'"),
@@ -91,7 +116,7 @@ def test_a_stopped_run_goes_on_where_it_was(photos, stylizers, tmp_path: Path, m
     run = stylize_pictures(planned, stylizers)
     next(run)
     run.close()
-    left = without_existing(planned, tmp_path)
+    left = [job for job in planned if not job.target.exists()]
     assert 0 < len(left) < 12
     before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.png")}
     assert all(o.error is None for o in stylize_pictures(left, stylizers))

@@ -71,8 +71,10 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
     given = ["-m", *fixed, "loss.style_weight=5,10", "data.path='x/one','x/two'"]
     task = ["style=picture", "style.picture=a.jpg", "experiment=quick"]
     swept = ["loss.style_weight=5", "data.path=x/one"]
-    assert sweep_name("a", given, [*task, *swept]) == "a/loss.style_weight=5,data.path=one"
+    assert sweep_name("a", given, [*task, *swept]) == "a/loss.style_weight=5+data.path=x_one"
     assert sweep_name("a", ["-m", *fixed], task) == "a"
+    named = ["-m", *fixed, "name=n"]
+    assert sweep_name("n", named, [*task, "name=n"]) == "n/style.picture=a.jpg"
 
 
 @pytest.mark.parametrize(
