@@ -5,6 +5,7 @@ needs is imported when it runs, so that `fst --help` does not wait for torch.
 """
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +83,7 @@ def stylize(
     jobs = [job for job in planned if overwrite or not job.target.exists()]
     pictures = [job for job in jobs if not is_video(job.source)]
     videos = [job for job in jobs if is_video(job.source)]
-    with StylizeConsole(len(jobs)) as console:
+    with closing(StylizeConsole(len(jobs))) as console:
         console.show(
             stylize_pictures(
                 pictures,

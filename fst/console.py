@@ -3,8 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -26,15 +25,8 @@ class StylizeConsole:
         self.frame_bar: tqdm[Any] | None = None
         self.told = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the bars."""
         self._end_frames()
         self.bar.close()
 
@@ -83,7 +75,7 @@ class StylizeConsole:
 
     def conclude(self, existing: int, left_alone: int) -> int:
         """Say what was not done and why; return the exit status: 1 if some failed, 2 if all did."""
-        self.bar.close()
+        self.close()
         told = [
             (existing, "were there already (--overwrite makes them anew)"),
             (left_alone, "other files left alone"),

@@ -3,8 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -57,15 +56,8 @@ class Tracker:
             smoothing=0.05,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the progress bar and TensorBoard's file."""
         self.bar.close()
         if self.is_main:
             self.writer.close()

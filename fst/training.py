@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -163,8 +163,15 @@ class Trainer:
         if (state := self.folder.read_state()) is not None:
             self.load_state_dict(state)
         self.world.barrier()  # nobody writes before all have read
-        with Tracker(
-            self.folder, self.config, self.seen_images, self.skipped, self.world.is_main, console
+        with closing(
+            Tracker(
+                self.folder,
+                self.config,
+                self.seen_images,
+                self.skipped,
+                self.world.is_main,
+                console,
+            )
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:

@@ -116,10 +116,10 @@ def test_latency_is_bounded_however_slow_the_network(network: float):
 
     ages = [age for age, _ in shown]
     seconds = statistics.median(result.seconds for _, result in shown)
-    # A capture and a network period, doubled because the machine may be busy. A queue, even one
-    # of a few places, would add a period for every place.
-    assert statistics.median(ages) < 2 * (seconds + period) + 0.02
-    assert statistics.median(ages[-4:]) < 2 * (seconds + period) + 0.02
+    # A capture and a network period, and much more because the machine may be busy: where the
+    # network is slow, a queue would add a period for each of the sixteen frames.
+    assert statistics.median(ages) < 3 * (seconds + period) + 0.1
+    assert statistics.median(ages[-4:]) < 3 * (seconds + period) + 0.1
 
 
 def test_a_slow_network_drops_frames_and_keeps_their_order():
