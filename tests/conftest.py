@@ -28,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What is random in a test is the same each time."""
+    torch.manual_seed(0)
+
+
 def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Path:
     """Write a picture of smooth colours and a few hard edges."""
     random = np.random.default_rng(seed)

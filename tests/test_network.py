@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from fst.network import NETWORKS, Fast, InstanceNorm, Johnson, build_network, count_flops
 
+torch.manual_seed(0)
 VARIANTS = {
     "johnson": Johnson(width=4, residual_blocks=1),
     "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),

@@ -11,6 +11,7 @@ from fst.network import Fast, Johnson
 from fst.stylize import Stylizer
 from fst.tiles import split
 
+torch.manual_seed(0)
 NETWORKS = {
     "fast": Fast(width=8, residual_blocks=2),
     "johnson": Johnson(width=4, residual_blocks=2),
