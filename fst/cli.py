@@ -111,9 +111,8 @@ def stylize(
         return console.conclude(len(planned) - len(jobs), left_alone)
 
 
-app.command(
-    "fst.webcam:webcam", help="Stylize a camera live, in a window."
-)  # imported when it is called: it needs numpy and more
+# Named, not imported: what it needs is imported when it is called.
+app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 
 def main() -> None:

@@ -134,6 +134,15 @@ def to_bytes_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
+def to_unit_range(images: Tensor) -> Tensor:
+    """Return (N, 3, H, W), uint8 or float in [0, 1], as float32 in [0, 1].
+
+    They are laid out NHWC, as convolutions run fastest.
+    """
+    scaled = images.float() if images.is_floating_point() else images.float() / 255
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
 def write_image(image: Tensor, path: str | Path) -> None:
     """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, whole or not at all.
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from fst.distributed import pick_device
+from fst.image import to_unit_range
 from fst.model_file import ModelInfo, find_model, load_model
 from fst.network import TransformerNetwork
 from fst.tiles import stylize_in_tiles
@@ -84,7 +85,7 @@ class Stylizer:
                 self._in_tiles(one, tile_px, progress, *options) for one in torch.split(images, 1)
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
-        content = self._to_unit_range(images)
+        content = to_unit_range(images.to(self.device))
         stylized = self.network(content.to(self.dtype)).float()
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
 
@@ -101,10 +102,10 @@ class Stylizer:
         result = torch.empty_like(image)
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return self._to_unit_range(image[..., rows, columns]).to(self.dtype)
+            return to_unit_range(image[..., rows, columns].to(self.device)).to(self.dtype)
 
         def write(rows: slice, columns: slice, stylized: Tensor) -> None:
-            content = self._to_unit_range(image[..., rows, columns])
+            content = to_unit_range(image[..., rows, columns].to(self.device))
             mask_here = None if mask is None else mask[..., rows, columns]
             blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
             result[..., rows, columns] = _from_unit_range(blended, image)
@@ -112,11 +113,6 @@ class Stylizer:
         height, width = image.shape[-2:]
         stylize_in_tiles(self.network, height, width, tile_px, read, write, progress)
         return result
-
-    def _to_unit_range(self, images: Tensor) -> Tensor:
-        images = images.to(self.device)
-        scaled = images.float() if images.is_floating_point() else images.float() / 255
-        return scaled.contiguous(memory_format=torch.channels_last)
 
 
 def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:

@@ -83,6 +83,11 @@ class WholeStatistics:
         self.fixed = (mean.float(), (mean_square - mean**2).clamp(min=0).float())
 
 
+def norms_of(unit: nn.Module) -> list[InstanceNorm]:
+    """Return the instance norms in a unit, in the order in which it runs them."""
+    return [module for module in unit.modules() if isinstance(module, InstanceNorm)]
+
+
 @contextmanager
 def whole_statistics(norm: InstanceNorm) -> Iterator[WholeStatistics]:
     """Let the norm use what is yielded."""
@@ -150,7 +155,7 @@ def run_unit(
         write: takes each tile with its result, the margin cut off.
         progress: is told the share of the work that is done, in [0, 1].
     """
-    norms = [module for module in unit.modules() if isinstance(module, InstanceNorm)]
+    norms = norms_of(unit)
     with ExitStack() as stack:
         for measured in range(len(norms) + 1):
             statistics = None
@@ -196,7 +201,7 @@ def stylize_in_tiles(
     tile_px = network.padded_px(tile_px)
     tiles = split(*full, tile_px, network.MARGIN_PX)
     small_tiles = split(*quarter, tile_px // network.STRIDE, network.MARGIN_PX)
-    passes = [1 + sum(isinstance(m, InstanceNorm) for m in u.modules()) for u in network.units()]
+    passes = [len(norms_of(unit)) + 1 for unit in network.units()]
 
     def share_of(number: int) -> Callable[[float], None]:
         before = sum(passes[:number])

@@ -24,7 +24,7 @@ from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
 from fst.data import Batch, content_batches, open_data
 from fst.distributed import World, pick_device, process_group
 from fst.errors import TrainingStoppedError
-from fst.image import contact_sheet, read_image, resize
+from fst.image import contact_sheet, read_image, resize, to_unit_range
 from fst.loss import LOSSES, PerceptualLoss, RelativeLoss
 from fst.model_file import describe, save_model
 from fst.network import TransformerNetwork, build_network, count_flops, count_parameters
@@ -415,11 +415,6 @@ def build_losses(
         world.barrier()
     vgg = vgg.to(memory_format=torch.channels_last)
     return LOSSES[config.loss.name](vgg, style, config.loss), RelativeLoss(vgg, style, judging)
-
-
-def to_unit_range(images: Tensor) -> Tensor:
-    """Turn uint8 pictures into floats in [0, 1], laid out NHWC as convolutions run fastest."""
-    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:

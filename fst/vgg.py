@@ -136,17 +136,18 @@ def cached_weights() -> Path:
     Raises:
         FileNotFoundError: it can't be downloaded; the message names the ways out.
     """
-    from torchvision.models import VGG16_Weights
+    path = cache_dir() / "vgg16_features.safetensors"
+    if path.exists():
+        return path
+    from torchvision.models import VGG16_Weights  # slow to import, and needed this once
 
     url = VGG16_Weights.IMAGENET1K_FEATURES.url
-    path = cache_dir() / "vgg16_features.safetensors"
     brought = path.parent / url.rpartition("/")[2]
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if brought.exists():
-            _keep_convolutions(brought, path)
-        else:
-            _download(url, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if brought.exists():
+        _keep_convolutions(brought, path)
+    else:
+        _download(url, path)
     return path
 
 
@@ -189,10 +190,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         # torch.load raises UnpicklingError and more on what is no checkpoint at all
         raise ValueError(f"{path} is no file of weights (.safetensors or .pth)") from error
-    return tensors_only(state, path)
+    return _tensors_only(state, path)
 
 
-def tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
+def _tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
     """Return what was loaded from `path` if it is a dict of tensors, else raise ValueError."""
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} holds no plain state dict: names and tensors")
