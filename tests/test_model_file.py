@@ -168,4 +168,5 @@ def test_peers_models_give_their_pictures(name: str):
     image = read_image(photo)[..., :240, :320]
     state = torch.load(path, weights_only=True)
     expected = port_forward(state, image * 255).clamp(0, 255) / 255
-    torch.testing.assert_close(load(path)(image), expected, rtol=0, atol=2e-4)
+    result = load(path, dtype="fp32")(image)
+    torch.testing.assert_close(result, expected, rtol=0, atol=5e-4)  # an eighth of a level

@@ -1,10 +1,20 @@
 """The transformer networks."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from fst.network import NETWORKS, Fast, InstanceNorm, Johnson, build_network, count_flops
+from fst.network import (
+    NETWORKS,
+    Fast,
+    InstanceNorm,
+    Johnson,
+    build_network,
+    count_flops,
+    plain,
+)
 
 torch.manual_seed(0)
 VARIANTS = {
@@ -21,6 +31,27 @@ def test_any_size_is_kept_and_the_range_is_0_to_1(name: str, size: tuple[int, in
     assert result.shape == (2, 3, *size)
     assert result.min() >= 0
     assert result.max() <= 1
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_is_computed_otherwise_than_written_gives_the_same_values_and_gradients(name: str):
+    network = copy.deepcopy(VARIANTS[name]).eval().double()
+    images = [torch.rand(2, 3, 45, 30, dtype=torch.double).requires_grad_() for _ in range(2)]
+    images[1].data = images[0].data
+    results = [each(image) for each, image in zip((network, plain(network)), images, strict=True)]
+    for result in results:
+        (result**2).sum().backward()
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    torch.testing.assert_close(images[0].grad, images[1].grad, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_plain_network_is_of_torch_s_own_modules(name: str):
+    network = plain(VARIANTS[name])
+    leaves = [module for module in network.modules() if not list(module.children())]
+    own = {"ScaledTanh", "Clamp"}
+    assert {type(leaf).__name__ for leaf in leaves if "torch" not in type(leaf).__module__} <= own
+    assert network.state_dict().keys() == VARIANTS[name].state_dict().keys()
 
 
 @pytest.mark.parametrize("name", VARIANTS)
