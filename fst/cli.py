@@ -46,6 +46,7 @@ def stylize(
     overwrite: bool = False,
     device: str = "auto",
     dtype: str = "auto",
+    compile: bool = False,
 ) -> int:
     """Stylize pictures and videos with a trained model.
 
@@ -64,7 +65,10 @@ def stylize(
             [0, 1); 0.8 is much.
         overwrite: Write over existing results, which are otherwise left as they are.
         device: cuda, cpu ...; auto takes CUDA where there is one.
-        dtype: fp32, fp16 or bf16; auto takes fp16 on CUDA, else fp32.
+        dtype: fp32, fp16 or bf16; auto takes what is fast: fp16 on CUDA, bf16 on CPUs that have
+            instructions for it, else fp32.
+        compile: Compile the network at the first picture of each size: seconds that pay for long
+            videos and many pictures of one size.
     """
     from fst.batch import stylize_pictures, stylize_videos
     from fst.console import StylizeConsole
@@ -79,11 +83,15 @@ def stylize(
     if mask is not None and any(is_video(source) for source, _ in found):
         raise ValueError("--mask is for pictures, and there are videos: do them without it")
     stylizers = load_several(model, device, dtype)
+    for stylizer in stylizers.values():
+        if compile:
+            stylizer.compile()
     planned = plan(found, list(stylizers), output)
     jobs = [job for job in planned if overwrite or not job.target.exists()]
     pictures = [job for job in jobs if not is_video(job.source)]
     videos = [job for job in jobs if is_video(job.source)]
     with closing(StylizeConsole(len(jobs))) as console:
+        console.tell_engines(stylizers)
         console.show(
             stylize_pictures(
                 pictures,
@@ -109,6 +117,109 @@ def stylize(
             )
         )
         return console.conclude(len(planned) - len(jobs), left_alone)
+
+
+@app.command
+def export(
+    model: str,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    half: bool = False,
+    uint8: bool = False,
+    size: str | None = None,
+    device: str = "auto",
+    photograph: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Export a model to one file that runs elsewhere, and try that it gives the same pictures.
+
+    Args:
+        model: A model file, a run folder or the name of a released model.
+        output: The file: .onnx for onnxruntime, OpenCV, OpenVINO, TensorRT and browsers; .pt2 for
+            torch without Python's overhead, compiled for this kind of machine.
+        half: Compute in half precision (fp16; in a .pt2 for the CPU bf16), fp32 in and out.
+        uint8: Take and give bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
+        size: HEIGHTxWIDTH, for runtimes that want it fixed; otherwise any size is taken.
+        device: What a .pt2 is compiled for: cuda, cpu ...
+        photograph: What to try it on; otherwise a picture that comes with fst.
+        overwrite: Replace the file if it exists.
+    """
+    from fst.export import export_model
+
+    height_width = None
+    if size is not None:
+        numbers = size.split("x")
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+            raise ValueError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
+        height_width = (int(numbers[0]), int(numbers[1]))
+    print(f"exporting {model} and trying it (a .pt2 takes a minute or two)", file=sys.stderr)
+    agreements = export_model(
+        model,
+        output,
+        half=half,
+        uint8=uint8,
+        size=height_width,
+        device=device,
+        photograph=photograph,
+        overwrite=overwrite,
+    )
+    print("against the network in eager fp32 (pictures x height x width):")
+    print(*agreements, sep="\n")
+    print(f"{output} ({output.stat().st_size / 1e6:.2f} MB)")
+
+
+@app.command
+def benchmark(
+    *,
+    networks: str = "johnson,fast",
+    sizes: str | None = None,
+    engines: str = "fst,fst-fp32,onnxruntime",
+    device: str = "auto",
+    rounds: int = 9,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
+) -> None:
+    """Measure how fast networks run here, in turns, against a plain eager pass of the same.
+
+    Args:
+        networks: Names of networks, or models, with commas between.
+        sizes: Among 256, 512, 480p, 720p, 1080p, 4k; otherwise 256,512,720p on a CPU and
+            512,720p,1080p,4k on a GPU.
+        engines: Among fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
+            onnxruntime, onnxruntime-half, openvino.
+        device: cuda, cpu ...; auto takes CUDA where there is one.
+        rounds: How often each is timed; medians are told.
+        output: The folder for benchmark.md and benchmark.json.
+    """
+    from fst import benchmark as measuring
+    from fst.distributed import pick_device
+
+    if sizes is None:
+        on_gpu = pick_device(device).type == "cuda"
+        sizes = "512,720p,1080p,4k" if on_gpu else "256,512,720p"
+    machine, rows = measuring.benchmark(
+        networks.split(","),
+        sizes.split(","),
+        engines.split(","),
+        device,
+        rounds,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    command = measuring.command_line()
+    print(measuring.markdown(machine, rows, command))
+    print(*measuring.write_report(output, machine, rows, command), sep="\n")
+
+
+@app.command
+def inspect(model: str) -> None:
+    """Show what a model file is: .safetensors, .onnx, .pt2, or another project's .pth.
+
+    Args:
+        model: A model file, a run folder or the name of a released model.
+    """
+    from fst.inspection import inspect_model
+
+    for name, value in inspect_model(model).items():
+        print(f"{name:<16} {value}")
 
 
 # Named, not imported: what it needs is imported when it is called.

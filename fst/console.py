@@ -8,6 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from fst.files import Job, Outcome
+from fst.runtime import ExportedNetwork
+from fst.stylize import Stylizer
 
 _LINE_SECONDS = 10.0
 """Where there is no terminal, long work says how far it is about so often."""
@@ -29,6 +31,12 @@ class StylizeConsole:
         """End the bars."""
         self._end_frames()
         self.bar.close()
+
+    def tell_engines(self, stylizers: dict[str, Stylizer]) -> None:
+        """Say what runs those of the models that were exported, by name."""
+        for name, stylizer in stylizers.items():
+            if isinstance(stylizer.network, ExportedNetwork):
+                tqdm.write(f"{name}: {stylizer.engine}", file=sys.stderr)
 
     def tiles(self, share: float) -> None:
         """Show how much of a large picture is done."""

@@ -21,7 +21,7 @@ from fst.atomic import replacing
 from fst.network import TransformerNetwork, build_network, network_name
 
 FORMAT_VERSION = 1
-_METADATA_KEY = "fst"
+METADATA_KEY = "fst"
 
 
 @dataclass
@@ -50,7 +50,7 @@ def save_model(path: str | Path, network: TransformerNetwork, info: ModelInfo) -
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    metadata = {_METADATA_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
+    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -108,17 +108,14 @@ def describe(network: TransformerNetwork, **fields: Any) -> ModelInfo:
     return ModelInfo(network_name(network), network.arguments, **fields)
 
 
-def _read_own(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
+def parse_info(text: str, path: Path) -> ModelInfo:
+    """Return the `ModelInfo` that the file `path` holds as JSON.
+
+    Raises:
+        ValueError: it is damaged, or of a newer format.
+    """
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
-    if _METADATA_KEY not in metadata:
-        raise ValueError(f"{path} holds tensors, but is no model file of fst: it does not say so")
-    try:
-        values = json.loads(metadata[_METADATA_KEY])
+        values = json.loads(text)
         version = values["format_version"]
         known = {entry.name for entry in dataclasses.fields(ModelInfo)}
         info = ModelInfo(**{key: value for key, value in values.items() if key in known})
@@ -129,7 +126,19 @@ def _read_own(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
             f"{path} is of format {version}, and this fst {__version__} knows up to "
             f"{FORMAT_VERSION}: update fst"
         )
-    return tensors, info
+    return info
+
+
+def _read_own(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+    if METADATA_KEY not in metadata:
+        raise ValueError(f"{path} holds tensors, but is no model file of fst: it does not say so")
+    return tensors, parse_info(metadata[METADATA_KEY], path)
 
 
 def _read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:

@@ -6,7 +6,9 @@
 >>> stylize(frame, keep_colors=True)  # numpy frames (H, W, 3), uint8 RGB
 """
 
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +22,7 @@ from fst.distributed import pick_device
 from fst.image import to_unit_range
 from fst.model_file import ModelInfo, find_model, load_model
 from fst.network import TransformerNetwork
+from fst.runtime import EXPORTED, ExportedNetwork
 from fst.tiles import stylize_in_tiles
 
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
@@ -35,12 +38,37 @@ class Stylizer:
     """A trained network, ready to use: call it on pictures."""
 
     def __init__(
-        self, network: TransformerNetwork, info: ModelInfo, device: torch.device, dtype: torch.dtype
+        self,
+        network: TransformerNetwork | ExportedNetwork,
+        info: ModelInfo,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
-        self.network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
+        """Take a network, in whatever precision and place it is, and bring it to its own."""
+        if isinstance(network, TransformerNetwork):
+            network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
+            self.engine = f"torch {str(dtype).removeprefix('torch.')} on {device}"
+        else:
+            self.engine = network.engine
+        self.network = network
         self.info = info
         self.device = device
         self.dtype = dtype
+
+    def compile(self) -> None:
+        """Compile the network, at the first picture of each size: it takes 5 to 30 s.
+
+        What was compiled is kept in the cache folder. CUDA graphs are used where there is CUDA.
+
+        Raises:
+            ValueError: it is an exported model, or there is no C++ compiler for the CPU.
+        """
+        if not isinstance(self.network, TransformerNetwork):
+            raise ValueError(f"an exported model can't be compiled: {self.engine} runs it as it is")
+        prepare_compiler(self.device)
+        self.engine += ", compiled"
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        self.network.compile(dynamic=False, mode=mode)
 
     @torch.no_grad()  # not inference_mode: its results could not be used in a loss
     def __call__(
@@ -76,21 +104,29 @@ class Stylizer:
                 f"the mask has shape {tuple(mask.shape)}, the picture needs (1, 1, {height}, "
                 f"{width})"
             )
-        if tile_px is None:
+        network = self.network
+        if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
 
         options = (strength, keep_colors, mask)
         if tile_px:
+            if not isinstance(network, TransformerNetwork):
+                raise ValueError(
+                    f"tile_px={tile_px}: an exported model does a picture in one piece; leave it "
+                    "out, or use the .safetensors"
+                )
             done = [
-                self._in_tiles(one, tile_px, progress, *options) for one in torch.split(images, 1)
+                self._in_tiles(network, one, tile_px, progress, *options)
+                for one in torch.split(images, 1)
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = to_unit_range(images.to(self.device))
-        stylized = self.network(content.to(self.dtype)).float()
+        stylized = network(content.to(self.dtype)).to(torch.float32, copy=True)  # CUDA graphs reuse
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
 
     def _in_tiles(
         self,
+        network: TransformerNetwork,
         image: Tensor,
         tile_px: int,
         progress: Callable[[float], None],
@@ -111,7 +147,7 @@ class Stylizer:
             result[..., rows, columns] = _from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
-        stylize_in_tiles(self.network, height, width, tile_px, read, write, progress)
+        stylize_in_tiles(network, height, width, tile_px, read, write, progress)
         return result
 
 
@@ -119,20 +155,54 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
     """Return the `Stylizer` of a model file, a run folder or a released model's name.
 
     Args:
-        name_or_path: what `fst.model_file.find_model` takes.
+        name_or_path: what `fst.model_file.find_model` takes, `.onnx` and `.pt2` among them.
         device: `cuda`, `cpu` ...; `auto` takes CUDA where there is one.
-        dtype: `fp32`, `fp16` or `bf16`; `auto` takes fp16 on CUDA, where it is fast, else fp32.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes what is fast on the device
+            (`fast_dtype`). Exported models have their own.
 
     Raises:
         FileNotFoundError: there is no such model.
+        ImportError: it is an ONNX model, and onnxruntime is not installed.
         ValueError: the file is damaged or no model, or there is no such device or dtype.
     """
-    place = pick_device(device)
-    if dtype == "auto":
-        dtype = "fp16" if place.type == "cuda" else "fp32"
-    if dtype not in DTYPES:
+    if dtype not in ("auto", *DTYPES):
         raise ValueError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
-    return Stylizer(*load_model(find_model(name_or_path)), place, DTYPES[dtype])
+    path = find_model(name_or_path)
+    if path.suffix in EXPORTED:
+        if dtype != "auto":
+            raise ValueError(f"dtype={dtype}: {path} computes as it was exported; leave it out")
+        pick_device(device)
+        exported = EXPORTED[path.suffix](path, device)
+        return Stylizer(exported, exported.info, exported.device, torch.float32)
+    place = pick_device(device)
+    network, info = load_model(path)
+    return Stylizer(network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype])
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return what a device computes fastest in, for pictures that look the same.
+
+    fp16 on CUDA, bf16 on CPUs with instructions for it: the difference to fp32 is less than what
+    the rounding of a photograph to 8 bits makes.
+    """
+    if device.type == "cuda":
+        return torch.float16
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if device.type == "cpu" and has_bf16 else torch.float32
+
+
+def prepare_compiler(device: torch.device) -> None:
+    """Have torch keep what it compiles in the cache folder.
+
+    Raises:
+        ValueError: there is no C++ compiler, which the CPU needs.
+    """
+    from fst.vgg import cache_dir
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise ValueError(f"compiling for the CPU needs a C++ compiler: install {compiler}")
 
 
 def load_several(

@@ -12,8 +12,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed"),
     ("image", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
-    ("data", "files", "live", "loss", "stylize", "tracking", "video"),
-    ("batch", "console", "training", "webcam"),
+    ("data", "files", "live", "loss", "runtime", "tracking", "video"),
+    ("inspection", "stylize", "training"),
+    ("batch", "console", "export", "webcam"),
+    ("benchmark",),
     ("train",),
     ("cli",),
 )
