@@ -195,11 +195,11 @@ def benchmark(
         for name in networks:
             model = _as_file(name, Path(folder))
             for size in sizes:
-                network, _ = load_model(model)
+                network, info = load_model(model)
                 here = Path(folder) / f"{len(rows)}"
                 case = Case(network, model, SIZES[size], place, here)
                 names = list(dict.fromkeys([REFERENCE, *engines]))
-                label = name if name in NETWORKS else f"{model.stem} ({network_name(network)})"
+                label = name if name in NETWORKS else f"{info.title or name} ({info.network})"
                 rows += measure_case(case, label, size, names, rounds, machine, progress)
     return machine, rows
 

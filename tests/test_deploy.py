@@ -15,11 +15,11 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import draw_picture
 from PIL import Image
-from torch import Tensor, nn
 
+from fst.export import export_model
+from fst.model_file import describe, save_model
 from fst.network import Fast, TransformerNetwork
 
 DEPLOY = Path(__file__).parents[1] / "scripts" / "deploy"
@@ -28,39 +28,10 @@ ORT_WEB = os.environ.get("FST_ORT_WEB")
 """The folder dist/ of onnxruntime-web, as `npm pack onnxruntime-web` brings it."""
 
 
-class Exported(nn.Module):
-    """What leaves as ONNX; stands in for fst.export."""
-
-    def __init__(self, network: TransformerNetwork, uint8: bool) -> None:
-        super().__init__()
-        self.network = network
-        self.uint8 = uint8
-
-    def forward(self, image: Tensor) -> Tensor:
-        x = image.permute(0, 3, 1, 2).float() / 255 if self.uint8 else image
-        height, width = x.shape[-2:]
-        missing = [torch.sym_max(12 - px, -px % 4) for px in (height, width)]
-        x = F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
-        y = self.network.body(x)[..., :height, :width]
-        return (y * 255).round().to(torch.uint8).permute(0, 2, 3, 1) if self.uint8 else y
-
-
 def export(network: TransformerNetwork, path: Path, uint8: bool) -> Path:
-    example = torch.rand(2, 3, 64, 76)
-    if uint8:
-        example = (example * 255).byte().permute(0, 2, 3, 1).contiguous()
-    free = dict.fromkeys((0, 1, 2) if uint8 else (0, 2, 3), torch.export.Dim.DYNAMIC)
-    program = torch.onnx.export(
-        Exported(network, uint8).eval(),
-        (example,),
-        dynamo=True,
-        opset_version=18,
-        input_names=["image"],
-        output_names=["stylized"],
-        dynamic_shapes={"image": free},
-        verbose=False,
-    )
-    program.save(path)
+    pytest.importorskip("onnxscript")
+    save_model(path.with_suffix(".safetensors"), network, describe(network))
+    export_model(path.with_suffix(".safetensors"), path, uint8=uint8)
     return path
 
 
@@ -76,13 +47,11 @@ def network() -> TransformerNetwork:
 
 @pytest.fixture(scope="module")
 def float_model(network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnxscript")
     return export(network, tmp_path_factory.mktemp("float") / "style.onnx", uint8=False)
 
 
 @pytest.fixture(scope="module")
 def uint8_model(network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnxscript")
     return export(network, tmp_path_factory.mktemp("uint8") / "style.onnx", uint8=True)
 
 
