@@ -369,19 +369,18 @@ class TrainConfig:
             raise ValueError(f"name={self.name} must name a folder inside {self.runs_dir}/")
 
     def _check_loss_network(self) -> None:
+        if self.loss.name == "johnson" and self.loss_network.name == "slim":
+            raise ValueError(
+                "loss=johnson compares at relu4_3 and divides by the number of VGG16's channels; "
+                "loss_network=slim has neither: take loss=relative, or loss_network=vgg16"
+            )
         for layer in (self.loss.content_layer, *self.loss.style_layers):
             if layer not in self.loss_network.layers:
                 raise ValueError(
-                    f"loss={self.loss.name} compares at {layer}, and "
+                    f"loss={self.loss.name} compares at {layer}, but "
                     f"loss_network={self.loss_network.name} has only "
-                    f"{', '.join(self.loss_network.layers)}: name those in loss.style_layers and "
-                    "loss.content_layer, or take loss_network=vgg16"
+                    f"{', '.join(self.loss_network.layers)}: take those, or loss_network=vgg16"
                 )
-        if self.loss.name == "johnson" and self.loss_network.name == "slim":
-            raise ValueError(
-                "loss=johnson divides by the number of VGG16's channels, and slim has others: take "
-                "loss=relative or loss_network=vgg16"
-            )
 
     @property
     def run_dir(self) -> Path:

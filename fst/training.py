@@ -440,16 +440,18 @@ def start_from(network: TransformerNetwork, name_or_path: str) -> None:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
     if (type(trained), trained.arguments) != (type(network), network.arguments):
         raise ValueError(
-            f"init={name_or_path} is a {_shape(trained)} network, and this run trains a "
-            f"{_shape(network)} one: a start wants the same network"
+            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
+            "a start wants the same network"
         )
     network.load_state_dict(trained.state_dict())
 
 
 def _shape(network: TransformerNetwork) -> str:
     """Return a network's name and arguments as the command line has them."""
-    arguments = ", ".join(f"network.{key}={value}" for key, value in network.arguments.items())
-    return f"{network_name(network)} ({arguments})"
+    arguments = {"network": network_name(network)} | {
+        f"network.{key}": value for key, value in network.arguments.items()
+    }
+    return " ".join(f"{key}={value}" for key, value in arguments.items())
 
 
 def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
