@@ -328,9 +328,12 @@ class Trainer:
             f"loss network {config.loss_network.name}; "
             f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
         )
+        images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
         verb = "going on" if self.seen_images else start
-        tracker.say(f"{verb} at {self.seen_images} of {config.training.images} images")
+        if self.seen_images >= images:
+            verb = "nothing left to train"
+        tracker.say(f"{verb} at {self.seen_images} of {images} images")
 
     def conclude(self, tracker: Tracker) -> None:
         """Say what came of it, and what can be done with it."""

@@ -247,7 +247,9 @@ def test_a_complete_run_says_so_and_changes_nothing(config: TrainConfig, capsys)
     train(config)
     before = {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
     assert train(config, console=True) == 0
-    assert "complete: 24 images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "nothing left to train at 24 of 24 images" in printed
+    assert "complete: 24 images" in printed
     assert before == {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
 
 
