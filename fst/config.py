@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
@@ -23,6 +23,8 @@ VGG16_LAYERS = tuple(
     for conv in range(1, convs + 1)
 )
 """Names of VGG16's thirteen rectified convolutions, from the picture down."""
+SLIM_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
+"""Those of them that the small loss network of the package has."""
 
 
 def _at_least(key: str, value: float, minimum: float) -> None:
@@ -162,7 +164,17 @@ class JohnsonLossConfig(LossConfig):
 class LossNetworkConfig:
     """The frozen network in whose features pictures are compared."""
 
+    name: str = MISSING
+    layers: ClassVar[tuple[str, ...]]
+    """What it can compare at."""
+
+
+@dataclass
+class Vgg16Config(LossNetworkConfig):
+    """VGG16 itself, as everybody has it."""
+
     name: str = "vgg16"
+    layers = VGG16_LAYERS
     weights: str | None = None
     """A file of VGG16 weights; null takes the cache, else downloads them there (528 MB once)."""
     verify: bool = True
@@ -171,6 +183,14 @@ class LossNetworkConfig:
     def __post_init__(self) -> None:
         if self.weights is not None:
             _existing("loss_network.weights", self.weights)
+
+
+@dataclass
+class SlimConfig(LossNetworkConfig):
+    """VGG16 distilled to a fraction of its work, in the package (see `fst.slim.Slim`)."""
+
+    name: str = "slim"
+    layers = SLIM_LAYERS
 
 
 @dataclass
@@ -317,6 +337,8 @@ class TrainConfig:
     runs_dir: str = "runs"
     seed: int = 0
     """Sets the first weights and the order and crops of the pictures."""
+    init: str | None = None
+    """A trained model of the same network to start from: its name, run folder or file."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -329,6 +351,9 @@ class TrainConfig:
                 )
         if self.data.kind != type(self.data).kind:
             raise ValueError(f"data.kind={self.data.kind} is no setting: data=... chooses")
+        self._check_loss_network()
+        if self.init == "":
+            raise ValueError("init= is empty")
         if not self.runs_dir:
             raise ValueError("runs_dir= is empty")
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
@@ -343,6 +368,20 @@ class TrainConfig:
         if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
             raise ValueError(f"name={self.name} must name a folder inside {self.runs_dir}/")
 
+    def _check_loss_network(self) -> None:
+        if self.loss.name == "johnson" and self.loss_network.name == "slim":
+            raise ValueError(
+                "loss=johnson compares at relu4_3 and divides by the number of VGG16's channels; "
+                "loss_network=slim has neither: take loss=relative, or loss_network=vgg16"
+            )
+        for layer in (self.loss.content_layer, *self.loss.style_layers):
+            if layer not in self.loss_network.layers:
+                raise ValueError(
+                    f"loss={self.loss.name} compares at {layer}, but "
+                    f"loss_network={self.loss_network.name} has only "
+                    f"{', '.join(self.loss_network.layers)}: take those, or loss_network=vgg16"
+                )
+
     @property
     def run_dir(self) -> Path:
         """The folder that the run writes to."""
@@ -355,7 +394,8 @@ SCHEMAS: dict[str, type] = {
     "network/fast": FastConfig,
     "loss/relative": RelativeLossConfig,
     "loss/johnson": JohnsonLossConfig,
-    "loss_network/vgg16": LossNetworkConfig,
+    "loss_network/vgg16": Vgg16Config,
+    "loss_network/slim": SlimConfig,
     "data/folder": FolderDataConfig,
     "data/parquet": ParquetDataConfig,
     "data/coco": CocoDataConfig,

@@ -1,4 +1,4 @@
-"""The perceptual loss: content, style and total variation in the features of a frozen VGG16.
+"""The perceptual loss: content, style and total variation in the features of a frozen network.
 
 Shapes: N pictures, C channels, H x W pixels. Each term is a mean over the N pictures, so it does
 not depend on the batch's size nor on how many processes share it.
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.config import LossConfig
-from fst.vgg import VGG16
+from fst.loss_network import LossNetwork
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ class PerceptualLoss(nn.Module):
     The subclasses say how each is measured.
     """
 
-    def __init__(self, vgg: VGG16, style: Tensor, config: LossConfig) -> None:
+    def __init__(self, loss_network: LossNetwork, style: Tensor, config: LossConfig) -> None:
         """Take the style picture's Gram matrices: `style` is (1, 3, H, W) in [0, 1]."""
         super().__init__()
-        self.vgg = vgg
+        self.loss_network = loss_network
         self.config = config
         weights = config.style_layer_weights or [1.0] * len(config.style_layers)
         mean_weight = sum(weights) / len(weights)
@@ -58,7 +58,7 @@ class PerceptualLoss(nn.Module):
         }
         with torch.no_grad():
             for level, image in enumerate(_pyramid(style, config.style_levels)):
-                for layer, features in vgg(image, config.style_layers).items():
+                for layer, features in loss_network(image, config.style_layers).items():
                     self.register_buffer(_gram_name(level, layer), gram_matrix(features))
 
     def forward(self, stylized: Tensor, content: Tensor) -> dict[str, Tensor]:
@@ -73,12 +73,12 @@ class PerceptualLoss(nn.Module):
         """
         config = self.config
         with torch.no_grad():
-            target = self.vgg(content, [config.content_layer])[config.content_layer]
+            target = self.loss_network(content, [config.content_layer])[config.content_layer]
         by_layer: dict[str, list[Tensor]] = {layer: [] for layer in config.style_layers}
         content_term = stylized.new_zeros(())
         for level, image in enumerate(_pyramid(stylized, config.style_levels)):
             content_here = [config.content_layer] if level == 0 else []
-            features = self.vgg(image, {*config.style_layers, *content_here})
+            features = self.loss_network(image, {*config.style_layers, *content_here})
             if level == 0:
                 content_term = self.content_distance(features[config.content_layer], target)
             for layer, distances in by_layer.items():

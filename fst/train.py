@@ -31,6 +31,7 @@ register_schemas()
 _PATHS = (
     "data.path",
     "data.heldout_path",
+    "init",
     "loss_network.weights",
     "name",
     "runs_dir",

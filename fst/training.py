@@ -26,11 +26,17 @@ from fst.distributed import World, pick_device, process_group
 from fst.errors import TrainingStoppedError
 from fst.image import contact_sheet, read_image, resize, to_unit_range
 from fst.loss import LOSSES, PerceptualLoss, RelativeLoss
-from fst.model_file import describe, save_model
-from fst.network import TransformerNetwork, build_network, count_flops, count_parameters
+from fst.loss_network import load_loss_network
+from fst.model_file import describe, find_model, load_model, save_model
+from fst.network import (
+    TransformerNetwork,
+    build_network,
+    count_flops,
+    count_parameters,
+    network_name,
+)
 from fst.run_folder import RunFolder
 from fst.tracking import Tracker
-from fst.vgg import deepest, load_vgg16
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -47,7 +53,7 @@ def train(config: TrainConfig, console: bool = False) -> int:
 
     Raises:
         ValueError: the run folder holds another run, or a picture or file of weights is unfit.
-        FileNotFoundError: no VGG16 weights, no pictures.
+        FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
     device = pick_device(config.training.device)
@@ -90,6 +96,8 @@ class Trainer:
 
         torch.manual_seed(config.seed)
         network = build_network(config.network.name, config.network.arguments())
+        if config.init is not None and not self.folder.state.exists():
+            start_from(network, config.init)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
@@ -116,7 +124,7 @@ class Trainer:
             )
         if config.training.compile or (config.training.compile is None and device.type == "cuda"):
             self.parallel.compile()
-            self.loss.vgg.compile()
+            self.loss.loss_network.compile()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the run needs to go on as if it had never stopped."""
@@ -316,11 +324,16 @@ class Trainer:
         )
         tracker.say(f"{self.data.summary}")
         tracker.say(
-            f"style {config.style.picture}, {config.loss.name} loss in {config.loss_network.name}; "
+            f"style {config.style.picture}, {config.loss.name} loss, "
+            f"loss network {config.loss_network.name}; "
             f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
         )
-        verb = "going on" if self.seen_images else "starting"
-        tracker.say(f"{verb} at {self.seen_images} of {config.training.images} images")
+        images = config.training.images
+        start = f"starting from {config.init}" if config.init else "starting"
+        verb = "going on" if self.seen_images else start
+        if self.seen_images >= images:
+            verb = "nothing left to train"
+        tracker.say(f"{verb} at {self.seen_images} of {images} images")
 
     def conclude(self, tracker: Tracker) -> None:
         """Say what came of it, and what can be done with it."""
@@ -409,12 +422,39 @@ def build_losses(
     }
     if not world.is_main:
         world.barrier()
-    weights = config.loss_network
-    vgg = load_vgg16(weights.weights, deepest(layers), weights.verify).to(style.device)
+    network = load_loss_network(config.loss_network, layers).to(style.device)
     if world.is_main:
         world.barrier()
-    vgg = vgg.to(memory_format=torch.channels_last)
-    return LOSSES[config.loss.name](vgg, style, config.loss), RelativeLoss(vgg, style, judging)
+    network = network.to(memory_format=torch.channels_last)
+    loss = LOSSES[config.loss.name](network, style, config.loss)
+    return loss, RelativeLoss(network, style, judging)
+
+
+def start_from(network: TransformerNetwork, name_or_path: str) -> None:
+    """Give the network the weights of a trained model, as `fst.model_file.find_model` finds it.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it is a model of another network.
+    """
+    try:
+        trained, _ = load_model(find_model(name_or_path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
+    if (type(trained), trained.arguments) != (type(network), network.arguments):
+        raise ValueError(
+            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
+            "a start wants the same network"
+        )
+    network.load_state_dict(trained.state_dict())
+
+
+def _shape(network: TransformerNetwork) -> str:
+    """Return a network's name and arguments as the command line has them."""
+    arguments = {"network": network_name(network)} | {
+        f"network.{key}": value for key, value in network.arguments.items()
+    }
+    return " ".join(f"{key}={value}" for key, value in arguments.items())
 
 
 def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:

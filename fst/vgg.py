@@ -173,7 +173,8 @@ def _download(url: str, path: Path) -> None:
                 "Ways out: (1) loss_network.weights=FILE, if you have a copy (.pth or "
                 f".safetensors); (2) fetch that address on another machine and put the file into "
                 f"{path.parent}; "
-                "(3) set HTTPS_PROXY if the network needs a proxy"
+                "(3) set HTTPS_PROXY if the network needs a proxy; (4) loss_network=slim, the "
+                "small loss network that is installed with fst: quicker, and not as good"
             ) from error
         finally:
             socket.setdefaulttimeout(patience)

@@ -104,6 +104,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of fp32"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
+        ("init=", "init= is empty"),
         ("loss.style_layers=[relu1_2", "[relu1_2 can't be read as key=value"),
     ],
 )
@@ -116,6 +117,24 @@ def test_mistakes_are_one_line_and_status_2(
     assert done.stderr.startswith("fst train: ")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss=johnson", "loss=johnson compares at relu4_3 and divides by the number of VGG16's"),
+        ("loss.content_layer=relu3_2", "compares at relu3_2, but loss_network=slim has only relu1"),
+        ("loss_network.weights=a.pth", "loss_network.weights is unknown"),
+    ],
+)
+def test_what_the_small_loss_network_lacks_is_refused(
+    override: str, message: str, fst_command, style_picture, photos, tmp_path: Path
+):
+    given = [f"style={style_picture}", f"data.path={photos}", "loss_network=slim"]
+    done = run_train(fst_command, *given, override, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):

@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed"),
-    ("image", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
-    ("data", "files", "live", "loss", "runtime", "tracking", "video"),
-    ("inspection", "stylize", "training"),
-    ("batch", "console", "export", "webcam"),
+    ("image", "slim", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
+    ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
+    ("inspection", "loss", "stylize"),
+    ("batch", "console", "export", "training", "webcam"),
     ("benchmark",),
     ("train",),
     ("cli",),
@@ -105,3 +105,4 @@ def test_the_installed_wheel_composes_its_configuration(tmp_path: Path, style_pi
     assert str(style_picture) in done.stdout
     installed = {path.name for path in (tmp_path / "site" / "fst" / "conf" / "style").iterdir()}
     assert {"picture.yaml", "vortices.yaml", "vortices.jpg"} <= installed
+    assert (tmp_path / "site" / "fst" / "slim.safetensors").is_file()

@@ -22,7 +22,7 @@ from fst.config import OptimizerConfig, TrainConfig
 from fst.distributed import World
 from fst.errors import TrainingStoppedError
 from fst.image import read_image
-from fst.model_file import load_model
+from fst.model_file import describe, load_model, save_model
 from fst.network import Fast
 from fst.run_folder import RunFolder
 from fst.training import Meter, StopRequest, Trainer, learning_rate, train, update_average
@@ -97,6 +97,69 @@ def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
         trainer.run(stop, console=False)
     assert [set(terms) for terms in judged] == [set(judged[0])] * 3
     assert judged[-1]["heldout/total"] < 0.7 * judged[0]["heldout/total"]
+
+
+def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path: Path):
+    config = compose(
+        [
+            "style=vortices",
+            "style.size_px=96",
+            f"data.path={photos}",
+            "data.crop_px=48",
+            "data.workers=0",
+            "data.heldout_images=3",
+            "data.heldout_px=48",
+            "loss_network=slim",
+            "training.images=200",
+            "training.save_every=100",
+            "training.report_every=100",
+            "training.device=cpu",
+            f"runs_dir={tmp_path / 'runs'}",
+        ]
+    )
+    assert train(config) == 0
+    halfway, end = metrics(config)
+    untrained = Trainer(dataclasses.replace(config, name="untrained"), World(), torch.device("cpu"))
+    contents = untrained.heldout.float() / 255
+    with torch.no_grad():
+        start = untrained.heldout_loss(untrained.ema(contents), contents)
+    assert end["heldout/style"] < 0.5 * start["style"]
+    assert end["heldout/total"] < halfway["heldout/total"] < 0.7 * start["total"]
+    assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
+
+
+def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, tmp_path: Path):
+    first = compose(tiny_overrides)
+    train(first)
+    model = load_file(first.run_dir / "model.safetensors")
+    shutil.copy(first.run_dir / "model.safetensors", tmp_path / "first.safetensors")
+    started = compose([*tiny_overrides, "name=second", f"init={tmp_path / 'first.safetensors'}"])
+    trainer = Trainer(started, World(), torch.device("cpu"))
+    for network in (trainer.network, trainer.ema):
+        assert all(torch.equal(value, model[key]) for key, value in network.state_dict().items())
+    assert interrupt_after(12, started) == signal.SIGTERM
+    saved = RunFolder(started.run_dir).read_state()["network"]
+    (tmp_path / "first.safetensors").unlink()  # what goes on does not start from it again
+    resumed = Trainer(started, World(), torch.device("cpu"))
+    resumed.load_state_dict(RunFolder(started.run_dir).read_state())
+    assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
+    train(started)
+    assert load_model(started.run_dir / "model.safetensors")[1].training_config["init"] == (
+        started.init
+    )
+    with pytest.raises(ValueError, match="init is .*first.safetensors there and None here"):
+        train(compose([*tiny_overrides, "name=second"]))
+
+
+def test_a_start_from_another_network_or_from_nothing_is_refused(
+    compose, tiny_overrides, tmp_path: Path
+):
+    save_model(tmp_path / "wide.safetensors", Fast(16, 1), describe(Fast(16, 1)))
+    wide = compose([*tiny_overrides, f"init={tmp_path / 'wide.safetensors'}"])
+    with pytest.raises(ValueError, match=r"network.width=16.*this run trains.*network.width=8"):
+        train(wide)
+    with pytest.raises(FileNotFoundError, match="init=nowhere: no model nowhere"):
+        train(compose([*tiny_overrides, "init=nowhere"]))
 
 
 @pytest.mark.parametrize("loss", ["relative", "johnson"])
@@ -184,7 +247,9 @@ def test_a_complete_run_says_so_and_changes_nothing(config: TrainConfig, capsys)
     train(config)
     before = {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
     assert train(config, console=True) == 0
-    assert "complete: 24 images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "nothing left to train at 24 of 24 images" in printed
+    assert "complete: 24 images" in printed
     assert before == {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
 
 

@@ -78,7 +78,7 @@ def test_other_weights_missing_layers_and_other_files_are_refused(random_vgg: Pa
         load_vgg16(tmp_path / "cut.safetensors", "relu3_3")
 
 
-def test_without_network_the_error_names_three_ways_out(tmp_path: Path, monkeypatch):
+def test_without_network_the_error_names_the_ways_out(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
 
     def unreachable(*_: object, **__: object) -> None:
@@ -90,7 +90,8 @@ def test_without_network_the_error_names_three_ways_out(tmp_path: Path, monkeypa
     message = str(caught.value)
     assert "(1) loss_network.weights=FILE" in message
     assert "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth" in message
-    assert "(3)" in message
+    assert "HTTPS_PROXY" in message
+    assert "loss_network=slim" in message
     assert not list((tmp_path / "cache").iterdir())  # nothing half-downloaded stays
 
 
