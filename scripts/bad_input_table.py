@@ -41,6 +41,13 @@ MISTAKES = [
     ("run folder of another configuration", "train {run} name=taken"),
     ("model missing", "stylize nowhere {style} -o out.png"),
     ("model damaged", "stylize cut.safetensors {style} -o out.png"),
+    ("exported model damaged", "stylize cut.onnx {style} -o out.png"),
+    ("exported package damaged", "stylize cut.pt2 {style} -o out.png"),
+    ("a network that fst did not export", "stylize foreign.onnx {style} -o out.png"),
+    ("precision of an exported model", "stylize model.onnx {style} -o out.png --dtype bf16"),
+    ("unknown format to export", "export {model} -o out.tflite"),
+    ("an export that exists", "export {model} -o model.onnx"),
+    ("an engine that is none", "benchmark --engines warp"),
     ("picture missing", "stylize {model} missing.jpg -o out.png"),
     ("picture damaged", "stylize {model} text.jpg -o out.png"),
     ("some pictures damaged", "stylize {model} {style} text.jpg -o out"),
@@ -81,6 +88,7 @@ def main() -> None:
         (folder / "style.jpg").symlink_to(given.picture.resolve())
         (folder / "photos").symlink_to(given.photographs.resolve())
         make_model(folder / "model.safetensors")
+        make_exports(folder)
         shown_config = [*FST, "train", *names["run"].split(), "style.title=style", "--cfg", "job"]
         config = subprocess.check_output(shown_config, cwd=folder, text=True)
         taken = folder / "runs" / "taken" / "config.yaml"
@@ -100,6 +108,21 @@ def make_model(path: Path) -> None:
 
     network = Fast()
     save_model(path, network, describe(network))
+
+
+def make_exports(folder: Path) -> None:
+    """Export the model, and make what is like it and not."""
+    import onnx
+
+    from fst.export import export_model
+
+    export_model(folder / "model.safetensors", folder / "model.onnx")
+    whole = (folder / "model.onnx").read_bytes()
+    for suffix in ("onnx", "pt2"):
+        (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+    foreign = onnx.load(folder / "model.onnx")
+    del foreign.metadata_props[:]
+    onnx.save(foreign, folder / "foreign.onnx")
 
 
 def attempt(command: str, folder: Path) -> tuple[int, str]:
