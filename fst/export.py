@@ -81,6 +81,16 @@ class _Fp32(nn.Module):
         return normed.to(x.dtype)
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What an exported file is to be like; `export_model` says what each means."""
+
+    half: bool = False
+    uint8: bool = False
+    size: tuple[int, int] | None = None
+    device: str = "auto"
+
+
 @dataclass
 class Agreement:
     """How an exported file's picture compares with that of the network in eager fp32."""
@@ -151,7 +161,8 @@ def export_model(
         picture = read_image(photograph or own)
     network, info = load_model(path)
     with replacing(output) as temporary, _quiet():
-        export = EXPORTERS[output.suffix](temporary, network, info, half, uint8, size, device)
+        wish = Wish(half, uint8, size, device)
+        export = EXPORTERS[output.suffix](temporary, network, info, wish)
         agreements = list(agree(temporary, network, picture, size))
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]
@@ -184,36 +195,28 @@ def agree(
         yield Agreement.of(exported(batch).cpu(), expected)
 
 
-def export_onnx(
-    path: Path,
-    network: TransformerNetwork,
-    info: ModelInfo,
-    half: bool,
-    uint8: bool,
-    size: tuple[int, int] | None,
-    device: str,
-) -> ExportInfo:
-    """Write the network, computed as in the papers, as ONNX; `device` does not matter."""
+def export_onnx(path: Path, network: TransformerNetwork, info: ModelInfo, wish: Wish) -> ExportInfo:
+    """Write the network, computed as in the papers, as ONNX; the device does not matter."""
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError("exporting to ONNX needs its tools: pip install 'fst[export]'") from error
     body = plain(network)
-    if half:
+    if wish.half:
         _norms_in_fp32(body)
-    module = Standalone(body, torch.float16 if half else torch.float32, uint8).eval()
+    module = Standalone(body, torch.float16 if wish.half else torch.float32, wish.uint8).eval()
     program = torch.onnx.export(
         module,
-        (_example(uint8, size),),
+        (_example(wish),),
         dynamo=True,
         opset_version=OPSET,
         input_names=["image"],
         output_names=["stylized"],
-        dynamic_shapes={"image": _open_dimensions(uint8, size)},
+        dynamic_shapes={"image": _open_dimensions(wish)},
         verbose=False,
     )
     assert program is not None
-    export = ExportInfo("fp16" if half else "fp32", "any", uint8, size, OPSET)
+    export = ExportInfo("fp16" if wish.half else "fp32", "any", wish.uint8, wish.size, OPSET)
     program.model.metadata_props.update(export_metadata(info, export))
     program.model.doc_string = f"{info.title}, a style by fst"
     program.save(str(path))
@@ -221,29 +224,23 @@ def export_onnx(
 
 
 def export_package(
-    path: Path,
-    network: TransformerNetwork,
-    info: ModelInfo,
-    half: bool,
-    uint8: bool,
-    size: tuple[int, int] | None,
-    device: str,
+    path: Path, network: TransformerNetwork, info: ModelInfo, wish: Wish
 ) -> ExportInfo:
     """Compile the network to a `.pt2` with AOTInductor, for one kind of device."""
-    place = pick_device(device)
+    place = pick_device(wish.device)
     prepare_compiler(place)
-    dtype = fast_dtype(place) if half else torch.float32
+    dtype = fast_dtype(place) if wish.half else torch.float32
     precision = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[dtype]
-    if half and dtype == torch.float32:
+    if wish.half and dtype == torch.float32:
         raise ValueError(f"{place} computes no faster in half precision: leave --half out")
-    export = ExportInfo(precision, place.type, uint8, size)
-    module = Standalone(plain(network), dtype, uint8).eval().to(place)
+    export = ExportInfo(precision, place.type, wish.uint8, wish.size)
+    module = Standalone(plain(network), dtype, wish.uint8).eval().to(place)
     module = module.to(memory_format=torch.channels_last)
     with torch.no_grad():
         program = torch.export.export(
             module,
-            (_example(uint8, size).to(place),),
-            dynamic_shapes=(_open_dimensions(uint8, size),),
+            (_example(wish).to(place),),
+            dynamic_shapes=(_open_dimensions(wish),),
         )
         torch._inductor.aoti_compile_and_package(
             program,
@@ -269,19 +266,18 @@ def _norms_in_fp32(network: nn.Module) -> None:
                 setattr(parent, name, _Fp32(module))
 
 
-def _example(uint8: bool, size: tuple[int, int] | None) -> Tensor:
+def _example(wish: Wish) -> Tensor:
     """Return a picture of the kind that the file takes, for tracing."""
-    height, width = size or (65, 76)
-    image = torch.rand(1 if size else 2, 3, height, width)
-    return (image * 255).byte().permute(0, 2, 3, 1).contiguous() if uint8 else image
+    height, width = wish.size or (65, 76)
+    image = torch.rand(1 if wish.size else 2, 3, height, width)
+    return (image * 255).byte().permute(0, 2, 3, 1).contiguous() if wish.uint8 else image
 
 
-def _open_dimensions(uint8: bool, size: tuple[int, int] | None) -> dict[int, Any] | None:
+def _open_dimensions(wish: Wish) -> dict[int, Any] | None:
     """Return which dimensions of the input may vary: number of pictures, height and width."""
-    if size is not None:
+    if wish.size is not None:
         return None
-    number, height, width = (0, 1, 2) if uint8 else (0, 2, 3)
-    return dict.fromkeys((number, height, width), torch.export.Dim.DYNAMIC)
+    return dict.fromkeys((0, 1, 2) if wish.uint8 else (0, 2, 3), torch.export.Dim.DYNAMIC)
 
 
 @contextmanager
