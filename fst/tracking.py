@@ -66,6 +66,7 @@ class Tracker:
         """Print a line, above the progress bar if there is one."""
         if self.console and self.is_main:
             tqdm.write(text)
+            sys.stdout.flush()  # into a pipe or a file too, line by line
 
     def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
         """Move the progress bar on; name each skipped picture, with its reason, once."""

@@ -74,7 +74,7 @@ What to try next:
   .venv/bin/fst train style=YOUR_PAINTING.jpg data.path=YOUR_PHOTOS/ \\
       experiment=quick loss_network=slim init={START}
   .venv/bin/tensorboard --logdir {DEMO / "runs"}
-This went by the small loss network; the default, loss_network=vgg16, is slower and better."""
+This went by the small loss network; the default is loss_network=vgg16, which is downloaded."""
     )
     return 0
 
