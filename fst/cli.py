@@ -152,7 +152,6 @@ def export(
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
             raise ValueError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
         height_width = (int(numbers[0]), int(numbers[1]))
-    print(f"exporting {model} and trying it (a .pt2 takes a minute or two)", file=sys.stderr)
     agreements = export_model(
         model,
         output,
@@ -162,6 +161,7 @@ def export(
         device=device,
         photograph=photograph,
         overwrite=overwrite,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print("against the network in eager fp32 (pictures x height x width):")
     print(*agreements, sep="\n")

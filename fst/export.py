@@ -127,6 +127,7 @@ def export_model(
     device: str = "auto",
     photograph: Path | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Agreement]:
     """Write a model as `.onnx` or `.pt2`, try it, and keep it if it gives the same pictures.
 
@@ -139,6 +140,7 @@ def export_model(
         device: what a `.pt2` is compiled for.
         photograph: what to try it on; None takes a picture that the package has.
         overwrite: replace `output` if it exists.
+        say: is told what is being done.
 
     Returns:
         How it agrees with the network in eager fp32, at several sizes.
@@ -160,9 +162,11 @@ def export_model(
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
     network, info = load_model(path)
+    say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
     with replacing(output) as temporary, _quiet():
         wish = Wish(half, uint8, size, device)
         export = EXPORTERS[output.suffix](temporary, network, info, wish)
+        say("trying it")
         agreements = list(agree(temporary, network, picture, size))
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]

@@ -283,7 +283,7 @@ def webcam(
     if not headless:
         need_display()
     source = Camera(camera, mirror)
-    loaded = [_load(model, device) for model in models]
+    loaded = [_load(model, device, say) for model in models]
     settings = Settings(0, strength=strength, keep_colors=keep_colors, recording=output is not None)
     settings = _with_size(settings, size, loaded[0], source.first, fps, say)
     recorder = Recorder(output, fps, say)
@@ -368,12 +368,13 @@ def _check(fps: float, size: int | None, strength: float, frames: int | None) ->
         raise ValueError(f"frames={frames} must be at least 1")
 
 
-def _load(model: str | Path, device: str) -> Model:
+def _load(model: str | Path, device: str, say: Callable[[str], None]) -> Model:
     from fst.stylize import load  # torch: not before the camera and the display are there
 
     stylizer = load(model, device=device)
-    title = stylizer.info.title or Path(model).stem
-    return Model(title.replace("_", " "), stylizer)
+    title = (stylizer.info.title or Path(model).stem).replace("_", " ")
+    say(f"{title}: {stylizer.engine}")
+    return Model(title, stylizer)
 
 
 def _with_size(
