@@ -65,6 +65,8 @@ class Model:
 
     title: str
     stylize: Callable[..., np.ndarray]
+    engine: str = ""
+    """What runs it, in words."""
 
 
 class Latest(Generic[T]):

@@ -283,9 +283,11 @@ def webcam(
     if not headless:
         need_display()
     source = Camera(camera, mirror)
-    loaded = [_load(model, device, say) for model in models]
+    loaded = [_load(model, device) for model in models]
     settings = Settings(0, strength=strength, keep_colors=keep_colors, recording=output is not None)
     settings = _with_size(settings, size, loaded[0], source.first, fps, say)
+    for model in filter(lambda model: model.engine, loaded):
+        say(f"{model.title}: {model.engine}")
     recorder = Recorder(output, fps, say)
     patience = threading.TIMEOUT_MAX if source.is_file else STALL_SECONDS
     pipeline = Pipeline(source, loaded, settings, recorder, patience, frames)
@@ -368,13 +370,12 @@ def _check(fps: float, size: int | None, strength: float, frames: int | None) ->
         raise ValueError(f"frames={frames} must be at least 1")
 
 
-def _load(model: str | Path, device: str, say: Callable[[str], None]) -> Model:
+def _load(model: str | Path, device: str) -> Model:
     from fst.stylize import load  # torch: not before the camera and the display are there
 
     stylizer = load(model, device=device)
     title = (stylizer.info.title or Path(model).stem).replace("_", " ")
-    say(f"{title}: {stylizer.engine}")
-    return Model(title, stylizer)
+    return Model(title, stylizer, stylizer.engine)
 
 
 def _with_size(
