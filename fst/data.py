@@ -18,7 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.config import (
+    SCHEMAS,
+    CocoDataConfig,
+    DataConfig,
+    FolderDataConfig,
+    ParquetDataConfig,
+)
 from fst.image import (
     PICTURE_SUFFIXES,
     UnreadableImageError,
@@ -168,13 +174,14 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     order = np.random.default_rng((seed, 2)).permutation(len(source))
     if config.heldout_path is None:
         candidates = order[: len(order) // 2]
-        judged_by, used, unusable = _take(source, candidates, config)
+        judged_by, used, unusable = _take(
+            source, candidates, config.heldout_images, config.heldout_px
+        )
         order = np.setdiff1d(order, candidates[:used])
     else:
-        apart = _open_folder(FolderDataConfig(path=config.heldout_path))
-        judged_by, used, unusable = _take(apart, np.arange(len(apart)), config)
-        if not len(judged_by):
-            raise FileNotFoundError(f"data.heldout_path={config.heldout_path} holds no pictures")
+        judged_by, unusable = squared_pictures(
+            config.heldout_path, config.heldout_images, config.heldout_px
+        )
     summary = f"{len(order)} photographs to train on, {len(judged_by)} held out"
     if source.left_alone:
         few = ", ".join(source.left_alone[:3])
@@ -247,16 +254,62 @@ def _outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
+def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
+    """Return the first pictures of a folder, cut square from the middle, to judge by.
+
+    Args:
+        folder: pictures, nested in any way, taken in the order of their names.
+        count: how many at most.
+        side_px: what they are scaled to.
+
+    Returns:
+        uint8 (N, 3, `side_px`, `side_px`), and those that could not be read before the last one.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"no folder of pictures {folder}")
+    source = _open_folder(FolderDataConfig(path=str(folder)))
+    pictures, _, unusable = _take(source, np.arange(len(source)), count, side_px)
+    if count and not len(pictures):
+        raise FileNotFoundError(f"{folder} holds no pictures to judge by")
+    return pictures, unusable
+
+
+def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
+    """Return pictures that a model was not trained on, as `squared_pictures` does.
+
+    Args:
+        training_config: what its model file says of its training.
+        count: how many at most; no more than its training held out of its own pictures.
+        side_px: what they are scaled to.
+
+    Raises:
+        FileNotFoundError: the pictures are not there any more.
+        ValueError: the model file does not say what it was trained on.
+    """
+    if not training_config:
+        raise ValueError("its file does not say what it was trained on")
+    given = training_config["data"]
+    if given["heldout_path"] is not None:
+        return squared_pictures(given["heldout_path"], count, side_px)
+    settings = {"heldout_images": min(count, given["heldout_images"]), "heldout_px": side_px}
+    config = SCHEMAS[f"data/{given['kind']}"](**(given | settings))
+    runs = Path(training_config["runs_dir"])
+    data = open_data(config, training_config["seed"], leave_out=[runs])
+    return data.heldout, []
+
+
 def _take(
-    source: Source, candidates: np.ndarray, config: DataConfig
+    source: Source, candidates: np.ndarray, count: int, side: int
 ) -> tuple[Tensor, int, Skipped]:
     """Return the first readable pictures, squared; how many candidates that took; the others."""
     taken: list[Tensor] = []
     unusable: Skipped = []
     used = 0
-    side = config.heldout_px
     for index in candidates.tolist():
-        if len(taken) == config.heldout_images:
+        if len(taken) == count:
             break
         used += 1
         try:

@@ -1,5 +1,6 @@
 """Content photographs: what is found, in which order it is seen, and what is skipped."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
-from fst.data import ContentDataset, content_batches, open_data
+from fst.data import ContentDataset, content_batches, heldout_of, open_data, squared_pictures
 
 
 def folder_config(path: Path, **changes: object) -> FolderDataConfig:
@@ -154,6 +155,21 @@ def test_held_out_pictures_may_lie_in_a_folder_of_their_own(photos: Path, tmp_pa
     assert which(data.heldout) == [1, 2]
     assert "not held out" in data.summary
     assert len(data.train.indices) == 12
+
+
+def test_a_model_s_held_out_pictures_are_found_again_and_no_others(compose, tiny_overrides, photos):
+    drawn = compose(tiny_overrides)
+    held_out = open_data(drawn.data, drawn.seed).heldout
+    again, _ = heldout_of(dataclasses.asdict(drawn), 12, 48)  # it held out two
+    assert torch.equal(again, held_out)
+    apart = compose([*tiny_overrides, f"data.heldout_path={photos / 'more'}"])
+    found, skipped = heldout_of(dataclasses.asdict(apart), 12, 40)
+    assert torch.equal(found, squared_pictures(photos / "more", 12, 40)[0])
+    assert (found.shape, skipped) == ((8, 3, 40, 40), [])
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        heldout_of({}, 2, 48)
+    with pytest.raises(FileNotFoundError, match="no folder of pictures missing"):
+        squared_pictures("missing", 2, 48)
 
 
 def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, tmp_path: Path):
