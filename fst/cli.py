@@ -1,9 +1,10 @@
-"""The `fst` command: `fst train` hands over to Hydra; the rest takes ordinary flags.
+"""The `fst` command: train and optimize are handed over to Hydra; the rest takes ordinary flags.
 
 Each command's flags and help come from a function's own signature and docstring. What a command
 needs is imported when it runs, so that `fst --help` does not wait for torch.
 """
 
+import importlib
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,16 @@ def train(*overrides: str) -> None:
 
     `fst train --help` lists the configuration groups, `fst train style=PICTURE data.path=DIR
     --cfg job` shows every setting.
+    """
+    raise AssertionError("main() hands this command over before flags are parsed")
+
+
+@app.command
+def optimize(*overrides: str) -> None:
+    """Optimise one picture by Gatys' method: `fst optimize content=PHOTO style=PICTURE` (Hydra).
+
+    Slow and without training. `fst optimize content=PHOTO style=PICTURE --cfg job` shows every
+    setting.
     """
     raise AssertionError("main() hands this command over before flags are parsed")
 
@@ -228,11 +239,10 @@ app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 def main() -> None:
     """Run the command of `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
-    if sys.argv[1:2] == ["train"]:
-        from fst import train as training_command
-
-        sys.argv[0:2] = ["fst train"]
-        training_command.main()
+    if sys.argv[1:2] in (["train"], ["optimize"]):
+        command = sys.argv[1]
+        sys.argv[0:2] = [f"fst {command}"]
+        importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
     with one_line_errors("fst"):
         try:

@@ -25,6 +25,8 @@ VGG16_LAYERS = tuple(
 """Names of VGG16's thirteen rectified convolutions, from the picture down."""
 SLIM_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """Those of them that the small loss network of the package has."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""What is computed in, as the configuration names it."""
 
 
 def _at_least(key: str, value: float, minimum: float) -> None:
@@ -158,6 +160,19 @@ class JohnsonLossConfig(LossConfig):
     style_weight: float = 5.0
     tv_weight: float = 4e-6
     """Theirs is 1e-6 over the sum of a batch of 4; ours is over the mean."""
+
+
+@dataclass
+class GatysLossConfig(LossConfig):
+    """Gatys et al. 2016, with their layers; for `fst optimize`. The weights are for our VGG16."""
+
+    name: str = "gatys"
+    content_layer: str = "relu4_2"
+    style_layers: list[str] = field(
+        default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    )
+    style_weight: float = 0.02
+    tv_weight: float = 0.0
 
 
 @dataclass
@@ -318,7 +333,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
             _at_least(f"training.{name}", getattr(self, name), 1)
-        _one_of("training.precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("training.precision", self.precision, PRECISIONS)
 
 
 @dataclass
@@ -341,46 +356,18 @@ class TrainConfig:
     """A trained model of the same network to start from: its name, run folder or file."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed={self.seed} must be in [0, 2^63), as generators take it")
+        _seed(self.seed)
         for group in ("network", "loss", "loss_network", "optimizer"):
-            chosen = getattr(self, group)
-            if chosen.name != type(chosen).name:
-                raise ValueError(
-                    f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses"
-                )
+            _chosen(group, getattr(self, group))
         if self.data.kind != type(self.data).kind:
             raise ValueError(f"data.kind={self.data.kind} is no setting: data=... chooses")
-        self._check_loss_network()
+        _fitting(self.loss, self.loss_network)
         if self.init == "":
             raise ValueError("init= is empty")
-        if not self.runs_dir:
-            raise ValueError("runs_dir= is empty")
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
-        poolings = max(int(layer[4]) for layer in self.loss.style_layers) - 1  # reluB_C: block B
-        if smallest_px >> (self.loss.style_levels - 1) < 2**poolings:
-            raise ValueError(
-                f"loss.style_levels={self.loss.style_levels} halves pictures of {smallest_px} px "
-                f"to fewer than VGG16's {poolings} poolings need: take fewer levels, or larger "
-                "data.crop_px and style.size_px"
-            )
+        _large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
         self.name = self.name or self.style.title
-        if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
-            raise ValueError(f"name={self.name} must name a folder inside {self.runs_dir}/")
-
-    def _check_loss_network(self) -> None:
-        if self.loss.name == "johnson" and self.loss_network.name == "slim":
-            raise ValueError(
-                "loss=johnson compares at relu4_3 and divides by the number of VGG16's channels; "
-                "loss_network=slim has neither: take loss=relative, or loss_network=vgg16"
-            )
-        for layer in (self.loss.content_layer, *self.loss.style_layers):
-            if layer not in self.loss_network.layers:
-                raise ValueError(
-                    f"loss={self.loss.name} compares at {layer}, but "
-                    f"loss_network={self.loss_network.name} has only "
-                    f"{', '.join(self.loss_network.layers)}: take those, or loss_network=vgg16"
-                )
+        _inside(self.runs_dir, self.name)
 
     @property
     def run_dir(self) -> Path:
@@ -388,11 +375,154 @@ class TrainConfig:
         return Path(self.runs_dir) / str(self.name)
 
 
+@dataclass
+class OptimizeConfig:
+    """Everything that `fst optimize` takes."""
+
+    loss: LossConfig = MISSING
+    loss_network: LossNetworkConfig = MISSING
+    content: str = MISSING
+    """The photograph."""
+    styles: list[str] = MISSING
+    """The style pictures; `style=PICTURE` is short for `styles=[PICTURE]`."""
+    style_shares: list[float] = field(default_factory=list)
+    """How much of each style picture, their sum taken as one; empty means all alike."""
+    style_scale: float = 1.0
+    """The style's shorter side against the result's: larger gives larger strokes."""
+    size_px: int = 512
+    """The result's shorter side."""
+    coarsest_px: int | None = None
+    """Shorter side to start at, doubled until `size_px`; null takes 128, or `size_px` where `init`
+    is a picture or a model."""
+    init: str = "content"
+    """Where to start: `content`, `noise`, a picture, or a model, whose result is taken."""
+    method: str = "lbfgs"
+    """`lbfgs` or `adam`."""
+    learning_rate: float = 0.02
+    """Adam's."""
+    iterations: int = 150
+    """At each size, at most."""
+    tolerance: float = 1e-3
+    """Go on to the next size when ten iterations lower the total by less than this share of it."""
+    report_every: int = 10
+    """Iterations between two reports, each with the picture as it is."""
+    precision: str = "fp32"
+    """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
+    name: str | None = None
+    """The run's name; null takes those of the content and the styles."""
+    runs_dir: str = "runs"
+    output: str | None = None
+    """The file of the result; null puts `stylized.png` into the run folder."""
+    overwrite: bool = False
+    """Replace a result that exists."""
+    seed: int = 0
+    """Sets the noise that `init=noise` starts from."""
+
+    def __post_init__(self) -> None:
+        _existing("content", self.content)
+        if not self.styles:
+            raise ValueError("styles=[] is empty: name a picture, or several")
+        for picture in self.styles:
+            _existing("style", picture)
+        shares = self.style_shares
+        if shares and (
+            len(shares) != len(self.styles)
+            or not all(math.isfinite(share) and share >= 0 for share in shares)
+            or sum(shares) <= 0
+        ):
+            raise ValueError(
+                f"style_shares={shares} must hold one share of at least 0 for each of the "
+                f"{len(self.styles)} style picture(s), not all 0"
+            )
+        for group in ("loss", "loss_network"):
+            _chosen(group, getattr(self, group))
+        _fitting(self.loss, self.loss_network)
+        _one_of("method", self.method, ("lbfgs", "adam"))
+        _one_of("precision", self.precision, PRECISIONS)
+        _seed(self.seed)
+        _at_least("size_px", self.size_px, 32)
+        _at_least("iterations", self.iterations, 1)
+        _at_least("report_every", self.report_every, 1)
+        _at_least("tolerance", self.tolerance, 0)
+        for key in ("learning_rate", "style_scale"):
+            if not (math.isfinite(getattr(self, key)) and getattr(self, key) > 0):
+                raise ValueError(f"{key}={getattr(self, key)} must be above 0")
+        if self.coarsest_px is None:
+            fresh = self.init in ("content", "noise")
+            self.coarsest_px = min(128, self.size_px) if fresh else self.size_px
+        if not 32 <= self.coarsest_px <= self.size_px:
+            raise ValueError(
+                f"coarsest_px={self.coarsest_px} must be in [32, size_px={self.size_px}]"
+            )
+        smallest_px = round(min(1, self.style_scale) * self.sizes_px[0])
+        _large_enough(smallest_px, self.loss, "coarsest_px and style_scale")
+        self.name = self.name or "+".join(Path(p).stem for p in (self.content, *self.styles))
+        _inside(self.runs_dir, self.name)
+
+    @property
+    def sizes_px(self) -> list[int]:
+        """The shorter sides, from coarse to fine: `size_px` halved as often as it may be."""
+        sizes = [self.size_px]
+        while sizes[0] // 2 >= (self.coarsest_px or self.size_px):
+            sizes.insert(0, sizes[0] // 2)
+        return sizes
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that the run writes to."""
+        return Path(self.runs_dir) / str(self.name)
+
+
+def _seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed} must be in [0, 2^63), as generators take it")
+
+
+def _chosen(group: str, chosen: Any) -> None:
+    if chosen.name != type(chosen).name:
+        raise ValueError(f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses")
+
+
+def _fitting(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
+    if loss.name in ("johnson", "gatys") and loss_network.name == "slim":
+        raise ValueError(
+            f"loss={loss.name} compares at {max(loss.style_layers)} and divides by the number of "
+            "VGG16's channels; loss_network=slim has neither: take loss=relative, or "
+            "loss_network=vgg16"
+        )
+    for layer in (loss.content_layer, *loss.style_layers):
+        if layer not in loss_network.layers:
+            raise ValueError(
+                f"loss={loss.name} compares at {layer}, but loss_network={loss_network.name} has "
+                f"only {', '.join(loss_network.layers)}: take those, or loss_network=vgg16"
+            )
+
+
+def _large_enough(smallest_px: int, loss: LossConfig, larger: str) -> None:
+    poolings = max(int(layer[4]) for layer in loss.style_layers) - 1  # reluB_C: block B
+    if smallest_px >> (loss.style_levels - 1) < 2**poolings:
+        raise ValueError(
+            f"loss.style_levels={loss.style_levels} halves pictures of {smallest_px} px to fewer "
+            f"than VGG16's {poolings} poolings need: take fewer levels, or larger {larger}"
+        )
+
+
+def _inside(runs_dir: str, name: str | None) -> None:
+    if not runs_dir:
+        raise ValueError("runs_dir= is empty")
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"name={name} must name a folder inside {runs_dir}/")
+
+
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
+    "optimize": OptimizeConfig,
     "network/johnson": JohnsonConfig,
     "network/fast": FastConfig,
     "loss/relative": RelativeLossConfig,
+    "loss/gatys": GatysLossConfig,
     "loss/johnson": JohnsonLossConfig,
     "loss_network/vgg16": Vgg16Config,
     "loss_network/slim": SlimConfig,
@@ -417,28 +547,34 @@ def register_schemas() -> None:
         ConfigStore.instance().store(group=group, name=name, node=schema)
 
 
-def refuse_unknown(config: Any, prefix: str = "") -> None:
+def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
     """Raise ValueError on a key that no schema has: Hydra's `+key=value` would let it in."""
     known = {entry.name for entry in dataclasses.fields(config)}
     for name, value in vars(config).items():
         if name not in known:
-            raise ValueError(unknown_key(prefix + name))
+            raise ValueError(unknown_key(prefix + name, command))
         if dataclasses.is_dataclass(value):
-            refuse_unknown(value, f"{prefix}{name}.")
+            refuse_unknown(value, command, f"{prefix}{name}.")
 
 
-def unknown_key(key: str) -> str:
-    """Return a line that says that there is no such key, and which one may be meant."""
+def unknown_key(key: str, command: str) -> str:
+    """Return a line that says that `command` has no such key, and which one may be meant."""
+    groups = {entry.name for entry in dataclasses.fields(SCHEMAS[command])}
+    schemas = {
+        path: schema
+        for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
+        if path == command or path.partition("/")[0] in groups
+    }
     known = {
-        f"{path.partition('/')[0]}.{entry.name}".removeprefix("train.")
-        for path, schema in {**SCHEMAS, "training": TrainingConfig}.items()
+        f"{path.partition('/')[0]}.{entry.name}".removeprefix(f"{command}.")
+        for path, schema in schemas.items()
         for entry in dataclasses.fields(schema)
     }
     close = difflib.get_close_matches(key, known, n=1)
-    meant = f"did you mean {close[0]}?" if close else "`fst train ... --cfg job` shows all keys"
-    return f"{key} is unknown: {meant}"
+    shows = f"`fst {command} ... --cfg job` shows all keys"
+    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
 
 
-def to_yaml(config: TrainConfig) -> str:
+def to_yaml(config: TrainConfig | OptimizeConfig) -> str:
     """Return the configuration as YAML, every value written out."""
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -5,7 +5,7 @@ not depend on the batch's size nor on how many processes share it.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,15 +39,36 @@ def differences(image: Tensor) -> tuple[Tensor, Tensor]:
     return image.diff(dim=3), image.diff(dim=2)
 
 
+def mean_absolute_difference(image: Tensor) -> Tensor:
+    """Return a scalar in [0, 2]: how far horizontal and vertical neighbours are apart."""
+    across, down = differences(_at_least_fp32(image))
+    return across.abs().mean() + down.abs().mean()
+
+
 class PerceptualLoss(nn.Module):
     """Content, style and total variation of a stylized batch, by name, and their weighted total.
 
     The subclasses say how each is measured.
     """
 
-    def __init__(self, loss_network: LossNetwork, style: Tensor, config: LossConfig) -> None:
-        """Take the style picture's Gram matrices: `style` is (1, 3, H, W) in [0, 1]."""
+    def __init__(
+        self,
+        loss_network: LossNetwork,
+        style: Tensor | Sequence[tuple[Tensor, float]],
+        config: LossConfig,
+    ) -> None:
+        """Take the Gram matrices of the style.
+
+        Args:
+            loss_network: in whose features pictures are compared.
+            style: (1, 3, H, W) in [0, 1]; or several of them, each with its share. The mean of
+                their Gram matrices is aimed at, whose squared distance differs from the mean of
+                their squared distances by a constant.
+            config: layers and weights.
+        """
         super().__init__()
+        styles = [(style, 1.0)] if isinstance(style, Tensor) else style
+        shares = sum(share for _, share in styles)
         self.loss_network = loss_network
         self.config = config
         weights = config.style_layer_weights or [1.0] * len(config.style_layers)
@@ -56,10 +77,15 @@ class PerceptualLoss(nn.Module):
             layer: weight / mean_weight
             for layer, weight in zip(config.style_layers, weights, strict=True)
         }
+        grams: dict[str, Tensor] = {}
         with torch.no_grad():
-            for level, image in enumerate(_pyramid(style, config.style_levels)):
-                for layer, features in loss_network(image, config.style_layers).items():
-                    self.register_buffer(_gram_name(level, layer), gram_matrix(features))
+            for picture, share in styles:
+                for level, image in enumerate(_pyramid(picture, config.style_levels)):
+                    for layer, features in loss_network(image, config.style_layers).items():
+                        name, part = _gram_name(level, layer), gram_matrix(features)
+                        grams[name] = grams.get(name, 0) + part * (share / shares)
+        for name, gram in grams.items():
+            self.register_buffer(name, gram)
 
     def forward(self, stylized: Tensor, content: Tensor) -> dict[str, Tensor]:
         """Return the named terms, unweighted, and their weighted sum `total`.
@@ -71,9 +97,18 @@ class PerceptualLoss(nn.Module):
         Returns:
             Scalars `content`, `style`, `style/LAYER` ..., `total_variation`, `total`.
         """
+        return self.against(self.content_target(content), stylized)
+
+    @torch.no_grad()
+    def content_target(self, content: Tensor) -> Tensor:
+        """Return the features that the content of a result should have: of (N, 3, H, W)."""
+        layer = self.config.content_layer
+        features: dict[str, Tensor] = self.loss_network(content, [layer])
+        return features[layer]
+
+    def against(self, target: Tensor, stylized: Tensor) -> dict[str, Tensor]:
+        """Return what `forward` does, with what `content_target` has already measured."""
         config = self.config
-        with torch.no_grad():
-            target = self.loss_network(content, [config.content_layer])[config.content_layer]
         by_layer: dict[str, list[Tensor]] = {layer: [] for layer in config.style_layers}
         content_term = stylized.new_zeros(())
         for level, image in enumerate(_pyramid(stylized, config.style_levels)):
@@ -141,8 +176,32 @@ class RelativeLoss(PerceptualLoss):
 
     def total_variation(self, image: Tensor) -> Tensor:
         """Return the mean absolute difference between neighbours, in [0, 2]."""
-        across, down = differences(_at_least_fp32(image))
-        return across.abs().mean() + down.abs().mean()
+        return mean_absolute_difference(image)
+
+
+class GatysLoss(PerceptualLoss):
+    """Gatys et al. 2016, section 2, on our VGG16.
+
+    They normalise VGG19 so that its features have a mean of about 1, which changes what their
+    weights mean, and average where we take maxima between blocks. Their style picture is as large
+    as the content; with F F^T divided by H W, as here, eq. 4 holds for any.
+    """
+
+    def content_distance(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return |F(y) - F(x)|^2 / 2 (eq. 1), averaged over pictures."""
+        return squared_distance(features, target).mean() / 2
+
+    def style_distance(self, gram: Tensor, style_gram: Tensor) -> Tensor:
+        """Return |G(y) - G(s)|^2 / (4 C^2) (eq. 4), averaged over pictures."""
+        return squared_distance(gram, style_gram).mean() / (4 * gram.shape[-1] ** 2)
+
+    def combine_layers(self, terms: Tensor) -> Tensor:
+        """Return the layers' mean: eq. 5 with their weights of one over the number of layers."""
+        return terms.mean()
+
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Return what `RelativeLoss` does; they have no such term."""
+        return mean_absolute_difference(image)
 
 
 class JohnsonLoss(PerceptualLoss):
@@ -174,7 +233,11 @@ class JohnsonLoss(PerceptualLoss):
         return (across.square().sum() + down.square().sum()) / (2 * image.shape[0])
 
 
-LOSSES: dict[str, type[PerceptualLoss]] = {"relative": RelativeLoss, "johnson": JohnsonLoss}
+LOSSES: dict[str, type[PerceptualLoss]] = {
+    "relative": RelativeLoss,
+    "gatys": GatysLoss,
+    "johnson": JohnsonLoss,
+}
 """The losses by the name that the configuration gives."""
 
 

@@ -23,7 +23,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from fst.atomic import replacing
-from fst.config import TrainConfig, to_yaml
+from fst.config import OptimizeConfig, TrainConfig, to_yaml
 
 # What may change between two sittings of one run, since the trained model does not depend on it.
 _FREE_KEYS = {
@@ -99,7 +99,7 @@ class RunFolder:
                 "Give this one another name=..., or remove that folder"
             )
 
-    def write_config(self, config: TrainConfig) -> None:
+    def write_config(self, config: TrainConfig | OptimizeConfig) -> None:
         """Write the configuration, every value spelt out."""
         with replacing(self.config) as temporary:
             temporary.write_text(to_yaml(config))
@@ -118,7 +118,7 @@ class RunFolder:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
-                    f"another process is training in {self.path}; give this one another name=..."
+                    f"another process is working in {self.path}; give this one another name=..."
                 ) from None
             yield
 

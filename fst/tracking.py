@@ -2,7 +2,9 @@
 
 import dataclasses
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
-from fst.config import TrainConfig, to_yaml
+from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.image import write_image
 from fst.run_folder import RunFolder, flatten
 
@@ -108,8 +110,7 @@ class Tracker:
         write_image(sheet, self.folder.contact_sheet)
 
     def _write_config(self, config: TrainConfig) -> None:
-        indented = "".join(f"    {line}\n" for line in to_yaml(config).splitlines())
-        self.writer.add_text("config", indented)
+        self.writer.add_text("config", _indented(config))
         settings = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in flatten(dataclasses.asdict(config)).items()
@@ -125,6 +126,96 @@ class Tracker:
         left = tqdm.format_interval((self.total_images - seen) / rate) if rate else "?"
         terms = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
         return f"{seen}/{self.total_images} images  {rate:.1f}/s  {left} left  {terms}"
+
+
+class PictureTracker:
+    """The records of one picture's optimisation; x is counted in iterations, over all sizes."""
+
+    def __init__(
+        self, folder: RunFolder, config: OptimizeConfig, pixels: Sequence[int], console: bool
+    ) -> None:
+        """Begin anew in the folder.
+
+        Args:
+            folder: the run's.
+            config: the run's.
+            pixels: of each size, from coarse to fine: what an iteration costs goes by them.
+            console: print progress.
+        """
+        self.folder = folder
+        self.config = config
+        self.pixels = pixels
+        self.console = console
+        self.size = self.iterations = 0
+        for old in (*folder.path.glob("events.out.tfevents*"), folder.metrics):
+            old.unlink(missing_ok=True)
+        folder.write_config(config)
+        self.writer = SummaryWriter(str(folder.path))
+        self.writer.add_text("config", _indented(config))
+        self.started = time.perf_counter()
+        self.bar = tqdm(
+            desc=config.name,
+            total=sum(pixels) * config.iterations / 1e6,
+            unit="MP",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            disable=not (console and sys.stderr.isatty()),
+            dynamic_ncols=True,
+        )
+
+    def close(self) -> None:
+        """End the progress bar and TensorBoard's file."""
+        self.bar.close()
+        self.writer.close()
+
+    def iteration(self, iteration: int, terms: dict[str, float], image: Tensor, last: bool) -> None:
+        """Record an iteration of the present size: its terms, now and then the picture.
+
+        Args:
+            iteration: 0 for what this size starts from.
+            terms: by name.
+            image: (1, 3, H, W) in [0, 1].
+            last: go on to the next size hereafter.
+        """
+        config = self.config
+        step = self.iterations + iteration
+        for name, value in terms.items():
+            self.writer.add_scalar(f"loss/{name}", value, step)
+        done = self.pixels[self.size] * iteration
+        self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
+        self.bar.set_postfix_str(
+            f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
+            + ", ".join(f"{name} {terms[name]:.3f}" for name in _SHOWN)
+        )
+        if last or iteration % config.report_every == 0:
+            seconds = time.perf_counter() - self.started
+            report = {"iteration": step, "size_px": config.sizes_px[self.size], "seconds": seconds}
+            self.folder.append_metrics({**report, **terms})
+            self.writer.add_image("stylized", image[0], step)
+            if self.bar.disable:
+                self._say(f"{self.bar.postfix}, {seconds:.0f} s")
+        if last:
+            self.iterations, self.size = step + 1, self.size + 1
+
+    def conclude(self, result: Path, stopped: bool) -> None:
+        """Say what came of it."""
+        self.bar.close()
+        seconds = time.perf_counter() - self.started
+        if stopped:
+            self._say(f"stopped after {seconds:.0f} s; init={result} goes on from there")
+        else:
+            self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
+        self._say(f"picture        {result}")
+        self._say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
+
+    def _say(self, text: str) -> None:
+        if self.console:
+            tqdm.write(text)
+            sys.stdout.flush()
+
+
+def _indented(config: TrainConfig | OptimizeConfig) -> str:
+    """Return the configuration as TensorBoard's Markdown shows it unchanged."""
+    return "".join(f"    {line}\n" for line in to_yaml(config).splitlines())
 
 
 _UNGROUPED = {

@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ from fst.network import (
     network_name,
 )
 from fst.run_folder import RunFolder
+from fst.stopping import StopRequest
 from fst.tracking import Tracker
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -380,27 +380,6 @@ class Meter:
         """Take up what `state_dict` returned."""
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.steps = state["steps"]
-
-
-class StopRequest:
-    """Notes SIGINT or SIGTERM while it is entered; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, signal.SIG_DFL)
 
 
 def build_losses(

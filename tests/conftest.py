@@ -117,7 +117,7 @@ def compose() -> Callable[[list[str]], TrainConfig]:
             expanded = [part for override in overrides for part in expand(override)]
             config = OmegaConf.to_object(compose("train", expanded))
         assert isinstance(config, TrainConfig)
-        refuse_unknown(config)
+        refuse_unknown(config, "train")
         return config
 
     return composed

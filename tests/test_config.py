@@ -7,7 +7,8 @@ import pytest
 
 from fst.config import SCHEMAS, FastConfig, JohnsonConfig
 from fst.network import NETWORKS
-from fst.train import expand, sweep_name
+from fst.overrides import sweep_name
+from fst.train import expand
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,13 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("atomic", "errors", "config", "network", "distributed"),
+    ("atomic", "errors", "config", "network", "distributed", "stopping"),
     ("image", "slim", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
     ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
     ("inspection", "loss", "stylize"),
-    ("batch", "console", "export", "training", "webcam"),
+    ("batch", "console", "export", "optimization", "training", "webcam"),
     ("benchmark",),
-    ("train",),
+    ("overrides",),
+    ("train", "optimize"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -25,7 +25,8 @@ from fst.image import read_image
 from fst.model_file import describe, load_model, save_model
 from fst.network import Fast
 from fst.run_folder import RunFolder
-from fst.training import Meter, StopRequest, Trainer, learning_rate, train, update_average
+from fst.stopping import StopRequest
+from fst.training import Meter, Trainer, learning_rate, train, update_average
 
 
 @pytest.fixture
