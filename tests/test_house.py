@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed"),
-    ("image", "slim", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
+    (
+        "artefacts",
+        "image",
+        "slim",
+        "vgg",
+        "model_file",
+        "run_folder",
+        "tiles",
+        "camera",
+        "video_file",
+    ),
     ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
     ("inspection", "loss", "stylize"),
     ("batch", "console", "export", "training", "webcam"),
