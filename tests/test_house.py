@@ -22,7 +22,7 @@ LAYERS = (
         "camera",
         "video_file",
     ),
-    ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
+    ("data", "files", "live", "loss_network", "runtime", "stability", "tracking", "video"),
     ("inspection", "loss", "stylize"),
     ("batch", "console", "export", "training", "webcam"),
     ("benchmark",),
