@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import av
 import numpy as np
 
 import fst
+from fst.stability import STATIC, Flicker
 from fst.stylize import Stylizer
 from fst.video import stylize_video
 from fst.video_file import Frame, VideoReader
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="use the first so many frames only")
     parser.add_argument("--size", type=int, help="scale the shorter side to so many pixels")
     parser.add_argument("--smooth", type=float, default=0.8)
-    parser.add_argument("--static", type=float, default=2.0)
+    parser.add_argument("--static", type=float, default=STATIC)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="a folder to keep the results in")
     options = parser.parse_args()
@@ -130,20 +130,11 @@ def speed(
 
 
 def flicker(path: Path, size: int | None = None) -> np.ndarray:
-    """Return the two measures of each pixel, (2, H, W), means of the channels."""
-    total: Any = 0.0
-    squares: Any = 0.0
-    steps: Any = 0.0
-    count, before = 0, None
+    """Return `Flicker.maps` of a file."""
+    collected = Flicker()
     for frame in frames_of(path, size):
-        pixels = frame.astype(np.float64)
-        count, total, squares = count + 1, total + pixels, squares + pixels**2
-        if before is not None:
-            steps = steps + (pixels - before) ** 2
-        before = pixels
-    variance = np.maximum(squares / count - (total / count) ** 2, 0)
-    maps: np.ndarray = np.sqrt([variance, steps / (count - 1)]).mean(-1)
-    return maps
+        collected.add(frame)
+    return collected.maps()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("atomic", "errors", "config", "network", "distributed", "stopping"),
-    ("image", "slim", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
-    ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
+    (
+        *("artefacts", "image", "slim", "vgg", "model_file", "run_folder", "tiles"),
+        *("camera", "video_file"),
+    ),
+    ("data", "files", "live", "loss_network", "runtime", "stability", "tracking", "video"),
     ("inspection", "loss", "stylize"),
     ("batch", "console", "export", "optimization", "training", "webcam"),
     ("benchmark",),
