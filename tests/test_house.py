@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("atomic", "errors", "config", "network", "distributed"),
+    ("atomic", "errors", "config", "network", "distributed", "sheet"),
     ("image", "slim", "vgg", "model_file", "run_folder", "tiles", "camera", "video_file"),
     ("data", "files", "live", "loss_network", "runtime", "tracking", "video"),
     ("inspection", "loss", "stylize"),
