@@ -16,7 +16,7 @@ LAYERS = (
     ("inspection", "loss", "stylize"),
     ("batch", "console", "export", "training", "webcam"),
     ("benchmark",),
-    ("train",),
+    ("comparison", "train"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
