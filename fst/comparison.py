@@ -163,9 +163,10 @@ def run_names(models: Sequence[Path]) -> list[str]:
     They are the ends of their paths; in a sweep (`loss.style_weight=2+seed=1`) what is common to
     all of it is left out, and the names of the groups.
     """
-    whole = [_without_suffix(path) for path in models]
+    runs = [path.parent if path == RunFolder(path.parent).model else None for path in models]
+    whole = [run or path.with_suffix("") for run, path in zip(runs, models, strict=True)]
     if len(set(whole)) < len(whole):  # one model as .safetensors and as .onnx
-        whole = list(models)
+        whole = [run or path for run, path in zip(runs, models, strict=True)]
     ends = [["/".join(path.parts[-n:]) for n in range(1, len(path.parts) + 1)] for path in whole]
     taken = [end for own in ends for end in own]
     names = [next(end for end in own if taken.count(end) == 1) for own in ends]
@@ -388,12 +389,6 @@ def _differing(settings: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[
 def _few(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _without_suffix(model: Path) -> Path:
-    """Return the run folder of a run's model, and for others the path without its suffix."""
-    folder = RunFolder(model.parent)
-    return folder.path if model == folder.model else model.with_suffix("")
 
 
 def _line(cells: Iterable[str]) -> str:
