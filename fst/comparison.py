@@ -224,10 +224,13 @@ def cautions(infos: Sequence[ModelInfo]) -> list[str]:
 
 
 def markdown(comparison: Comparison, command: str) -> str:
-    """Return the comparison as a Markdown page: the table, and what has to be known to read it."""
+    """Return the comparison as a Markdown page: the table, and what has to be known to read it.
+
+    As in the sheet, a model is a column: so the table stays readable in TensorBoard and consoles.
+    """
     rows = comparison.rows
     keys = sorted({key for row in rows for key in row.settings})
-    columns = {
+    facts = {
         "run": [row.name for row in rows],
         **{key: [_setting(row.settings, key) for row in rows] for key in keys[:_SETTINGS_SHOWN]},
         **{tag: [_number(row.losses.get(tag), ".3f") for row in rows] for tag in HELDOUT},
@@ -241,14 +244,13 @@ def markdown(comparison: Comparison, command: str) -> str:
     }
     engines = {row.engine for row in rows}
     if len(engines) > 1:
-        columns["run by"] = [row.engine for row in rows]
+        facts["run by"] = [row.engine for row in rows]
     lines = [
         f"`{command}`",
         "",
-        _line(columns),
-        "|" + "---|" * len(columns),
-        *(_line(cells) for cells in zip(*columns.values(), strict=True)),
+        *(_line([name, *cells]) for name, cells in facts.items()),
     ]
+    lines.insert(3, "|" + "---|" * (len(rows) + 1))
     engine = f", {engines.pop()}" if len(engines) == 1 else ""
     lines += [
         "",
