@@ -231,9 +231,9 @@ def measure_case(
     for number in range(rounds):
         progress(f"{label} {size}: round {number + 1} of {rounds}")
         for engine in engines:
-            seconds[engine].append(_seconds(case.device, runs[engine], image))
+            seconds[engine].append(seconds_of(case.device, runs[engine], image))
             whole[engine].append(
-                _seconds(case.device, _end_to_end, runs[engine], jpeg, case.device)
+                seconds_of(case.device, _end_to_end, runs[engine], jpeg, case.device)
             )
     flops = count_flops(case.network, *case.size)
     best = statistics.median(seconds[REFERENCE])
@@ -269,16 +269,14 @@ def measure_machine(device: torch.device) -> Machine:
         if device.type == "cpu" and name == "fp16":
             continue  # emulated
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        fastest = min(_seconds(device, a.matmul, b) for _ in range(8))
+        fastest = min(seconds_of(device, a.matmul, b) for _ in range(8))
         matmul[name] = 2 * side**3 / fastest / 1e9
     copied = None
-    name = _cpu_name()
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
         block = torch.empty(2**30, dtype=torch.uint8, device=device)
-        fastest = min(_seconds(device, block.clone) for _ in range(8))
+        fastest = min(seconds_of(device, block.clone) for _ in range(8))
         copied = 2 * block.numel() / fastest / 1e9
-    return Machine(name, torch.get_num_threads(), torch.__version__, matmul, copied)
+    return Machine(machine_name(device), torch.get_num_threads(), torch.__version__, matmul, copied)
 
 
 def markdown(machine: Machine, rows: list[Row], command: str) -> str:
@@ -336,6 +334,20 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]])
 
 
+def machine_name(device: torch.device) -> str:
+    """Return what a device is called by its maker."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
+def seconds_of(device: torch.device, action: Callable[..., object], *arguments: Any) -> float:
+    """Return how long an action takes, from an idle device until its work there is done."""
+    _wait_for(device)
+    start = time.perf_counter()
+    action(*arguments)
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
 def _as_file(name: str, folder: Path) -> Path:
     """Return the model's file; write one with random weights for the name of a network."""
     if name not in NETWORKS:
@@ -369,14 +381,6 @@ def _encode(image: Tensor) -> bytes:
 
 def _end_to_end(run: Run, jpeg: bytes, device: torch.device) -> bytes:
     return _encode(run(_decode(jpeg).to(device)).cpu())
-
-
-def _seconds(device: torch.device, action: Callable[..., object], *arguments: Any) -> float:
-    _wait_for(device)
-    start = time.perf_counter()
-    action(*arguments)
-    _wait_for(device)
-    return time.perf_counter() - start
 
 
 def _wait_for(device: torch.device) -> None:

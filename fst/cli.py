@@ -221,6 +221,46 @@ def benchmark(
 
 
 @app.command
+def compare(
+    *runs: str,
+    photographs: Path | None = None,
+    images: int = 6,
+    size: int = 256,
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
+) -> None:
+    """Compare trained models: one sheet of the same photographs, one table of what is known.
+
+    Args:
+        runs: Run folders (runs/painting/* for all of a sweep), model files, or names of runs and
+            of released models.
+        photographs: A folder of photographs; otherwise those that the first run's training held
+            out.
+        images: How many of them.
+        size: Their side in pixels; they are cut square from the middle.
+        device: cuda, cpu ...; auto takes CUDA where there is one.
+        output: The folder for comparison.jpg, .md, .json and TensorBoard's file; an earlier
+            comparison in it is replaced.
+    """
+    from fst import comparison as comparing
+    from fst.benchmark import command_line
+
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"a comparison needs a folder, but -o {output} is a file")
+    compared = comparing.compare(
+        runs,
+        photographs,
+        images,
+        size,
+        device,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    command = command_line()
+    print(comparing.markdown(compared, command))
+    print(*comparing.write_comparison(output, compared, command), sep="\n")
+
+
+@app.command
 def inspect(model: str) -> None:
     """Show what a model file is: .safetensors, .onnx, .pt2, or another project's .pth.
 

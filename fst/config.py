@@ -164,14 +164,14 @@ class JohnsonLossConfig(LossConfig):
 
 @dataclass
 class GatysLossConfig(LossConfig):
-    """Gatys et al. 2016, with their layers; for `fst optimize`. The weights are for our VGG16."""
+    """Gatys et al. 2016, with their layers and one of their two ratios of weights."""
 
     name: str = "gatys"
     content_layer: str = "relu4_2"
     style_layers: list[str] = field(
         default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
     )
-    style_weight: float = 0.02
+    style_weight: float = 1e4
     tv_weight: float = 0.0
 
 

@@ -5,7 +5,6 @@ Tensors are RGB, (1, 3, H, W), float in [0, 1], unless it is said otherwise.
 
 import contextlib
 import io
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -196,34 +195,6 @@ def resize(image: Tensor, size_px: int) -> Tensor:
     scale = size_px / min(height, width)
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
     return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
-    """Return one picture: the style at the left, each content with its result below it.
-
-    Args:
-        style: (1, 3, H, W).
-        contents: (N, 3, S, S).
-        stylized: (N, 3, S, S).
-
-    Returns:
-        (1, 3, H', W'), white between the pictures, at most four pairs in a row.
-    """
-    side, gap, columns = contents.shape[-1], 4, min(4, len(contents))
-    scale = (2 * side + gap) / max(style.shape[-2:])
-    style_height, style_width = (max(1, round(length * scale)) for length in style.shape[-2:])
-    scaled = F.interpolate(style, [style_height, style_width], mode="bicubic", antialias=True)
-    bands = math.ceil(len(contents) / columns)
-    height = bands * (2 * side + 3 * gap) + gap
-    sheet = style.new_ones(1, 3, height, style_width + columns * (side + gap) + 2 * gap)
-    sheet[..., gap : gap + style_height, gap : gap + style_width] = scaled.clamp(0, 1)
-    for i, (content, result) in enumerate(zip(contents, stylized, strict=True)):
-        top = gap + (i // columns) * (2 * side + 3 * gap)
-        left = style_width + 2 * gap + (i % columns) * (side + gap)
-        sheet[0, :, top : top + side, left : left + side] = content
-        below = top + side + gap
-        sheet[0, :, below : below + side, left : left + side] = result
-    return sheet
 
 
 def _decode(source: str | Path | bytes) -> tuple[Image.Image, Image.Image | None, bytes]:

@@ -8,6 +8,7 @@ contact_sheet.jpg   content, style and result, at the last save
 events.out.*        TensorBoard's
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -25,8 +26,7 @@ from omegaconf import OmegaConf
 from fst.atomic import replacing
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
 
-# What may change between two sittings of one run, since the trained model does not depend on it.
-_FREE_KEYS = {
+FREE_KEYS = {
     "name",
     "runs_dir",
     "data.workers",
@@ -37,6 +37,7 @@ _FREE_KEYS = {
     "training.device",
     "training.compile",
 }
+"""What may change between two sittings of one run, as the trained model does not depend on it."""
 _DIFFERENCES_SHOWN = 8
 
 if sys.platform != "win32":
@@ -88,7 +89,7 @@ class RunFolder:
         differing = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in sorted(there.keys() | here.keys())
-            if key not in _FREE_KEYS and there.get(key) != here.get(key)
+            if key not in FREE_KEYS and there.get(key) != here.get(key)
         ]
         if differing:
             shown = "; ".join(differing[:_DIFFERENCES_SHOWN])
@@ -145,6 +146,18 @@ class RunFolder:
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self.metrics.open("a") as file:
             file.write(json.dumps(finite) + "\n")
+
+    def training_seconds(self, seen_images: int) -> float | None:
+        """Return how long it took to see so many images, by the last report on them, or None."""
+        if not self.metrics.is_file():
+            return None
+        seconds = None
+        for line in self.metrics.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # cut off by a crash
+                report = json.loads(line)
+                if report["seen_images"] <= seen_images:
+                    seconds = report.get("seconds")
+        return seconds
 
     def trim_metrics(self, seen_images: int) -> None:
         """Drop the reports later than `seen_images`, which the resumed run makes again."""

@@ -23,7 +23,7 @@ from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
 from fst.data import Batch, content_batches, open_data
 from fst.distributed import World, pick_device, process_group
 from fst.errors import TrainingStoppedError
-from fst.image import contact_sheet, read_image, resize, to_unit_range
+from fst.image import read_image, resize, to_unit_range
 from fst.loss import LOSSES, PerceptualLoss, RelativeLoss
 from fst.loss_network import load_loss_network
 from fst.model_file import describe, find_model, load_model, save_model
@@ -35,6 +35,7 @@ from fst.network import (
     network_name,
 )
 from fst.run_folder import RunFolder
+from fst.sheet import contact_sheet
 from fst.stopping import StopRequest
 from fst.tracking import Tracker
 

@@ -27,10 +27,11 @@ from torch import Tensor
 
 from fst.config import SLIM_LAYERS, RelativeLossConfig, TrainConfig, register_schemas
 from fst.distributed import World
-from fst.image import contact_sheet, files_below, read_image, resize, write_image
+from fst.image import files_below, read_image, resize, write_image
 from fst.loss import LossNetwork, RelativeLoss, gram_matrix
 from fst.model_file import load_model
 from fst.network import Fast
+from fst.sheet import contact_sheet
 from fst.slim import Slim, load_slim
 from fst.train import expand
 from fst.training import StopRequest, Trainer

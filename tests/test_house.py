@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("atomic", "errors", "config", "network", "distributed", "stopping"),
+    ("atomic", "errors", "config", "network", "distributed", "sheet", "stopping"),
     (
         *("artefacts", "image", "slim", "vgg", "model_file", "run_folder", "tiles"),
         *("camera", "video_file"),
@@ -20,7 +20,7 @@ LAYERS = (
     ("batch", "console", "export", "optimization", "training", "webcam"),
     ("benchmark",),
     ("overrides",),
-    ("train", "optimize"),
+    ("comparison", "optimize", "train"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

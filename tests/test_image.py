@@ -11,7 +11,6 @@ from PIL import Image, ImageCms
 
 from fst.image import (
     UnreadableImageError,
-    contact_sheet,
     open_rgb,
     read_image,
     resize,
@@ -168,12 +167,3 @@ def test_resize_sets_the_shorter_side_and_does_not_alias():
     small = resize(stripes, 25)
     assert small.shape == (1, 3, 25, 100)
     assert (small - 0.5).abs().max() < 0.1  # finer than its pixels: grey, not moire
-
-
-def test_contact_sheet_shows_every_picture_whole():
-    style = torch.full((1, 3, 30, 50), 0.25)
-    contents, results = torch.rand(11, 3, 16, 16), torch.rand(11, 3, 16, 16)
-    sheet = contact_sheet(style, contents, results)
-    found = sheet.unfold(2, 16, 1).unfold(3, 16, 1)[0].permute(1, 2, 0, 3, 4)
-    for picture in (*contents, *results):
-        assert (found == picture).flatten(2).all(2).sum() == 1
