@@ -221,6 +221,77 @@ def benchmark(
 
 
 @app.command
+def evaluate(
+    *models: str,
+    photographs: Path | None = None,
+    style: Path | None = None,
+    images: int = 12,
+    sizes: str = "256,512,1024",
+    curves: str = "256,512",
+    iterations: int = 300,
+    start: str = "noise",
+    video: Path | None = None,
+    weights: Path | None = None,
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("evaluation"),
+) -> None:
+    """Judge models on photographs under VGG16, against Gatys' method, and for artefacts.
+
+    Args:
+        models: Run folders, model files or names; what is there but is no model is left alone.
+        photographs: A folder; otherwise those that the first model's training held out.
+        style: The style picture, where a model's file does not say it.
+        images: How many photographs at the smallest size; as many fewer at larger ones as they
+            have more pixels.
+        sizes: Sides in pixels, with commas between, at which seconds are compared.
+        curves: Sides in pixels at which the objective is compared with L-BFGS; '' for none, which
+            is quick.
+        iterations: Of L-BFGS.
+        start: What L-BFGS starts from: noise, as in the paper, or content.
+        video: A file to measure the temporal stability on.
+        weights: A file of VGG16 weights; otherwise the cache or a download.
+        device: cuda, cpu ...; auto takes CUDA where there is one.
+        output: The folder for the report; stopped, the command goes on when it is run again.
+    """
+    from fst.benchmark import command_line
+    from fst.console import WorkConsole
+    from fst.evaluation import evaluate as measure
+    from fst.evaluation_report import require_plotting, write_report
+
+    require_plotting()
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"an evaluation needs a folder, but -o {output} is a file")
+    with closing(WorkConsole()) as console:
+        report = measure(
+            models,
+            output,
+            photographs,
+            style,
+            images,
+            _numbers("sizes", sizes),
+            _numbers("curves", curves),
+            iterations,
+            start,
+            video,
+            weights,
+            device,
+            console.show,
+        )
+    command = command_line()
+    written = write_report(output, report, command, device)
+    print((output / "evaluation.md").read_text())
+    print(*written, sep="\n")
+    print(f"watch with  tensorboard --logdir {output}")
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    parts = [part for part in text.split(",") if part]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{name}={text} must be numbers of pixels with commas between")
+    return [int(part) for part in parts]
+
+
+@app.command
 def compare(
     *runs: str,
     photographs: Path | None = None,

@@ -123,7 +123,7 @@ def compare(
     if size < MIN_PX:
         raise ValueError(f"size={size} must be at least {MIN_PX} pixels")
     place = pick_device(device)
-    stylizers, left_alone = _load(given, device)
+    stylizers, left_alone = load_models(given, device)
     longest = max(images, len(stylizers) + 1) * (size + GAP_PX)
     if longest > _MAX_SIDE_PX:
         raise ValueError(
@@ -132,7 +132,7 @@ def compare(
         )
     infos = [stylizer.info for stylizer in stylizers.values()]
     names = run_names(list(stylizers))
-    pictures, skipped = _photographs(
+    pictures, skipped = photographs_of(
         photographs, dict(zip(names, infos, strict=True)), images, size
     )
 
@@ -150,10 +150,10 @@ def compare(
     ]
     notes = cautions(infos)
     if left_alone:
-        notes.append(f"{len(left_alone)} left alone, being no model: {_few(left_alone)}.")
+        notes.append(f"{len(left_alone)} left alone, being no model: {few(left_alone)}.")
     if skipped:
         reasons = [f"{name} ({reason})" for name, reason in skipped]
-        notes.append(f"{len(skipped)} unreadable pictures skipped: {_few(reasons)}.")
+        notes.append(f"{len(skipped)} unreadable pictures skipped: {few(reasons)}.")
     return Comparison(rows, sheet, size, machine_name(place), notes)
 
 
@@ -233,11 +233,11 @@ def markdown(comparison: Comparison, command: str) -> str:
     facts = {
         "run": [row.name for row in rows],
         **{key: [_setting(row.settings, key) for row in rows] for key in keys[:_SETTINGS_SHOWN]},
-        **{tag: [_number(row.losses.get(tag), ".3f") for row in rows] for tag in HELDOUT},
+        **{tag: [number(row.losses.get(tag), ".3f") for row in rows] for tag in HELDOUT},
         "loss network": [row.loss_network for row in rows],
-        "images seen": [_number(row.seen_images, ",") for row in rows],
-        "training time": [_number(row.training_seconds, ",.0f", " s") for row in rows],
-        "parameters": [_number(row.parameters, ",") for row in rows],
+        "images seen": [number(row.seen_images, ",") for row in rows],
+        "training time": [number(row.training_seconds, ",.0f", " s") for row in rows],
+        "parameters": [number(row.parameters, ",") for row in rows],
         "file": [f"{row.megabytes:.2f} MB" for row in rows],
         "ms a picture": [f"{row.milliseconds:.1f}" for row in rows],
         "pictures/s": [f"{row.pictures_per_second:.1f}" for row in rows],
@@ -248,7 +248,7 @@ def markdown(comparison: Comparison, command: str) -> str:
     lines = [
         f"`{command}`",
         "",
-        *(_line([name, *cells]) for name, cells in facts.items()),
+        *(table_line([name, *cells]) for name, cells in facts.items()),
     ]
     lines.insert(3, "|" + "---|" * (len(rows) + 1))
     engine = f", {engines.pop()}" if len(engines) == 1 else ""
@@ -299,8 +299,20 @@ def write_comparison(folder: Path, comparison: Comparison, command: str) -> list
     return [folder / name for name in ("comparison.jpg", *texts)]
 
 
-def _load(given: Sequence[str], device: str) -> tuple[dict[Path, Stylizer], list[str]]:
-    """Return the models by the paths of their files, and what is there but is no model."""
+def load_models(
+    given: Sequence[str], device: str, dtype: str = "auto"
+) -> tuple[dict[Path, Stylizer], list[str]]:
+    """Return the models by the paths of their files, and what is there but is no model.
+
+    Args:
+        given: what `fst.model_file.find_model` takes.
+        device: as `fst.stylize.load` takes it.
+        dtype: as `fst.stylize.load` takes it; exported models have their own.
+
+    Raises:
+        FileNotFoundError: there is no such model, or none at all.
+        ValueError: a damaged model.
+    """
     stylizers: dict[Path, Stylizer] = {}
     left_alone = []
     for name in given:
@@ -315,25 +327,38 @@ def _load(given: Sequence[str], device: str) -> tuple[dict[Path, Stylizer], list
         if path in stylizers:
             continue
         try:
-            stylizers[path] = load(path, device)
+            stylizers[path] = load(path, device, "auto" if path.suffix in EXPORTED else dtype)
         except ValueError:
             if path.suffix in (".safetensors", *EXPORTED):
                 raise
             left_alone.append(name)  # such as a .yaml between the runs of a sweep
     if left_alone and not stylizers:
         raise FileNotFoundError(
-            f"nothing to compare, for no model is in {_few(left_alone)}: give run folders "
-            "(runs/painting/* for all of a sweep), model files or names"
+            f"no model is in {few(left_alone)}: give run folders (runs/painting/* for all of a "
+            "sweep), model files or names"
         )
     if not stylizers:
-        raise ValueError("nothing to compare: fst compare RUN... -o FOLDER")
+        raise ValueError("no model is given: name run folders, model files or released models")
     return stylizers, left_alone
 
 
-def _photographs(
+def photographs_of(
     folder: Path | None, infos: dict[str, ModelInfo], count: int, side_px: int
 ) -> tuple[Tensor, Skipped]:
-    """Return uint8 (N, 3, `side_px`, `side_px`), and those that could not be read."""
+    """Return photographs to judge models by, and those that could not be read.
+
+    Args:
+        folder: where they lie; None takes what the first model's training held out.
+        infos: the models, by name.
+        count: how many at most.
+        side_px: what they are scaled to, cut square from the middle.
+
+    Returns:
+        uint8 (N, 3, `side_px`, `side_px`), N at least 1; names and reasons.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
     if folder is not None:
         return squared_pictures(folder, count, side_px)
     name = next((name for name, info in infos.items() if info.training_config), next(iter(infos)))
@@ -388,16 +413,19 @@ def _differing(settings: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[
     return [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first of the names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _line(cells: Iterable[str]) -> str:
+def table_line(cells: Iterable[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
+def number(value: float | None, form: str, unit: str = "") -> str:
+    """Return a number as a cell of a table; what is not known is left blank."""
     return "" if value is None else f"{value:{form}}{unit}"
 
 

@@ -1,4 +1,4 @@
-"""What `fst stylize` says as it works: bars on a terminal, a line for each result or failure."""
+"""What commands say as they work: bars on a terminal, lines now and then where there is none."""
 
 import sys
 import time
@@ -95,3 +95,26 @@ class StylizeConsole:
         if not self.failed:
             return 0
         return 1 if self.done or existing else 2
+
+
+class WorkConsole:
+    """Shows how far long work of one kind is, how fast it goes, and the time left."""
+
+    def __init__(self) -> None:
+        self.quiet = not sys.stderr.isatty()
+        form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}"
+        self.bar = tqdm(disable=False, dynamic_ncols=True, bar_format=form, delay=1e9 * self.quiet)
+        self.told = time.monotonic()
+
+    def show(self, what: str, done: float, total: float) -> None:
+        """Say what is being done, and how much of all is done, in any unit."""
+        self.bar.total = total
+        self.bar.set_description_str(what, refresh=False)
+        self.bar.update(done - self.bar.n)
+        if self.quiet and time.monotonic() - self.told > _LINE_SECONDS:
+            self.told = time.monotonic()
+            print(self.bar, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        self.bar.close()

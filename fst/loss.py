@@ -233,6 +233,25 @@ class JohnsonLoss(PerceptualLoss):
         return (across.square().sum() + down.square().sum()) / (2 * image.shape[0])
 
 
+@torch.no_grad()
+def mean_terms(loss: PerceptualLoss, stylized: Tensor, contents: Tensor) -> dict[str, float]:
+    """Return the terms of `loss` as means over pictures, which are taken one by one.
+
+    Training and evaluation both judge by this, so that their figures agree to the last bit.
+
+    Args:
+        loss: what judges.
+        stylized: (N, 3, H, W) in [0, 1].
+        contents: what they were made from, of the same shape.
+    """
+    sums: dict[str, Tensor] = {}
+    for y, x in zip(stylized, contents, strict=True):
+        for name, value in loss(y[None], x[None]).items():
+            sums[name] = sums.get(name, 0) + value.float()
+    means = torch.stack(list(sums.values())) / len(stylized)
+    return dict(zip(sums, means.tolist(), strict=True))
+
+
 LOSSES: dict[str, type[PerceptualLoss]] = {
     "relative": RelativeLoss,
     "gatys": GatysLoss,

@@ -111,15 +111,7 @@ class Tracker:
 
     def _write_config(self, config: TrainConfig) -> None:
         self.writer.add_text("config", _indented(config))
-        settings = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in flatten(dataclasses.asdict(config)).items()
-        }
-        # Not add_hparams(), which would open a second run of its own beside this one.
-        events: Any = self.writer.file_writer
-        summaries: Any = hparams
-        for summary in summaries(settings, dict.fromkeys(_COMPARED, 0.0)):
-            events.add_summary(summary)
+        add_settings(self.writer, dataclasses.asdict(config))
 
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
@@ -211,6 +203,19 @@ class PictureTracker:
         if self.console:
             tqdm.write(text)
             sys.stdout.flush()
+
+
+def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
+    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab."""
+    flat = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in flatten(settings).items()
+    }
+    # Not add_hparams(), which would open a second run of its own beside this one.
+    events: Any = writer.file_writer
+    summaries: Any = hparams
+    for summary in summaries(flat, dict.fromkeys(_COMPARED, 0.0)):
+        events.add_summary(summary)
 
 
 def _indented(config: TrainConfig | OptimizeConfig) -> str:

@@ -24,7 +24,7 @@ from fst.data import Batch, content_batches, open_data
 from fst.distributed import World, pick_device, process_group
 from fst.errors import TrainingStoppedError
 from fst.image import read_image, resize, to_unit_range
-from fst.loss import LOSSES, PerceptualLoss, RelativeLoss
+from fst.loss import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
 from fst.loss_network import load_loss_network
 from fst.model_file import describe, find_model, load_model, save_model
 from fst.network import (
@@ -295,10 +295,7 @@ class Trainer:
             return {}
         contents = to_unit_range(self.heldout)
         stylized = torch.cat([self.ema(picture[None]) for picture in contents])
-        terms = Meter()
-        for y, x in zip(stylized, contents, strict=True):
-            terms.add(self.heldout_loss(y[None], x[None]))
-        self.heldout_terms = terms.means(World())
+        self.heldout_terms = mean_terms(self.heldout_loss, stylized, contents)
         tracker.contact_sheet(contact_sheet(self.style, contents, stylized), self.seen_images)
         return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
 

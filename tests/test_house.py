@@ -19,8 +19,9 @@ LAYERS = (
     ("inspection", "loss", "stylize"),
     ("batch", "console", "export", "optimization", "training", "webcam"),
     ("benchmark",),
-    ("overrides",),
-    ("comparison", "optimize", "train"),
+    ("comparison", "overrides"),
+    ("evaluation", "optimize", "train"),
+    ("evaluation_report",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
