@@ -30,6 +30,7 @@ from fst.model_file import ModelInfo
 from fst.optimization import descend
 from fst.stability import Stability, measure_stability
 from fst.stylize import Stylizer
+from fst.video_file import VideoReader
 
 TABLE_ITERATIONS = (100, 300, 500)
 """Those of Johnson et al. 2016, table 1."""
@@ -172,6 +173,9 @@ def evaluate(
         ImportError: a video is given, and what reads it is not installed.
     """
     _check(images, sizes, curves, iterations, start)
+    if video is not None:
+        with VideoReader(video):  # a mistake is told before the long work
+            pass
     place = pick_device(device)
     stylizers, left_alone = load_models(given, device, "fp32")
     names = run_names(list(stylizers))

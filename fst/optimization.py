@@ -23,6 +23,7 @@ from fst.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, wri
 from fst.loss import LOSSES, PerceptualLoss
 from fst.loss_network import LossNetwork, load_loss_network
 from fst.run_folder import RunFolder
+from fst.sheet import labelled_sheet
 from fst.stopping import StopRequest
 from fst.stylize import load
 from fst.tracking import PictureTracker
@@ -91,7 +92,9 @@ def descend(
             stepping = OPTIMIZERS[optimizer](image, learning_rate)
             continue
         yield image.detach(), values
-        image.grad = gradient
+        # What lies at a bound and is pushed outwards stays (Bertsekas 1982, projected Newton).
+        held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        image.grad = gradient.masked_fill(held, 0)
         stepping.step(partial(float, values["total"]))
         with torch.no_grad():
             image.clamp_(0, 1)
@@ -157,6 +160,8 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
             if stop.signal:
                 break
         write_image(image, result)
+        sheet = labelled_sheet(["photograph", folder.path.name], [[content_here, image]])
+        write_image(sheet, folder.contact_sheet)
         tracker.conclude(result, stopped=stop.signal is not None)
     return stop.signal or 0
 

@@ -197,6 +197,7 @@ class PictureTracker:
         else:
             self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
         self._say(f"picture        {result}")
+        self._say(f"contact sheet  {self.folder.contact_sheet}")
         self._say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
 
     def _say(self, text: str) -> None:

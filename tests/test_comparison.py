@@ -350,7 +350,7 @@ def test_mistakes_are_one_line_and_leave_nothing(model, photos, tmp_path, monkey
     save_model(tmp_path / "gone.safetensors", network, gone)
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in [
-        ([], "nothing to compare: fst compare RUN..."),
+        ([], "no model is given"),
         (["nowhere"], "no model nowhere"),
         ([model, "nowhere"], "no model nowhere"),
         (["empty"], "no model is in empty"),

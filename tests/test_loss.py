@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.config import JohnsonLossConfig, LossConfig, RelativeLossConfig
+from fst.config import GatysLossConfig, JohnsonLossConfig, LossConfig, RelativeLossConfig
 from fst.loss import (
     LOSSES,
     JohnsonLoss,
@@ -148,7 +148,11 @@ def test_relative_terms_do_not_depend_on_the_scale_of_the_weights(random_vgg, st
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_term_is_a_mean_over_pictures(kind: str, vgg: VGG16, style: Tensor):
     # What makes two processes with half a batch each equal to one with the whole.
-    config = {"relative": RelativeLossConfig(), "johnson": JohnsonLossConfig(style_layers=LAYERS)}
+    config = {
+        "relative": RelativeLossConfig(),
+        "johnson": JohnsonLossConfig(style_layers=LAYERS),
+        "gatys": GatysLossConfig(style_layers=LAYERS, content_layer="relu3_3"),
+    }
     loss = LOSSES[kind](vgg, style, config[kind])
     y, x = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     whole, halves = loss(y, x), [loss(y[i : i + 2], x[i : i + 2]) for i in (0, 2)]
