@@ -172,10 +172,7 @@ def evaluate(
         ValueError: a damaged file, or a setting out of range.
         ImportError: a video is given, and what reads it is not installed.
     """
-    _check(images, sizes, curves, iterations, start)
-    if video is not None:
-        with VideoReader(video):  # a mistake is told before the long work
-            pass
+    _check(images, sizes, curves, iterations, start, video)
     place = pick_device(device)
     stylizers, left_alone = load_models(given, device, "fp32")
     names = run_names(list(stylizers))
@@ -301,7 +298,12 @@ class CurveStore:
 
 
 def _check(
-    images: int, sizes: Sequence[int], curves: Sequence[int], iterations: int, start: str
+    images: int,
+    sizes: Sequence[int],
+    curves: Sequence[int],
+    iterations: int,
+    start: str,
+    video: Path | None,
 ) -> None:
     for key, value in (("images", images), ("iterations", iterations)):
         if value < 1:
@@ -311,6 +313,9 @@ def _check(
             raise ValueError(f"a size of {px} px is too small: take at least {MIN_PX}")
     if start not in ("noise", "content"):
         raise ValueError(f"start={start} is unknown; choose one of noise, content")
+    if video is not None:
+        with VideoReader(video):  # a mistake is told before the long work
+            pass
 
 
 def _subjects(
@@ -324,15 +329,16 @@ def _subjects(
     configs = [_objective_of(stylizer.info) for stylizer in stylizers.values()]
     judging = RelativeLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
-    first = next(iter(stylizers.values())).info
-    network = load_loss_network(_weights_of(first, weights), layers).to(device)
+    infos = [stylizer.info for stylizer in stylizers.values()]
+    pictures = [_style_of(name, info, style) for name, info in zip(names, infos, strict=True)]
+    network = load_loss_network(_weights_of(infos[0], weights), layers).to(device)
     network = network.to(memory_format=torch.channels_last)
     subjects = []
-    for name, (path, stylizer), config in zip(names, stylizers.items(), configs, strict=True):
-        picture = _style_of(name, stylizer.info, style).to(device)
+    for i, (path, stylizer) in enumerate(stylizers.items()):
+        config, picture = configs[i], pictures[i].to(device)
         subjects.append(
             _Subject(
-                name,
+                names[i],
                 path,
                 stylizer,
                 RelativeLoss(network, picture, judging),

@@ -208,10 +208,10 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     tmp_path: Path,
     monkeypatch,
 ):
-    from test_model_file import foreign_state
+    from test_model_file import random_port_state
 
     path = tmp_path / "foreign.pth"
-    torch.save(foreign_state(), path)
+    torch.save(random_port_state(width=4), path)
     settings = QUICK | {"curves": (), "sizes": ()}
     monkeypatch.setattr("fst.vgg._verify", lambda *_: None)
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
