@@ -133,8 +133,8 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     loss_network = load_loss_network(config.loss_network, layers).to(device)
     loss_network = loss_network.to(memory_format=torch.channels_last)
     shares = config.style_shares or [1.0] * len(styles)
-    contents = [resize(content, px) for px in config.sizes_px]
-    height, width = contents[-1].shape[-2:]
+    scale = config.size_px / min(content.shape[-2:])
+    height, width = (round(length * scale) for length in content.shape[-2:])
     needed, there = needed_bytes(loss_network, config, height * width), available_bytes(device)
     if needed > there:
         raise ValueError(
@@ -142,6 +142,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
             f"memory, and {there / 1e9:.1f} GB are free: take a smaller one"
             + (", or precision=bf16" if config.precision == "fp32" else "")
         )
+    contents = [resize(content, px) for px in config.sizes_px]
     image = starting_picture(config, contents[0])
 
     with (

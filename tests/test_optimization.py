@@ -319,6 +319,7 @@ def test_the_memory_asked_for_is_about_what_is_taken(compose_optimize, overrides
         ("loss=gatys", "has no features.17"),
         ("output=out.xyz", "unknown suffix '.xyz'"),
         ("init=nowhere", "no model nowhere"),
+        ("size_px=50000", "GB are free: take a smaller one"),
     ],
 )
 def test_mistakes_are_one_line(wrong: str, said: str, overrides: list[str], fst_command):

@@ -293,7 +293,7 @@ def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides,
 def test_two_processes_do_not_train_in_one_folder(config: TrainConfig):
     with (
         RunFolder(config.run_dir).locked(),
-        pytest.raises(ValueError, match="another process is training in"),
+        pytest.raises(ValueError, match="another process is working in"),
     ):
         train(config)
 
