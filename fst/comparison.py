@@ -148,12 +148,7 @@ def compare(
         _row(name, path, stylizer, settings[i], milliseconds[i])
         for i, (name, (path, stylizer)) in enumerate(zip(names, stylizers.items(), strict=True))
     ]
-    notes = cautions(infos)
-    if left_alone:
-        notes.append(f"{len(left_alone)} left alone, being no model: {few(left_alone)}.")
-    if skipped:
-        reasons = [f"{name} ({reason})" for name, reason in skipped]
-        notes.append(f"{len(skipped)} unreadable pictures skipped: {few(reasons)}.")
+    notes = cautions(infos) + passed_over(left_alone, skipped)
     return Comparison(rows, sheet, size, machine_name(place), notes)
 
 
@@ -411,6 +406,17 @@ def _row(
 def _differing(settings: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:
     """Return those of the keys that do not have one value in all of the settings."""
     return [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
+
+
+def passed_over(left_alone: Sequence[str], skipped: Skipped) -> list[str]:
+    """Return a line about what was given and is no model, and one about unreadable pictures."""
+    notes = []
+    if left_alone:
+        notes.append(f"{len(left_alone)} left alone, being no model: {few(left_alone)}.")
+    if skipped:
+        reasons = [f"{name} ({reason})" for name, reason in skipped]
+        notes.append(f"{len(skipped)} unreadable pictures skipped: {few(reasons)}.")
+    return notes
 
 
 def few(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from fst.artefacts import Artefacts, measure_artefacts
 from fst.atomic import replacing
 from fst.benchmark import seconds_of
-from fst.comparison import few, load_models, photographs_of, run_names
+from fst.comparison import load_models, passed_over, photographs_of, run_names
 from fst.config import SCHEMAS, LossConfig, RelativeLossConfig, Vgg16Config
 from fst.data import MIN_PX
 from fst.distributed import pick_device
@@ -184,13 +184,15 @@ def evaluate(
 
     counts = {px: max(1, round(len(contents) * (size_px / px) ** 2)) for px in curves}
     by_size = {
-        px: to_unit_range(photographs_of(photographs, infos, count, px)[0].to(place))
+        px: contents
+        if px == size_px
+        else to_unit_range(photographs_of(photographs, infos, count, px)[0].to(place))
         for px, count in counts.items()
     }
     store = CurveStore(folder, iterations, start, progress)
     pixels = sum(batch.shape[0] * batch[0, 0].numel() for batch in by_size.values())
     store.total = len(subjects) * pixels * iterations / 1e6
-    examples = {"photograph": list(torch.split(by_size[size_px] if curves else contents, 1))}
+    examples = {"photograph": list(torch.split(contents, 1))}
     found: dict[str, list[Curve]] = {}
     for subject in subjects:
         found[subject.name] = []
@@ -230,12 +232,7 @@ def evaluate(
                 stability,
             )
         )
-    notes = []
-    if left_alone:
-        notes.append(f"{len(left_alone)} left alone, being no model: {few(left_alone)}.")
-    if skipped:
-        reasons = [f"{name} ({reason})" for name, reason in skipped]
-        notes.append(f"{len(skipped)} unreadable pictures skipped: {few(reasons)}.")
+    notes = passed_over(left_alone, skipped)
     if len(contents) < images:
         notes.append(f"There were {len(contents)} photographs, not {images}.")
     where = None if video is None else str(video)

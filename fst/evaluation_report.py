@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from fst.tracking import add_settings
 
 _SHOWN_ITERATIONS = (10, 30, 100, 300, 500)
 _SHEET_ROWS = 4
+_EVENTS_SUFFIX = ".evaluation"
 
 
 def require_plotting() -> None:
@@ -124,8 +124,9 @@ def write_report(folder: Path, report: Report, command: str, device: str) -> lis
         written.append(curves)
     for evaluation in report.evaluations:
         run = folder / evaluation.name
-        shutil.rmtree(run, ignore_errors=True)
-        with SummaryWriter(str(run)) as writer:
+        for earlier in run.glob(f"events.out.tfevents.*{_EVENTS_SUFFIX}"):
+            earlier.unlink()  # nothing else: the folder may be that of the training
+        with SummaryWriter(str(run), filename_suffix=_EVENTS_SUFFIX) as writer:
             _to_tensorboard(writer, evaluation)
             writer.add_text("evaluation/report", page)
             writer.add_image("heldout/contact_sheet", sheet[0], evaluation.info.seen_images)

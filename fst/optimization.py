@@ -25,14 +25,13 @@ from fst.loss_network import LossNetwork, load_loss_network
 from fst.run_folder import RunFolder
 from fst.sheet import labelled_sheet
 from fst.stopping import StopRequest
-from fst.stylize import load
+from fst.stylize import DTYPES, load
 from fst.tracking import PictureTracker
 
 _HISTORY = 20
 """Pairs that L-BFGS keeps: 100 of them lower the objective no faster, and take memory."""
 _PATIENCE = 10
 """Iterations over which `tolerance` is measured."""
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 OPTIMIZERS: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
     # One evaluation an iteration and unit steps, as the papers' code has it: a line search
@@ -77,7 +76,7 @@ def descend(
     while True:
         with (
             torch.enable_grad(),
-            torch.autocast(image.device.type, _DTYPES[precision], enabled=precision != "fp32"),
+            torch.autocast(image.device.type, DTYPES[precision], enabled=precision != "fp32"),
         ):
             terms = loss.against(target, image)
         (gradient,) = torch.autograd.grad(terms["total"], image)

@@ -158,6 +158,15 @@ def test_everything_is_written(report: Report, run: TrainConfig, tmp_path: Path)
     assert {"heldout/contact_sheet", "evaluation/curves"} <= set(events.Tags()["images"])
 
 
+def test_a_report_beside_the_run_leaves_the_run_alone(report: Report, run: TrainConfig):
+    before = {file: file.read_bytes() for file in run.run_dir.iterdir()}
+    assert report.evaluations[0].name == run.run_dir.name
+    for _ in range(2):
+        write_report(run.run_dir.parent, report, "fst evaluate run", "cpu")
+    assert {file: file.read_bytes() for file in before} == before
+    assert len(list(run.run_dir.glob("*.evaluation"))) == 1
+
+
 def test_the_plot_marks_where_the_network_is(report: Report):
     # What it draws is what the axes hold.
     from matplotlib.figure import Figure
