@@ -13,7 +13,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
-from fst.errors import one_line, one_line_errors
+from fst.errors import UserError, one_line, one_line_errors
 
 app = App(
     name="fst",
@@ -88,11 +88,11 @@ def stylize(
     from fst.video.video_file import is_video
 
     if not inputs:
-        raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
+        raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     check_options(strength, size, tile_px, smooth)
     found, left_alone = find_inputs(inputs, output)
     if mask is not None and any(is_video(source) for source, _ in found):
-        raise ValueError("--mask is for pictures, and there are videos: do them without it")
+        raise UserError("--mask is for pictures, and there are videos: do them without it")
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():
         if compile:
@@ -161,7 +161,7 @@ def export(
     if size is not None:
         numbers = size.split("x")
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise ValueError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
+            raise UserError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
         height_width = (int(numbers[0]), int(numbers[1]))
     agreements = export_model(
         model,
@@ -260,7 +260,7 @@ def evaluate(
 
     require_plotting()
     if output.exists() and not output.is_dir():
-        raise ValueError(f"an evaluation needs a folder, but -o {output} is a file")
+        raise UserError(f"an evaluation needs a folder, but -o {output} is a file")
     with closing(WorkConsole()) as console:
         report = measure(
             models,
@@ -287,7 +287,7 @@ def evaluate(
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{name}={text} must be numbers of pixels with commas between")
+        raise UserError(f"{name}={text} must be numbers of pixels with commas between")
     return [int(part) for part in parts]
 
 
@@ -317,7 +317,7 @@ def compare(
     from fst.measuring.benchmark import command_line
 
     if output.exists() and not output.is_dir():
-        raise ValueError(f"a comparison needs a folder, but -o {output} is a file")
+        raise UserError(f"a comparison needs a folder, but -o {output} is a file")
     compared = comparing.compare(
         runs,
         photographs,
@@ -355,11 +355,11 @@ def main() -> None:
         sys.argv[0:2] = [f"fst {command}"]
         importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
-    with one_line_errors("fst"):
+    with one_line_errors("fst", "use a smaller size, smaller tiles (--tile-px) or --device cpu"):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))
         except CycloptsError as error:
-            raise ValueError(f"{one_line(error)} (see fst --help)") from error
+            raise UserError(f"{one_line(error)} (see fst --help)") from error
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import shutil
 import torch
 
 from fst.cache import cache_dir
+from fst.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -26,19 +27,19 @@ def prepare_compiler(device: torch.device) -> None:
     """Have torch keep what it compiles in the cache folder.
 
     Raises:
-        ValueError: there is no C++ compiler, which the CPU needs.
+        UserError: there is no C++ compiler, which the CPU needs.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
-        raise ValueError(f"compiling for the CPU needs a C++ compiler: install {compiler}")
+        raise UserError(f"compiling for the CPU needs a C++ compiler: install {compiler}")
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device of that name; `auto` is this process's CUDA device if there is one.
 
     Raises:
-        ValueError: there is no such device here.
+        UserError: there is no such device here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +49,7 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(
+        raise UserError(
             f"device {name!r} can't be used here: {str(error).splitlines()[0]}"
         ) from error
     if device.type == "cuda":

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("errors", "cache", "atomic", "config"),
-    ("device",),
+    ("errors", "cache"),
+    ("atomic", "device", "config"),
     ("networks", "pictures", "losses"),
     ("models", "video"),
     ("stylizing",),

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from fst.atomic import replacing
 from fst.device import DTYPES, fast_dtype, pick_device
+from fst.errors import UserError
 from fst.models.export import Agreement, export_model
 from fst.models.model_file import describe, find_model, load_model, save_model
 from fst.models.runtime import EXPORTED
@@ -181,15 +182,15 @@ def benchmark(
         progress: is told what is being done.
 
     Raises:
-        ValueError: an unknown size or engine.
+        UserError: an unknown size or engine.
         FileNotFoundError: there is no such model.
         ImportError: an engine is not installed.
     """
     for given, known, what in ((sizes, SIZES, "size"), (engines, ENGINES, "engine")):
         if unknown := [name for name in given if name not in known]:
-            raise ValueError(f"unknown {what} {unknown[0]!r}; choose among {', '.join(known)}")
+            raise UserError(f"unknown {what} {unknown[0]!r}; choose among {', '.join(known)}")
     if rounds < 1:
-        raise ValueError(f"rounds={rounds} must be at least 1")
+        raise UserError(f"rounds={rounds} must be at least 1")
     place = pick_device(device)
     progress("measuring the machine")
     machine = measure_machine(place)

@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fst.atomic import replacing
 from fst.device import pick_device
-from fst.errors import one_line
+from fst.errors import UserError, one_line
 from fst.measuring.benchmark import machine_name, seconds_of
 from fst.models.model_file import ModelInfo, find_model
 from fst.models.runtime import EXPORTED
@@ -116,18 +116,18 @@ def compare(
 
     Raises:
         FileNotFoundError: there is no such model, none at all, or there are no photographs.
-        ValueError: a damaged model, or a setting out of range.
+        UserError: a damaged model, or a setting out of range.
         ImportError: an ONNX model is among them, and onnxruntime is not installed.
     """
     if images < 1:
-        raise ValueError(f"images={images} must be at least 1")
+        raise UserError(f"images={images} must be at least 1")
     if size < MIN_PX:
-        raise ValueError(f"size={size} must be at least {MIN_PX} pixels")
+        raise UserError(f"size={size} must be at least {MIN_PX} pixels")
     place = pick_device(device)
     stylizers, left_alone = load_models(given, device)
     longest = max(images, len(stylizers) + 1) * (size + GAP_PX)
     if longest > _MAX_SIDE_PX:
-        raise ValueError(
+        raise UserError(
             f"a sheet of {images} photographs and {len(stylizers)} models at size={size} is too "
             "large for a JPEG: take fewer, or a smaller size"
         )
@@ -307,7 +307,7 @@ def load_models(
 
     Raises:
         FileNotFoundError: there is no such model, or none at all.
-        ValueError: a damaged model.
+        UserError: a damaged model.
     """
     stylizers: dict[Path, Stylizer] = {}
     left_alone = []
@@ -334,7 +334,7 @@ def load_models(
             "sweep), model files or names"
         )
     if not stylizers:
-        raise ValueError("no model is given: name run folders, model files or released models")
+        raise UserError("no model is given: name run folders, model files or released models")
     return stylizers, left_alone
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from fst.atomic import replacing
 from fst.config import SCHEMAS, LossConfig, RelativeLossConfig, Vgg16Config
 from fst.device import pick_device
+from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
 from fst.measuring.artefacts import Artefacts, measure_artefacts
@@ -174,7 +175,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError: no such model, photographs, style, video, or no VGG16 weights.
-        ValueError: a damaged file, or a setting out of range.
+        UserError: a damaged file, or a setting out of range.
         ImportError: a video is given, and what reads it is not installed.
     """
     _check(images, sizes, curves, iterations, start, video)
@@ -315,12 +316,12 @@ def _check(
 ) -> None:
     for key, value in (("images", images), ("iterations", iterations)):
         if value < 1:
-            raise ValueError(f"{key}={value} must be at least 1")
+            raise UserError(f"{key}={value} must be at least 1")
     for px in (*sizes, *curves):
         if px < MIN_PX:
-            raise ValueError(f"a size of {px} px is too small: take at least {MIN_PX}")
+            raise UserError(f"a size of {px} px is too small: take at least {MIN_PX}")
     if start not in ("noise", "content"):
-        raise ValueError(f"start={start} is unknown; choose one of noise, content")
+        raise UserError(f"start={start} is unknown; choose one of noise, content")
     if video is not None:
         with VideoReader(video):  # a mistake is told before the long work
             pass

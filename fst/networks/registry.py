@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fst.errors import UserError
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.transformer import TransformerNetwork
@@ -14,14 +15,14 @@ def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
     """Return a new network.
 
     Raises:
-        ValueError: there is no such network, or it takes no such arguments.
+        UserError: there is no such network, or it takes no such arguments.
     """
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
+        raise UserError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
     try:
         return NETWORKS[name](**arguments)
     except (TypeError, KeyError) as error:
-        raise ValueError(f"network {name!r} can't be built with {arguments}: {error}") from error
+        raise UserError(f"network {name!r} can't be built with {arguments}: {error}") from error
 
 
 def network_name(network: TransformerNetwork) -> str:

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
 from fst.device import pick_device
-from fst.errors import TrainingStoppedError
+from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
 from fst.models.model_file import describe, find_model, load_model, save_model
@@ -50,7 +50,7 @@ def train(config: TrainConfig, console: bool = False) -> int:
         0 when the run is complete, else the number of the signal that stopped it.
 
     Raises:
-        ValueError: the run folder holds another run, or a picture or file of weights is unfit.
+        UserError: the run folder holds another run, or a picture or file of weights is unfit.
         FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
@@ -69,12 +69,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         if config.training.batch_size % world.size:
-            raise ValueError(
+            raise UserError(
                 f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
                 "processes: it counts the images of all, so make it a multiple"
             )
         if config.network.arguments().get("norm") == "batch" and world.size > 1:
-            raise ValueError("network.norm=batch normalises over the batch of one process: use one")
+            raise UserError("network.norm=batch normalises over the batch of one process: use one")
         self.config = config
         self.world = world
         self.device = device
@@ -144,11 +144,11 @@ class Trainer:
         """Take up what `state_dict` returned.
 
         Raises:
-            ValueError: the pictures are not those that the run began with.
+            UserError: the pictures are not those that the run began with.
         """
         for what, fingerprint in self.inputs.items():
             if state["inputs"][what] != fingerprint:
-                raise ValueError(
+                raise UserError(
                     f"{what} are not those that {self.folder.path} began with, so it can't go on "
                     "as if never stopped: bring them back, or give another name=..."
                 )
@@ -409,14 +409,14 @@ def start_from(network: TransformerNetwork, name_or_path: str) -> None:
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: it is a model of another network.
+        UserError: it is a model of another network.
     """
     try:
         trained, _ = load_model(find_model(name_or_path))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
     if (type(trained), trained.arguments) != (type(network), network.arguments):
-        raise ValueError(
+        raise UserError(
             f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
             "a start wants the same network"
         )
