@@ -33,8 +33,8 @@ def one_line_errors(program: str, less_memory: str) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(" ".join([f"{program}: interrupted", *str(error).split()]), file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         status, message = 2, one_line(error)

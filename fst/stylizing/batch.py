@@ -17,6 +17,7 @@ from fst.errors import one_line
 from fst.pictures.image import Picture, count_pixels, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
 from fst.stylizing.stylizer import Stylizer
+from fst.video.filters import TemporalSmoother
 from fst.video.video import stylize_video
 
 _AHEAD = 3
@@ -112,19 +113,22 @@ def stylize_videos(
         keep_colors: what `Stylizer` takes.
         size: scale the frames' shorter side to so many pixels first.
         tile_px: what `Stylizer` takes.
-        smooth: what `fst.video.video.stylize_video` takes.
+        smooth: what `fst.video.filters.TemporalSmoother` takes.
         progress: is told the frames done and, if known, about how many there are.
     """
     for job in jobs:
         try:
             report = stylize_video(
-                partial(stylizers[job.model], tile_px=tile_px),
+                partial(
+                    stylizers[job.model],
+                    strength=strength,
+                    keep_colors=keep_colors,
+                    tile_px=tile_px,
+                ),
                 job.source,
                 job.target,
-                strength=strength,
-                keep_colors=keep_colors,
-                smooth=smooth,
                 size=size,
+                filters=[TemporalSmoother(smooth)] if smooth else [],
                 progress=progress,
             )
         except _FAILURES as error:
