@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "cache"),
-    ("atomic", "device", "config"),
+    ("atomic", "device", "config", "report"),
     ("networks", "pictures", "losses"),
     ("models", "video"),
     ("stylizing",),

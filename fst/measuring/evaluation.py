@@ -23,11 +23,11 @@ from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
 from fst.measuring.artefacts import Artefacts, measure_artefacts
-from fst.measuring.benchmark import seconds_of
 from fst.measuring.comparison import load_models, passed_over, photographs_of, run_names
 from fst.measuring.stability import Stability, measure_stability
 from fst.models.model_file import ModelInfo
 from fst.pictures.image import read_image, resize, to_unit_range, write_image
+from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer
 from fst.training.data import MIN_PX
 from fst.training.optimization import descend

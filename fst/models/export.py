@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.atomic import replacing
-from fst.device import fast_dtype, pick_device, prepare_compiler
+from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.model_file import ModelInfo, find_model, load_model
 from fst.models.runtime import EXPORTED, ExportInfo, export_metadata
@@ -235,7 +235,7 @@ def export_package(
     place = pick_device(wish.device)
     prepare_compiler(place)
     dtype = fast_dtype(place) if wish.half else torch.float32
-    precision = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[dtype]
+    precision = dtype_name(dtype)
     if wish.half and dtype == torch.float32:
         raise UserError(f"{place} computes no faster in half precision: leave --half out")
     export = ExportInfo(precision, place.type, wish.uint8, wish.size)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
-from fst.device import pick_device
+from fst.device import autocast, pick_device, set_tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
@@ -35,8 +35,6 @@ from fst.training.distributed import World, process_group
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
-
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(config: TrainConfig, console: bool = False) -> int:
@@ -56,7 +54,7 @@ def train(config: TrainConfig, console: bool = False) -> int:
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
     with process_group() as world:
         trainer = Trainer(config, world, device)
@@ -231,11 +229,7 @@ class Trainer:
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(
-            self.device.type,
-            _AUTOCAST[settings.precision],
-            enabled=settings.precision != "fp32",
-        ):
+        with autocast(self.device, settings.precision):
             terms = self.loss(self.parallel(content), content)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()

@@ -24,7 +24,7 @@ from fst.losses.vgg import load_vgg16
 from fst.optimize import expand
 from fst.pictures.image import read_image, resize, write_image
 from fst.training import optimization
-from fst.training.optimization import available_bytes, descend, needed_bytes, optimize
+from fst.training.optimization import descend, needed_bytes, optimize
 
 LAYERS = ["relu1_1", "relu2_1", "relu3_1"]
 
@@ -290,7 +290,6 @@ def test_too_little_memory_is_said_before_anything_is_done(
     compose_optimize, overrides, monkeypatch
 ):
     config = compose_optimize(overrides)
-    assert available_bytes(torch.device("cpu")) > 1e8
     monkeypatch.setattr(optimization, "available_bytes", lambda device: 1e6)
     with pytest.raises(ValueError, match=r"size_px=64 \(80x64\) needs about .* take a smaller one"):
         optimize(config)
