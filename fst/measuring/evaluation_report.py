@@ -73,6 +73,15 @@ def markdown(report: Report, command: str, device: str) -> str:
             },
         ),
     ]
+    lines += [
+        "",
+        f"### Picture quality under VGG16, photographs and style of {report.size_px} px",
+        "",
+        *_table(report.evaluations, _QUALITY),
+        "",
+        "Distances relative to the target, 0 is a perfect match; comparable between models of one "
+        "style, however they were trained.",
+    ]
     if any(e.curves for e in report.evaluations):
         lines += ["", "### Against L-BFGS (Johnson et al. 2016, figure 5)", "", *_curves(report)]
     if any(e.speeds for e in report.evaluations):
@@ -222,6 +231,15 @@ def _speeds(report: Report) -> list[str]:
     ]
 
 
+_QUALITY: dict[str, Callable[[Evaluation], str]] = {
+    "style: Gram matrices": lambda e: f"{e.quality.gram:.4f}",
+    "style: covariance matrices": lambda e: f"{e.quality.covariance:.4f}",
+    "style: sliced Wasserstein": lambda e: f"{e.quality.wasserstein:.4f}",
+    "content": lambda e: f"{e.quality.content:.3f}",
+    "structure (content without palette and contrast)": lambda e: f"{e.quality.structure:.3f}",
+}
+
+
 _ARTEFACTS: dict[str, Callable[[Evaluation], str]] = {
     "grid, power against its surroundings": lambda e: f"{e.artefacts.grid_ratio:.2f}",
     "grid, levels of 255": lambda e: f"{e.artefacts.grid_levels:.2f}",
@@ -267,6 +285,8 @@ def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
     for curve in evaluation.curves:
         for iteration, value in enumerate(curve.mean):
             writer.add_scalar(f"evaluation/lbfgs_{curve.size_px}_px", value, iteration)
+    for name, value in dataclasses.asdict(evaluation.quality).items():
+        writer.add_scalar(f"quality/{name}", value, seen)
     for name, value in dataclasses.asdict(evaluation.artefacts).items():
         writer.add_scalar(f"artefacts/{name}", value, seen)
     if evaluation.stability is not None:
