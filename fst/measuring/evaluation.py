@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from fst.atomic import replacing
-from fst.config import SCHEMAS, LossConfig, RelativeLossConfig, Vgg16Config
+from fst.config import SCHEMAS, LossConfig, MomentsLossConfig, Vgg16Config
 from fst.device import pick_device
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.measuring.artefacts import Artefacts, measure_artefacts
 from fst.measuring.benchmark import seconds_of
 from fst.measuring.comparison import load_models, passed_over, photographs_of, run_names
@@ -125,7 +127,7 @@ class _Subject:
     name: str
     path: Path
     stylizer: Stylizer
-    judging: RelativeLoss
+    judging: MomentsLoss
     objective: PerceptualLoss
 
     def stylize(self, pictures: Tensor) -> Tensor:
@@ -324,7 +326,7 @@ def _subjects(
 ) -> list[_Subject]:
     """Return the models, each with its losses, on one VGG16."""
     configs = [_objective_of(stylizer.info) for stylizer in stylizers.values()]
-    judging = RelativeLossConfig()
+    judging = MomentsLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
     infos = [stylizer.info for stylizer in stylizers.values()]
     pictures = [_style_of(name, info, style) for name, info in zip(names, infos, strict=True)]
@@ -338,7 +340,7 @@ def _subjects(
                 names[i],
                 path,
                 stylizer,
-                RelativeLoss(network, picture, judging),
+                MomentsLoss(network, picture, judging),
                 LOSSES[config.name](network, picture, config),
             )
         )
@@ -348,7 +350,7 @@ def _subjects(
 def _objective_of(info: ModelInfo) -> LossConfig:
     """Return the loss that a model was trained by, or the default one if its file does not say."""
     told: dict[str, Any] | None = info.training_config.get("loss")
-    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else RelativeLossConfig()
+    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else MomentsLossConfig()
     return config
 
 
