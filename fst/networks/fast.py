@@ -68,7 +68,8 @@ class Fast(TransformerNetwork):
         x: Tensor = nn.Sequential(self.stem, *first)(image)
         if self.coarse is not None:
             x = self.coarse(x)
-        return nn.Sequential(*second, self.head)(x)
+        result: Tensor = nn.Sequential(*second, self.head)(x)
+        return result
 
     def units(self) -> list[nn.Module]:
         """Return the stem, each residual block and each step of the coarse stage, the head."""
@@ -120,8 +121,9 @@ class _Descend(nn.Module):
 
 
 class _AtHalf(nn.Module):
-    def __init__(self, block: ResidualBlock) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
+        assert isinstance(block, ResidualBlock)
         self.block = block
 
     def forward(self, both: Tensor) -> Tensor:
