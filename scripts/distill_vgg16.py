@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from fst.atomic import replacing
 from fst.config import SLIM_LAYERS, FolderDataConfig
-from fst.losses.perceptual import differences, gram_matrix
 from fst.losses.slim import CHANNELS, Slim
+from fst.losses.statistics import differences, gram_matrix
 from fst.losses.vgg import VGG16, load_vgg16
 from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, to_unit_range

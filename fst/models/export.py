@@ -52,7 +52,7 @@ class Standalone(nn.Module):
         height, width = image.shape[-2:]
         network = self.network
         missing: list[Any] = [
-            torch.sym_max(network.MIN_PX - px, -px % network.STRIDE) for px in (height, width)
+            torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes know.
         if fits := all(isinstance(px, int) and px == 0 for px in missing):
