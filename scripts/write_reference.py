@@ -67,7 +67,10 @@ def documented(schema: type) -> dict[str, tuple[str, str]]:
                 text = found.get(name, ("", ""))[1]
                 if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                     text = str(after.value.value)
-                found[name] = (ast.unparse(statement.annotation), text)
+                found[name] = (
+                    ast.unparse(statement.annotation).replace(" | None", " or null"),
+                    text,
+                )
     return found
 
 
