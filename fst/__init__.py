@@ -10,17 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fst.image import read_image, write_image
-    from fst.stylize import Stylizer, load
+    from fst.pictures.image import read_image, write_image
+    from fst.stylizing.stylizer import Stylizer, load
 
 __version__ = "0.1.0"
 __all__ = ["Stylizer", "__version__", "load", "read_image", "write_image"]
 
 _HOMES = {
-    "Stylizer": "fst.stylize",
-    "load": "fst.stylize",
-    "read_image": "fst.image",
-    "write_image": "fst.image",
+    "Stylizer": "fst.stylizing.stylizer",
+    "load": "fst.stylizing.stylizer",
+    "read_image": "fst.pictures.image",
+    "write_image": "fst.pictures.image",
 }
 
 

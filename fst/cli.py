@@ -81,11 +81,11 @@ def stylize(
         compile: Compile the network at the first picture of each size: seconds that pay for long
             videos and many pictures of one size.
     """
-    from fst.batch import stylize_pictures, stylize_videos
-    from fst.console import StylizeConsole
-    from fst.files import find_inputs, plan
-    from fst.stylize import check_options, load_several
-    from fst.video_file import is_video
+    from fst.stylizing.batch import stylize_pictures, stylize_videos
+    from fst.stylizing.console import StylizeConsole
+    from fst.stylizing.files import find_inputs, plan
+    from fst.stylizing.stylizer import check_options, load_several
+    from fst.video.video_file import is_video
 
     if not inputs:
         raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
@@ -155,7 +155,7 @@ def export(
         photograph: What to try it on; otherwise a picture that comes with fst.
         overwrite: Replace the file if it exists.
     """
-    from fst.export import export_model
+    from fst.models.export import export_model
 
     height_width = None
     if size is not None:
@@ -201,8 +201,8 @@ def benchmark(
         rounds: How often each is timed; medians are told.
         output: The folder for benchmark.md and benchmark.json.
     """
-    from fst import benchmark as measuring
-    from fst.distributed import pick_device
+    from fst.device import pick_device
+    from fst.measuring import benchmark as measuring
 
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
@@ -253,10 +253,10 @@ def evaluate(
         device: cuda, cpu ...; auto takes CUDA where there is one.
         output: The folder for the report; stopped, the command goes on when it is run again.
     """
-    from fst.benchmark import command_line
-    from fst.console import WorkConsole
-    from fst.evaluation import evaluate as measure
-    from fst.evaluation_report import require_plotting, write_report
+    from fst.measuring.benchmark import command_line
+    from fst.measuring.evaluation import evaluate as measure
+    from fst.measuring.evaluation_report import require_plotting, write_report
+    from fst.stylizing.console import WorkConsole
 
     require_plotting()
     if output.exists() and not output.is_dir():
@@ -313,8 +313,8 @@ def compare(
         output: The folder for comparison.jpg, .md, .json and TensorBoard's file; an earlier
             comparison in it is replaced.
     """
-    from fst import comparison as comparing
-    from fst.benchmark import command_line
+    from fst.measuring import comparison as comparing
+    from fst.measuring.benchmark import command_line
 
     if output.exists() and not output.is_dir():
         raise ValueError(f"a comparison needs a folder, but -o {output} is a file")
@@ -338,7 +338,7 @@ def inspect(model: str) -> None:
     Args:
         model: A model file, a run folder or the name of a released model.
     """
-    from fst.inspection import inspect_model
+    from fst.models.inspection import inspect_model
 
     for name, value in inspect_model(model).items():
         print(f"{name:<16} {value}")

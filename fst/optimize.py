@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from fst.config import OptimizeConfig
-from fst.overrides import choices, quote_paths, quoted, run
+from fst.training.overrides import choices, quote_paths, quoted, run
 
 _PATHS = ("content", "init", "loss_network.weights", "name", "output", "runs_dir")
 """Keys whose values may hold what Hydra's grammar gives a meaning of its own."""
@@ -42,7 +42,7 @@ def _picture(style: str) -> str:
 
 
 def _optimize(config: OptimizeConfig) -> int:
-    from fst.optimization import optimize  # torch: imported once the configuration is good
+    from fst.training.optimization import optimize  # torch: imported once the configuration is good
 
     return optimize(config, console=True)
 

@@ -9,7 +9,7 @@ torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photograph
 from pathlib import Path
 
 from fst.config import TrainConfig
-from fst.overrides import choices, quote_paths, run
+from fst.training.overrides import choices, quote_paths, run
 
 _PATHS = (
     "data.path",
@@ -55,7 +55,9 @@ def expand(override: str) -> list[str]:
 
 
 def _train(config: TrainConfig) -> int:
-    from fst.training import train  # torch: imported once the configuration is known to be good
+    from fst.training.trainer import (
+        train,
+    )
 
     return train(config, console=True)
 

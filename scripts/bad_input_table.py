@@ -131,8 +131,8 @@ def main() -> None:
 
 def make_model(path: Path) -> None:
     """Write a model file with random weights."""
-    from fst.model_file import describe, save_model
-    from fst.network import Fast
+    from fst.models.model_file import describe, save_model
+    from fst.networks.fast import Fast
 
     network = Fast()
     save_model(path, network, describe(network))
@@ -142,7 +142,7 @@ def make_exports(folder: Path) -> None:
     """Export the model, and make damaged and foreign variants of the export."""
     import onnx
 
-    from fst.export import export_model
+    from fst.models.export import export_model
 
     export_model(folder / "model.safetensors", folder / "model.onnx")
     whole = (folder / "model.onnx").read_bytes()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from fst.image import read_image, resize, write_image
-from fst.sheet import contact_sheet
+from fst.pictures.image import read_image, resize, write_image
+from fst.pictures.sheet import contact_sheet
 
 DEMO = Path("demo")
 START = "cypresses"

@@ -32,12 +32,12 @@ from tqdm import tqdm
 
 from fst.atomic import replacing
 from fst.config import SLIM_LAYERS, FolderDataConfig
-from fst.data import content_batches, open_data
-from fst.image import files_below, read_image, resize, to_unit_range
-from fst.loss import differences, gram_matrix
-from fst.network import Fast
-from fst.slim import CHANNELS, Slim
-from fst.vgg import VGG16, load_vgg16
+from fst.losses.perceptual import differences, gram_matrix
+from fst.losses.slim import CHANNELS, Slim
+from fst.losses.vgg import VGG16, load_vgg16
+from fst.networks.fast import Fast
+from fst.pictures.image import files_below, read_image, resize, to_unit_range
+from fst.training.data import content_batches, open_data
 
 CROP_PX = 96
 LEVELS = 3
@@ -200,7 +200,7 @@ def part(features: Pyramid, rows: slice) -> Pyramid:
 def perceptual_loss(
     painted: Pyramid, photos: Pyramid, style: Pyramid, style_weight: float, image: Tensor
 ) -> Tensor:
-    """Return what `fst.loss.RelativeLoss` does, from features that are there already."""
+    """Return what `RelativeLoss` does, from features that are already computed."""
     content = relative(painted[0]["relu3_3"], photos[0]["relu3_3"].detach()).mean()
     distances = [
         relative(gram_matrix(level[layer]), gram_matrix(target[layer].detach())).mean()

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from fst.model_file import load_model
-from fst.run_folder import RunFolder
+from fst.models.model_file import load_model
+from fst.training.run_folder import RunFolder
 
 
 def main() -> int:

@@ -26,16 +26,16 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fst.config import SLIM_LAYERS, RelativeLossConfig, TrainConfig, register_schemas
-from fst.distributed import World
-from fst.image import files_below, read_image, resize, write_image
-from fst.loss import LossNetwork, RelativeLoss, gram_matrix
-from fst.model_file import load_model
-from fst.network import Fast
-from fst.sheet import contact_sheet
-from fst.slim import Slim, load_slim
+from fst.losses.perceptual import LossNetwork, RelativeLoss, gram_matrix
+from fst.losses.slim import Slim, load_slim
+from fst.losses.vgg import load_vgg16
+from fst.models.model_file import load_model
+from fst.networks.fast import Fast
+from fst.pictures.image import files_below, read_image, resize, write_image
+from fst.pictures.sheet import contact_sheet
 from fst.train import expand
-from fst.training import StopRequest, Trainer
-from fst.vgg import load_vgg16
+from fst.training.distributed import World
+from fst.training.trainer import StopRequest, Trainer
 
 NETWORKS = ("vgg16", "slim")
 STAGES = (0, 20, 60, 160, 400)

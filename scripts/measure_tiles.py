@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 import fst
-from fst.image import read_image, write_image
-from fst.stylize import TILE_PX
+from fst.pictures.image import read_image, write_image
+from fst.stylizing.stylizer import TILE_PX
 
 
 def main() -> None:

@@ -22,10 +22,10 @@ import av
 import numpy as np
 
 import fst
-from fst.stability import STATIC, Flicker
-from fst.stylize import Stylizer
-from fst.video import stylize_video
-from fst.video_file import Frame, VideoReader
+from fst.measuring.stability import STATIC, Flicker
+from fst.stylizing.stylizer import Stylizer
+from fst.video.video import stylize_video
+from fst.video.video_file import Frame, VideoReader
 
 
 def main() -> None:

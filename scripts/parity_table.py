@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 import fst
-from fst.export import Agreement, export_model
-from fst.image import resize
+from fst.models.export import Agreement, export_model
+from fst.pictures.image import resize
 
 SHAPES = [
     (1, 1, 1), (1, 5, 31), (1, 65, 67), (1, 240, 320), (1, 481, 639), (1, 512, 512),

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import fst
-from fst.model_file import describe, save_model
-from fst.network import Fast
+from fst.models.model_file import describe, save_model
+from fst.networks.fast import Fast
 
 
 @pytest.fixture

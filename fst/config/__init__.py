@@ -1,0 +1,78 @@
+"""Configuration schemas: one dataclass a config group, one docstring a field.
+
+Hydra composes `conf/train.yaml` over these and refuses unknown keys and wrong types; the
+`__post_init__` checks below refuse impossible values. Nothing here imports torch, so a mistake in
+the configuration is reported within a second.
+"""
+
+from fst.config.data import (
+    CocoDataConfig,
+    DataConfig,
+    FolderDataConfig,
+    ParquetDataConfig,
+)
+from fst.config.loss import (
+    GatysLossConfig,
+    JohnsonLossConfig,
+    LossConfig,
+    RelativeLossConfig,
+)
+from fst.config.loss_network import (
+    SLIM_LAYERS,
+    VGG16_LAYERS,
+    LossNetworkConfig,
+    SlimConfig,
+    Vgg16Config,
+)
+from fst.config.network import (
+    FastConfig,
+    JohnsonConfig,
+    NetworkConfig,
+)
+from fst.config.optimize import (
+    OptimizeConfig,
+)
+from fst.config.schemas import (
+    SCHEMAS,
+    refuse_unknown,
+    register_schemas,
+    to_yaml,
+    unknown_key,
+)
+from fst.config.training import (
+    PRECISIONS,
+    OptimizerConfig,
+    StyleConfig,
+    TrainConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "CocoDataConfig",
+    "DataConfig",
+    "FastConfig",
+    "FolderDataConfig",
+    "GatysLossConfig",
+    "JohnsonConfig",
+    "JohnsonLossConfig",
+    "LossConfig",
+    "LossNetworkConfig",
+    "NetworkConfig",
+    "OptimizeConfig",
+    "OptimizerConfig",
+    "PRECISIONS",
+    "ParquetDataConfig",
+    "RelativeLossConfig",
+    "SCHEMAS",
+    "SLIM_LAYERS",
+    "SlimConfig",
+    "StyleConfig",
+    "TrainConfig",
+    "TrainingConfig",
+    "VGG16_LAYERS",
+    "Vgg16Config",
+    "refuse_unknown",
+    "register_schemas",
+    "to_yaml",
+    "unknown_key",
+]

@@ -1,0 +1,70 @@
+"""The content photographs' settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from fst.config.checks import at_least, existing
+
+
+@dataclass
+class DataConfig:
+    """Content photographs, and how a training crop is cut from one."""
+
+    kind: str = MISSING
+    path: str = MISSING
+    crop_px: int = 256
+    """Side of the square training crops."""
+    min_crop_scale: float = 0.5
+    """The crop's side before resizing, at least, as a share of the picture's shorter side."""
+    workers: int = 2
+    """Processes that decode pictures (0: in the main process)."""
+    heldout_path: str | None = None
+    """A folder of pictures to judge by; null holds some of the training pictures out."""
+    heldout_images: int = 8
+    """How many pictures are held out."""
+    heldout_px: int = 256
+    """Side of the held-out pictures, which are cut square from the middle."""
+
+    def __post_init__(self) -> None:
+        at_least("data.crop_px", self.crop_px, 16)
+        at_least("data.workers", self.workers, 0)
+        at_least("data.heldout_images", self.heldout_images, 0)
+        at_least("data.heldout_px", self.heldout_px, 32)
+        if not 0 < self.min_crop_scale <= 1:
+            raise ValueError(f"data.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
+        if self.heldout_path is not None:
+            existing("data.heldout_path", self.heldout_path)
+
+
+@dataclass
+class FolderDataConfig(DataConfig):
+    """A folder of pictures, nested in any way."""
+
+    kind: str = "folder"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        existing("data.path", self.path)
+        if not Path(self.path).is_dir():
+            raise ValueError(f"data.path={self.path} is no folder of pictures (data=parquet?)")
+
+
+@dataclass
+class ParquetDataConfig(DataConfig):
+    """Local parquet files that hold the pictures: a file, a folder or a glob."""
+
+    kind: str = "parquet"
+    image_column: str = "image"
+
+
+@dataclass
+class CocoDataConfig(DataConfig):
+    """COCO from the Hugging Face Hub, or any dataset repository of parquet files there."""
+
+    kind: str = "coco"
+    path: str = "detection-datasets/coco"
+    files: str = "data/train-*"
+    """Which of the repository's files; data/train-0000[0-3]* takes a tenth of COCO (2 GB)."""
+    image_column: str = "image"

@@ -1,0 +1,114 @@
+"""The perceptual losses' settings."""
+
+import math
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from fst.config.checks import at_least, one_of
+from fst.config.loss_network import VGG16_LAYERS, LossNetworkConfig
+
+
+@dataclass
+class LossConfig:
+    """The perceptual loss: content, style and total variation, each with its weight."""
+
+    name: str = MISSING
+    content_layer: str = "relu3_3"
+    """Layer at which content is compared."""
+    content_weight: float = 1.0
+    style_layers: list[str] = MISSING
+    """Layers whose Gram matrices are compared."""
+    style_layer_weights: list[float] = field(default_factory=list)
+    """One weight a style layer, their mean taken as one; empty means all alike."""
+    style_weight: float = MISSING
+    style_levels: int = 1
+    """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
+    tv_weight: float = MISSING
+    """Weight of the total variation."""
+
+    def __post_init__(self) -> None:
+        one_of("loss.content_layer", self.content_layer, VGG16_LAYERS)
+        if not self.style_layers:
+            raise ValueError(f"loss.style_layers is empty; name some of {', '.join(VGG16_LAYERS)}")
+        for layer in self.style_layers:
+            one_of("loss.style_layers", layer, VGG16_LAYERS)
+        if len(set(self.style_layers)) < len(self.style_layers):
+            raise ValueError(f"loss.style_layers={self.style_layers} names a layer twice")
+        at_least("loss.content_weight", self.content_weight, 0)
+        at_least("loss.style_weight", self.style_weight, 0)
+        at_least("loss.tv_weight", self.tv_weight, 0)
+        at_least("loss.style_levels", self.style_levels, 1)
+        weights = self.style_layer_weights
+        if weights and (
+            len(weights) != len(self.style_layers)
+            or not all(math.isfinite(weight) and weight >= 0 for weight in weights)
+            or sum(weights) <= 0
+        ):
+            raise ValueError(
+                f"loss.style_layer_weights={weights} must hold one weight of at least 0 for each "
+                f"of {', '.join(self.style_layers)}, not all 0"
+            )
+
+
+@dataclass
+class RelativeLossConfig(LossConfig):
+    """Every term divided by what it is measured against: the weights fit every style."""
+
+    name: str = "relative"
+    style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
+    style_weight: float = 5.0
+    style_levels: int = 3
+    tv_weight: float = 0.02
+
+
+@dataclass
+class JohnsonLossConfig(LossConfig):
+    """Johnson et al. 2016, section 3.2, with the weights of the official code."""
+
+    name: str = "johnson"
+    style_layers: list[str] = field(
+        default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+    )
+    style_weight: float = 5.0
+    tv_weight: float = 4e-6
+    """Theirs is 1e-6 over the sum of a batch of 4; ours is over the mean."""
+
+
+@dataclass
+class GatysLossConfig(LossConfig):
+    """Gatys et al. 2016, with their layers and one of their two ratios of weights."""
+
+    name: str = "gatys"
+    content_layer: str = "relu4_2"
+    style_layers: list[str] = field(
+        default_factory=lambda: ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    )
+    style_weight: float = 1e4
+    tv_weight: float = 0.0
+
+
+def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
+    """Raise ValueError unless the loss network has the layers that the loss compares."""
+    if loss.name in ("johnson", "gatys") and loss_network.name == "slim":
+        raise ValueError(
+            f"loss={loss.name} compares at {max(loss.style_layers)} and divides by the number of "
+            "VGG16's channels; loss_network=slim has neither: take loss=relative, or "
+            "loss_network=vgg16"
+        )
+    for layer in (loss.content_layer, *loss.style_layers):
+        if layer not in loss_network.layers:
+            raise ValueError(
+                f"loss={loss.name} compares at {layer}, but loss_network={loss_network.name} has "
+                f"only {', '.join(loss_network.layers)}: take those, or loss_network=vgg16"
+            )
+
+
+def large_enough(smallest_px: int, loss: LossConfig, larger: str) -> None:
+    """Raise ValueError if a picture's smallest pyramid level vanishes in the poolings."""
+    poolings = max(int(layer[4]) for layer in loss.style_layers) - 1  # reluB_C: block B
+    if smallest_px >> (loss.style_levels - 1) < 2**poolings:
+        raise ValueError(
+            f"loss.style_levels={loss.style_levels} halves pictures of {smallest_px} px to fewer "
+            f"than VGG16's {poolings} poolings need: take fewer levels, or larger {larger}"
+        )

@@ -1,0 +1,112 @@
+"""Everything that `fst optimize` takes."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from fst.config.checks import at_least, chosen_by_group, existing, inside_folder, one_of, valid_seed
+from fst.config.loss import LossConfig, compatible, large_enough
+from fst.config.loss_network import LossNetworkConfig
+from fst.config.training import PRECISIONS
+
+
+@dataclass
+class OptimizeConfig:
+    """Everything that `fst optimize` takes."""
+
+    loss: LossConfig = MISSING
+    loss_network: LossNetworkConfig = MISSING
+    content: str = MISSING
+    """The photograph."""
+    styles: list[str] = MISSING
+    """The style pictures; `style=PICTURE` is short for `styles=[PICTURE]`."""
+    style_shares: list[float] = field(default_factory=list)
+    """How much of each style picture, their sum taken as one; empty means all alike."""
+    style_scale: float = 1.0
+    """The style's shorter side against the result's: larger gives larger strokes."""
+    size_px: int = 512
+    """The result's shorter side."""
+    coarsest_px: int | None = None
+    """Shorter side to start at, doubled until `size_px`; null takes 128, or `size_px` where `init`
+    is a picture or a model."""
+    init: str = "content"
+    """Where to start: `content`, `noise`, a picture, or a model, whose result is taken."""
+    method: str = "lbfgs"
+    """`lbfgs` or `adam`."""
+    learning_rate: float = 0.02
+    """Adam's."""
+    iterations: int = 150
+    """At each size, at most."""
+    tolerance: float = 1e-3
+    """Go on to the next size when ten iterations lower the total by less than this share of it."""
+    report_every: int = 10
+    """Iterations between two reports, each with the picture as it is."""
+    precision: str = "fp32"
+    """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
+    name: str | None = None
+    """The run's name; null takes those of the content and the styles."""
+    runs_dir: str = "runs"
+    output: str | None = None
+    """The file of the result; null puts `stylized.png` into the run folder."""
+    overwrite: bool = False
+    """Replace a result that exists."""
+    seed: int = 0
+    """Sets the noise that `init=noise` starts from."""
+
+    def __post_init__(self) -> None:
+        existing("content", self.content)
+        if not self.styles:
+            raise ValueError("styles=[] is empty: name a picture, or several")
+        for picture in self.styles:
+            existing("style", picture)
+        shares = self.style_shares
+        if shares and (
+            len(shares) != len(self.styles)
+            or not all(math.isfinite(share) and share >= 0 for share in shares)
+            or sum(shares) <= 0
+        ):
+            raise ValueError(
+                f"style_shares={shares} must hold one share of at least 0 for each of the "
+                f"{len(self.styles)} style picture(s), not all 0"
+            )
+        for group in ("loss", "loss_network"):
+            chosen_by_group(group, getattr(self, group))
+        compatible(self.loss, self.loss_network)
+        one_of("method", self.method, ("lbfgs", "adam"))
+        one_of("precision", self.precision, PRECISIONS)
+        valid_seed(self.seed)
+        at_least("size_px", self.size_px, 32)
+        at_least("iterations", self.iterations, 1)
+        at_least("report_every", self.report_every, 1)
+        at_least("tolerance", self.tolerance, 0)
+        for key in ("learning_rate", "style_scale"):
+            if not (math.isfinite(getattr(self, key)) and getattr(self, key) > 0):
+                raise ValueError(f"{key}={getattr(self, key)} must be above 0")
+        if self.coarsest_px is None:
+            fresh = self.init in ("content", "noise")
+            self.coarsest_px = min(128, self.size_px) if fresh else self.size_px
+        if not 32 <= self.coarsest_px <= self.size_px:
+            raise ValueError(
+                f"coarsest_px={self.coarsest_px} must be in [32, size_px={self.size_px}]"
+            )
+        smallest_px = round(min(1, self.style_scale) * self.sizes_px[0])
+        large_enough(smallest_px, self.loss, "coarsest_px and style_scale")
+        self.name = self.name or "+".join(Path(p).stem for p in (self.content, *self.styles))
+        inside_folder(self.runs_dir, self.name)
+
+    @property
+    def sizes_px(self) -> list[int]:
+        """The shorter sides, from coarse to fine: `size_px` halved as often as it may be."""
+        sizes = [self.size_px]
+        while sizes[0] // 2 >= (self.coarsest_px or self.size_px):
+            sizes.insert(0, sizes[0] // 2)
+        return sizes
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that the run writes to."""
+        return Path(self.runs_dir) / str(self.name)

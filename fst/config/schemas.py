@@ -1,0 +1,79 @@
+"""The schemas as Hydra's store takes them, and what is said of unknown keys."""
+
+import dataclasses
+import difflib
+from importlib import resources
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from fst.config.data import CocoDataConfig, FolderDataConfig, ParquetDataConfig
+from fst.config.loss import GatysLossConfig, JohnsonLossConfig, RelativeLossConfig
+from fst.config.loss_network import SlimConfig, Vgg16Config
+from fst.config.network import FastConfig, JohnsonConfig
+from fst.config.optimize import OptimizeConfig
+from fst.config.training import OptimizerConfig, StyleConfig, TrainConfig, TrainingConfig
+
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "optimize": OptimizeConfig,
+    "network/johnson": JohnsonConfig,
+    "network/fast": FastConfig,
+    "loss/relative": RelativeLossConfig,
+    "loss/gatys": GatysLossConfig,
+    "loss/johnson": JohnsonLossConfig,
+    "loss_network/vgg16": Vgg16Config,
+    "loss_network/slim": SlimConfig,
+    "data/folder": FolderDataConfig,
+    "data/parquet": ParquetDataConfig,
+    "data/coco": CocoDataConfig,
+    "optimizer/adam": OptimizerConfig,
+    "style/picture": StyleConfig,
+}
+
+
+def register_schemas() -> None:
+    """Put every schema into Hydra's store, under `schema/`, for the files of `conf/` to extend.
+
+    `${packaged:FILE}` in those files is the path of a file that lies beside them.
+    """
+    OmegaConf.register_new_resolver(
+        "packaged", lambda name: str(resources.files("fst.conf") / name), replace=True
+    )
+    for path, schema in SCHEMAS.items():
+        group, _, name = f"schema/{path}".rpartition("/")
+        ConfigStore.instance().store(group=group, name=name, node=schema)
+
+
+def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
+    """Raise ValueError on a key that no schema has: Hydra's `+key=value` would let it in."""
+    known = {entry.name for entry in dataclasses.fields(config)}
+    for name, value in vars(config).items():
+        if name not in known:
+            raise ValueError(unknown_key(prefix + name, command))
+        if dataclasses.is_dataclass(value):
+            refuse_unknown(value, command, f"{prefix}{name}.")
+
+
+def unknown_key(key: str, command: str) -> str:
+    """Return a line that says that `command` has no such key, and which one may be meant."""
+    groups = {entry.name for entry in dataclasses.fields(SCHEMAS[command])}
+    schemas = {
+        path: schema
+        for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
+        if path == command or path.partition("/")[0] in groups
+    }
+    known = {
+        f"{path.partition('/')[0]}.{entry.name}".removeprefix(f"{command}.")
+        for path, schema in schemas.items()
+        for entry in dataclasses.fields(schema)
+    }
+    close = difflib.get_close_matches(key, known, n=1)
+    shows = f"`fst {command} ... --cfg job` shows all keys"
+    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
+
+
+def to_yaml(config: TrainConfig | OptimizeConfig) -> str:
+    """Return the configuration as YAML, every value written out."""
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -1,0 +1,121 @@
+"""Everything that `fst train` takes."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from fst.config.checks import at_least, chosen_by_group, existing, inside_folder, one_of, valid_seed
+from fst.config.data import DataConfig
+from fst.config.loss import LossConfig, compatible, large_enough
+from fst.config.loss_network import LossNetworkConfig
+from fst.config.network import NetworkConfig
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+"""What is computed in, as the configuration names it."""
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam (Kingma & Ba 2015): linear warm-up, cosine decay to zero, both counted in images."""
+
+    name: str = "adam"
+    learning_rate: float = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.99
+    warmup_fraction: float = 0.05
+    """Share of `training.images` over which the learning rate rises."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; longer ones are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"optimizer.learning_rate={self.learning_rate} must be above 0")
+        for name in ("beta1", "beta2", "warmup_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
+        if not self.clip_norm > 0:
+            raise ValueError(f"optimizer.clip_norm={self.clip_norm} must be above 0")
+
+
+@dataclass
+class StyleConfig:
+    """The style picture."""
+
+    picture: str = MISSING
+    size_px: int = 256
+    """Its shorter side when its Gram matrices are taken: larger gives larger strokes."""
+    title: str | None = None
+    """Kept in the model file; null takes the picture's file name."""
+
+    def __post_init__(self) -> None:
+        existing("style.picture", self.picture)
+        at_least("style.size_px", self.size_px, 32)
+        self.title = self.title or Path(self.picture).stem
+
+
+@dataclass
+class TrainingConfig:
+    """How long to train and how to run."""
+
+    images: int = 160_000
+    """Images to see in all (rounded up to whole batches)."""
+    batch_size: int = 4
+    """Images a step, over all processes."""
+    report_every: int = 200
+    """Images between two lines of `metrics.jsonl`."""
+    save_every: int = 2_000
+    """Images between two saves, each with the held-out losses and pictures."""
+    ema_half_life: int = 400
+    """Images after which a weight counts half in the moving average that becomes the model."""
+    precision: str = "fp32"
+    """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
+    compile: bool | None = None
+    """`torch.compile` the networks; null does so on CUDA alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
+            at_least(f"training.{name}", getattr(self, name), 1)
+        one_of("training.precision", self.precision, PRECISIONS)
+
+
+@dataclass
+class TrainConfig:
+    """Everything that `fst train` takes."""
+
+    network: NetworkConfig = MISSING
+    loss: LossConfig = MISSING
+    loss_network: LossNetworkConfig = MISSING
+    data: DataConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    style: StyleConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    name: str | None = None
+    """The run's name; null takes the style's title."""
+    runs_dir: str = "runs"
+    seed: int = 0
+    """Sets the first weights and the order and crops of the pictures."""
+    init: str | None = None
+    """A trained model of the same network to start from: its name, run folder or file."""
+
+    def __post_init__(self) -> None:
+        valid_seed(self.seed)
+        for group in ("network", "loss", "loss_network", "optimizer"):
+            chosen_by_group(group, getattr(self, group))
+        if self.data.kind != type(self.data).kind:
+            raise ValueError(f"data.kind={self.data.kind} is no setting: data=... chooses")
+        compatible(self.loss, self.loss_network)
+        if self.init == "":
+            raise ValueError("init= is empty")
+        smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
+        large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
+        self.name = self.name or self.style.title
+        inside_folder(self.runs_dir, self.name)
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that the run writes to."""
+        return Path(self.runs_dir) / str(self.name)

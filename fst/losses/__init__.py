@@ -1,0 +1,1 @@
+"""The perceptual losses, and the frozen networks in whose features they compare."""

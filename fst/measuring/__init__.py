@@ -1,0 +1,1 @@
+"""Measurements of models: speed, artefacts, stability, evaluation, comparison."""

@@ -1,0 +1,286 @@
+"""What `fst evaluate` leaves: Markdown, JSON, a plot, a contact sheet, and TensorBoard runs."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from fst.atomic import replacing
+from fst.device import pick_device
+from fst.measuring.benchmark import machine_name
+from fst.measuring.comparison import number, table_line
+from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Curve, Evaluation, Report
+from fst.pictures.image import to_bytes_tensor, write_image
+from fst.pictures.sheet import labelled_sheet
+from fst.training.tracking import add_settings
+
+_SHOWN_ITERATIONS = (10, 30, 100, 300, 500)
+_SHEET_ROWS = 4
+_EVENTS_SUFFIX = ".evaluation"
+
+
+def require_plotting() -> None:
+    """Raise ImportError, naming the extra, if matplotlib is missing: before the long work."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "fst evaluate draws with matplotlib: pip install 'fst[evaluate]'"
+        ) from error
+
+
+def sentence(curve: Curve, iterations: int, start: str) -> str:
+    """Return in words how many iterations of L-BFGS the network equals at one size."""
+    count = len(curve.network)
+    pictures = f"{count} picture{'s' if count > 1 else ''} of {curve.size_px} px"
+    each = [n for n in curve.equal_iterations_each if n is not None]
+    if curve.equal_iterations is None:
+        return (
+            f"On {pictures} the network's objective is lower than that of {iterations} iterations "
+            f"of L-BFGS from {start}."
+            if curve.mean[-1] > statistics.fmean(curve.network)
+            else ""
+        )
+    spread = f" (from {min(each)} to {max(each)} on single ones)" if len(each) == count > 1 else ""
+    return (
+        f"On {pictures} the network's objective equals that of {curve.equal_iterations} iterations "
+        f"of L-BFGS from {start}{spread}."
+    )
+
+
+def markdown(report: Report, command: str, device: str) -> str:
+    """Return the report as a Markdown page."""
+    lines = [
+        f"`{command}`",
+        "",
+        f"{machine_name(pick_device(device))}, {torch.get_num_threads()} threads, torch "
+        f"{torch.__version__}.",
+        "",
+        f"### Losses under VGG16, {report.images} photographs of {report.size_px} px",
+        "",
+        *_table(
+            report.evaluations,
+            {
+                "images seen": lambda e: number(e.info.seen_images or None, ","),
+                **{
+                    tag: _term(tag)
+                    for tag in dict.fromkeys(t for e in report.evaluations for t in e.terms)
+                },
+                "the loss it was trained by": lambda e: number(e.objective["total"], ".4g"),
+            },
+        ),
+    ]
+    if any(e.curves for e in report.evaluations):
+        lines += ["", "### Against L-BFGS (Johnson et al. 2016, figure 5)", "", *_curves(report)]
+    if any(e.speeds for e in report.evaluations):
+        lines += ["", "### Seconds (their table 1)", "", *_speeds(report)]
+    lines += ["", "### Artefacts", "", *_table(report.evaluations, _ARTEFACTS)]
+    if report.video is not None:
+        lines += ["", f"### Stability, {report.video}", ""]
+        lines += _table(report.evaluations, _STABILITY)
+    for note in report.notes:
+        lines += ["", note]
+    return "\n".join(lines) + "\n"
+
+
+def write_report(folder: Path, report: Report, command: str, device: str) -> list[Path]:
+    """Write everything into a folder; return the files to look at.
+
+    Each model has a TensorBoard run of its own in it, under the names that its training uses.
+    """
+    page = markdown(report, command, device)
+    content = {
+        "command": command,
+        **{
+            f.name: getattr(report, f.name)
+            for f in dataclasses.fields(report)
+            if f.name not in ("examples", "evaluations")
+        },
+        "evaluations": [
+            {
+                **dataclasses.asdict(e),
+                "equal_iterations": {c.size_px: c.equal_iterations for c in e.curves},
+            }
+            for e in report.evaluations
+        ],
+    }
+    texts = {"evaluation.md": page, "evaluation.json": json.dumps(content, indent=2) + "\n"}
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text)
+    rows = list(zip(*report.examples.values(), strict=True))[:_SHEET_ROWS]
+    sheet = labelled_sheet(list(report.examples), rows)
+    write_image(sheet, folder / "contact_sheet.jpg")
+    written = [folder / name for name in (*texts, "contact_sheet.jpg")]
+    curves = folder / "curves.png"
+    if any(e.curves for e in report.evaluations):
+        plot(report, curves)
+        written.append(curves)
+    for evaluation in report.evaluations:
+        run = folder / evaluation.name
+        for earlier in run.glob(f"events.out.tfevents.*{_EVENTS_SUFFIX}"):
+            earlier.unlink()  # nothing else: the folder may be that of the training
+        with SummaryWriter(str(run), filename_suffix=_EVENTS_SUFFIX) as writer:
+            _to_tensorboard(writer, evaluation)
+            writer.add_text("evaluation/report", page)
+            writer.add_image("heldout/contact_sheet", sheet[0], evaluation.info.seen_images)
+            if curves in written:
+                picture = to_bytes_tensor(Image.open(curves).convert("RGB"))
+                writer.add_image("evaluation/curves", picture)
+    return written
+
+
+def plot(report: Report, path: Path) -> None:
+    """Draw the objective over iterations: a row a model, a column a size."""
+    from matplotlib.figure import Figure
+
+    evaluations = [e for e in report.evaluations if e.curves]
+    columns = max(len(e.curves) for e in evaluations)
+    figure = Figure(figsize=(5.2 * columns, 3.8 * len(evaluations)), layout="constrained")
+    axes = figure.subplots(len(evaluations), columns, squeeze=False)
+    for row, evaluation in zip(axes, evaluations, strict=True):
+        for axis, curve in zip(row, evaluation.curves, strict=True):
+            _draw(axis, curve, report.start)
+            axis.set_title(f"{evaluation.name}, {len(curve.network)} of {curve.size_px} px")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _draw(axis: Any, curve: Curve, start: str) -> None:
+    iterations = range(len(curve.mean))
+    values = list(zip(*curve.optimized, strict=True))
+    low, high = [min(v) for v in values], [max(v) for v in values]
+    axis.fill_between(iterations, low, high, alpha=0.2, linewidth=0)
+    axis.plot(iterations, curve.mean, label=f"L-BFGS from {start}")
+    network = statistics.fmean(curve.network)
+    axis.axhline(network, color="C1", label="network, one pass")
+    axis.fill_between(
+        iterations, min(curve.network), max(curve.network), color="C1", alpha=0.2, lw=0
+    )
+    axis.axhline(
+        statistics.fmean(curve.content), color="C2", linestyle="--", label="photograph, unchanged"
+    )
+    if curve.equal_iterations is not None:
+        axis.axvline(curve.equal_iterations, color="grey", linestyle=":")
+        axis.annotate(
+            f"{curve.equal_iterations} iterations",
+            (curve.equal_iterations, network),
+            textcoords="offset points",
+            xytext=(6, 6),
+        )
+    axis.set(xlabel="iterations", ylabel="objective", yscale="log")
+    axis.legend()
+    axis.grid(alpha=0.3)
+
+
+def _curves(report: Report) -> list[str]:
+    shown = [n for n in _SHOWN_ITERATIONS if n <= report.iterations]
+    shown = sorted({*shown, report.iterations})
+    header = ["model", "size", "pictures", "photograph", "network"]
+    lines = [
+        table_line([*header, *(f"L-BFGS {n}" for n in shown), "equals iterations"]),
+        "|" + "---|" * (len(header) + len(shown) + 1),
+    ]
+    said = []
+    for evaluation in report.evaluations:
+        for curve in evaluation.curves:
+            equal = curve.equal_iterations
+            cells = [
+                evaluation.name,
+                f"{curve.size_px}",
+                f"{len(curve.network)}",
+                number(statistics.fmean(curve.content), ".3f"),
+                number(statistics.fmean(curve.network), ".3f"),
+                *(number(curve.mean[n], ".3f") for n in shown),
+                f"over {report.iterations}" if equal is None else f"{equal}",
+            ]
+            lines.append(table_line(cells))
+            name = f"{evaluation.name}: " if len(report.evaluations) > 1 else ""
+            said += ["", name + sentence(curve, report.iterations, report.start)]
+    return lines + said
+
+
+def _speeds(report: Report) -> list[str]:
+    header = ["model", "size", *(f"L-BFGS {n}" for n in TABLE_ITERATIONS), "network"]
+    lines = [
+        table_line([*header, *(f"ratio {n}" for n in TABLE_ITERATIONS)]),
+        "|" + "---|" * (len(header) + len(TABLE_ITERATIONS)),
+    ]
+    for evaluation in report.evaluations:
+        for speed in evaluation.speeds:
+            cells = [
+                evaluation.name,
+                f"{speed.size_px}",
+                *(f"{n * speed.iteration_seconds:.1f} s" for n in TABLE_ITERATIONS),
+                f"{speed.network_seconds:.4f} s",
+                *(f"{speed.times_as_fast(n):,.0f}x" for n in TABLE_ITERATIONS),
+            ]
+            lines.append(table_line(cells))
+    return [
+        *lines,
+        "",
+        f"One picture at a time, all in fp32, medians of {ROUNDS} in turns: a pass of the network, "
+        "and one iteration of L-BFGS times their number.",
+    ]
+
+
+_ARTEFACTS: dict[str, Callable[[Evaluation], str]] = {
+    "grid, power against its surroundings": lambda e: f"{e.artefacts.grid_ratio:.2f}",
+    "grid, levels of 255": lambda e: f"{e.artefacts.grid_levels:.2f}",
+    "blown values": lambda e: f"{e.artefacts.blown_share:.2%}",
+    "blown values of the photographs": lambda e: f"{e.artefacts.blown_share_input:.2%}",
+    "border's contrast against the centre's": lambda e: f"{e.artefacts.border_contrast:.2f}",
+    "border's colour off, levels of 255": lambda e: f"{e.artefacts.border_levels:.2f}",
+}
+
+
+def _term(tag: str) -> Callable[[Evaluation], str]:
+    return lambda e: number(e.terms[tag], ".4f")
+
+
+def _stability(name: str, form: str) -> Callable[[Evaluation], str]:
+    return lambda e: number(getattr(e.stability, name), form)
+
+
+_STABILITY: dict[str, Callable[[Evaluation], str]] = {
+    "frames": _stability("frames", "d"),
+    "warping error, levels of 255": _stability("warping_error", ".2f"),
+    "the video's own": _stability("warping_error_input", ".2f"),
+    "share compared": _stability("valid_share", ".0%"),
+    "flicker, levels of 255": _stability("flicker", ".2f"),
+    "the video's own flicker": _stability("flicker_input", ".2f"),
+}
+
+
+def _table(
+    evaluations: Sequence[Evaluation], facts: dict[str, Callable[[Evaluation], str]]
+) -> list[str]:
+    """Return a table with a column for each model."""
+    return [
+        table_line(["model", *(e.name for e in evaluations)]),
+        "|" + "---|" * (len(evaluations) + 1),
+        *(table_line([name, *(cell(e) for e in evaluations)]) for name, cell in facts.items()),
+    ]
+
+
+def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
+    seen = evaluation.info.seen_images
+    for tag, value in evaluation.terms.items():
+        writer.add_scalar(tag, value, seen)
+    if evaluation.info.training_config:
+        add_settings(writer, evaluation.info.training_config)
+    for curve in evaluation.curves:
+        for iteration, value in enumerate(curve.mean):
+            writer.add_scalar(f"evaluation/lbfgs_{curve.size_px}_px", value, iteration)
+    for name, value in dataclasses.asdict(evaluation.artefacts).items():
+        writer.add_scalar(f"artefacts/{name}", value, seen)
+    if evaluation.stability is not None:
+        for name, value in dataclasses.asdict(evaluation.stability).items():
+            if value is not None:
+                writer.add_scalar(f"stability/{name}", value, seen)

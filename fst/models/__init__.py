@@ -1,0 +1,1 @@
+"""Model files: written, read, exported, inspected; and the runtimes of exported ones."""

@@ -1,0 +1,55 @@
+"""What a model file is: of any kind that fst reads."""
+
+from pathlib import Path
+
+from fst.models.model_file import ModelInfo, find_model, load_model
+from fst.models.runtime import EXPORTED
+from fst.networks.cost import count_flops, count_parameters
+
+
+def inspect_model(name_or_path: str | Path) -> dict[str, str]:
+    """Return what is known of a model file, by name, in the order to show it.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ImportError: it is an ONNX model, and onnxruntime is not installed.
+        ValueError: the file is damaged or no model.
+    """
+    path = find_model(name_or_path)
+    facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
+    if path.suffix in EXPORTED:
+        exported = EXPORTED[path.suffix](path)
+        export, info = exported.export, exported.info
+        size = "x".join(map(str, export.size)) if export.size else "any"
+        kind = "uint8 (N, H, W, 3)" if export.uint8 else "float32 (N, 3, H, W) in [0, 1]"
+        opset = f", opset {export.opset}" if export.opset else ""
+        facts |= {
+            "format": f"exported {path.suffix}{opset}, computes in {export.precision}",
+            "input, output": f"{kind}, size {size}",
+            "device": export.device,
+            "runs here in": exported.engine,
+        }
+    else:
+        network, info = load_model(path)
+        own = path.suffix == ".safetensors"
+        facts |= {
+            "format": f"fst model, version {info.format_version}" if own else "foreign state dict",
+            "parameters": f"{count_parameters(network):,}",
+            "work": f"{count_flops(network, 512, 512) / 1e9:.1f} GFLOP at 512x512",
+        }
+    return facts | _of_the_model(info)
+
+
+def _of_the_model(info: ModelInfo) -> dict[str, str]:
+    arguments = ", ".join(f"{name}={value}" for name, value in info.network_arguments.items())
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in info.losses.items())
+    facts = {
+        "title": info.title,
+        "network": f"{info.network} ({arguments})",
+        "images seen": f"{info.seen_images:,}" if info.seen_images else "",
+        "held-out losses": losses,
+        "loss network": info.loss_network,
+        "licence": info.licence,
+        "written by": f"fst {info.fst_version}",
+    }
+    return {name: value for name, value in facts.items() if value}

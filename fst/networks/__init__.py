@@ -1,0 +1,1 @@
+"""The transformer networks, their layers, and the registry of their names."""

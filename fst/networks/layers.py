@@ -1,0 +1,127 @@
+"""The layers that the transformer networks are made of.
+
+Shapes: N pictures, C channels, H x W pixels.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation (Ulyanov et al. 2016), its statistics in fp32 under autocast."""
+
+    statistics: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    """Given x, what to take for means and variances, each (C,), instead of those of x."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) over H and W."""
+        if self.statistics is None:
+            return self._of_one(x) if len(x) == 1 else self._of_several(x)
+        wide = x.float() if x.dtype.itemsize < 4 else x
+        weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+        mean, variance = self.statistics(wide)
+        return F.batch_norm(wide, mean, variance, weight, bias, eps=self.eps).to(x.dtype)
+
+    # torch's own instance norm leaves channels_last and comes back: on a CPU ten times slower than
+    # these, which sum in fp32 whatever x is.
+
+    def _of_one(self, x: Tensor) -> Tensor:
+        """With one picture, its statistics are the batch's."""
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+    def _of_several(self, x: Tensor) -> Tensor:
+        """One channel a group, centred first: squares of large means would cost all precision."""
+        centred = x - x.detach().mean((2, 3), keepdim=True)
+        return F.group_norm(centred, self.num_features, self.weight, self.bias, self.eps)
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution with reflection padding, which leaves no dark border."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect")
+
+
+class OutputConvolution(nn.Conv2d):
+    """A convolution to three channels, of a picture whose height and width are even.
+
+    Computed with stride 2, each step giving a block of 2x2 pixels: the same values, and the twelve
+    channels fill the vector units that three leave idle (three times faster on a CPU).
+    """
+
+    def __init__(self, inputs: int, kernel: int) -> None:
+        super().__init__(inputs, 3, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, 3, H, W) for x of (N, inputs, H, W), padded by reflection."""
+        places = [(y, 1 - y, z, 1 - z) for z in (0, 1) for y in (0, 1)]
+        weight = torch.stack([F.pad(self.weight, place) for place in places], 1).flatten(0, 1)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        image = F.pad(x, [self.kernel_size[0] // 2] * 4, mode="reflect")
+        return F.pixel_shuffle(F.conv2d(image, weight, bias, stride=2), 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity, nothing after the sum (Gross & Wilber 2016)."""
+
+    def __init__(self, channels: int, norm: type[nn.Module] = InstanceNorm) -> None:
+        super().__init__()
+        self.conv1 = convolution(channels, channels, 3)
+        self.norm1 = norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.norm2 = norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x plus its residual, both (N, C, H, W)."""
+        residual = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        change: Tensor = self.norm2(self.conv2(residual))
+        return x + change
+
+
+class ScaledTanh(nn.Module):
+    """The paper's output: any value is mapped into [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (tanh(x) + 1) / 2."""
+        return (torch.tanh(x) + 1) / 2
+
+
+class Clamp(nn.Module):
+    """Cuts what lies outside [0, 1], as is done with the output of networks trained without."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, cut."""
+        return x.clamp(0, 1)
+
+
+class UpsampleNearest(nn.Sequential):
+    """Nearest upsampling to twice the size and a 3x3 convolution (Odena et al. 2016).
+
+    Computed as one 4x4 transposed convolution of stride 2, whose taps are sums of the 3x3 ones:
+    the same values, with 16 multiplications where there were 36 and nothing upsampled in memory.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.Upsample(scale_factor=2), convolution(inputs, outputs, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs, 2 H, 2 W) for x of (N, inputs, H, W)."""
+        plain = self[1]
+        assert isinstance(plain, nn.Conv2d)
+        # Row t: which of the 3 taps meet in tap t. An output of even index sees its own source
+        # pixel by two taps and the one before by one, of odd index its own by two and the next.
+        meet = x.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+        weight = torch.einsum("oiyx,ty,sx->iots", plain.weight, meet, meet)
+        # A reflection by one pixel of what is twice the size repeats the border of what is not.
+        return F.conv_transpose2d(
+            F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, plain.bias, 2, padding=3
+        )
+
+
+def upsample_transposed(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    """Return the paper's 3x3 convolution of stride 1/2."""
+    return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)

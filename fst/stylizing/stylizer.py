@@ -1,0 +1,278 @@
+"""Stylizing with a trained network: `load` a model, call it on tensors, pictures or frames.
+
+>>> stylize = fst.load("runs/the_scream")
+>>> stylize(fst.read_image("photo.jpg"))  # tensors (N, 3, H, W), float in [0, 1]
+>>> stylize(PIL.Image.open("photo.jpg"), strength=0.7)  # pictures
+>>> stylize(frame, keep_colors=True)  # numpy frames (H, W, 3), uint8 RGB
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler
+from fst.models.model_file import ModelInfo, find_model, load_model
+from fst.models.runtime import EXPORTED, ExportedNetwork
+from fst.networks.transformer import TransformerNetwork
+from fst.pictures.image import to_unit_range
+from fst.stylizing.tiles import stylize_in_tiles
+
+Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
+TILE_PX = 1024
+MIN_TILE_PX = 32
+WHOLE_PX = 4_000_000
+"""A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class Stylizer:
+    """A trained network, ready to use: call it on pictures."""
+
+    def __init__(
+        self,
+        network: TransformerNetwork | ExportedNetwork,
+        info: ModelInfo,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Take a network, in whatever precision and place it is, and bring it to its own."""
+        if isinstance(network, TransformerNetwork):
+            network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
+            self.engine = f"torch {str(dtype).removeprefix('torch.')} on {device}"
+        else:
+            self.engine = network.engine
+        self.network = network
+        self.info = info
+        self.device = device
+        self.dtype = dtype
+
+    def compile(self) -> None:
+        """Compile the network, at the first picture of each size: it takes 5 to 30 s.
+
+        What was compiled is kept in the cache folder. CUDA graphs are used where there is CUDA.
+
+        Raises:
+            ValueError: it is an exported model, or there is no C++ compiler for the CPU.
+        """
+        if not isinstance(self.network, TransformerNetwork):
+            raise ValueError(f"an exported model can't be compiled: {self.engine} runs it as it is")
+        prepare_compiler(self.device)
+        self.engine += ", compiled"
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        self.network.compile(dynamic=False, mode=mode)
+
+    @torch.no_grad()  # not inference_mode: its results could not be used in a loss
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        mask: Tensor | None = None,
+        tile_px: int | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Picture:
+        """Stylize a picture; the result has its size, type, range and device.
+
+        Args:
+            picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
+                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3).
+            strength: 1 is the network's result, 0 the picture itself, between them a blend.
+            keep_colors: take only the luminance from the result and the colours from the picture.
+            mask: (1, 1, H, W) in [0, 1]: how much to stylize where.
+            tile_px: side of the tiles that it is done in; 0 does it in one piece, None does so
+                up to `WHOLE_PX` pixels.
+            progress: is told the share of the tiles that is done, in [0, 1].
+
+        Raises:
+            ValueError: the picture is of another shape or type, or a setting out of range.
+        """
+        check_options(strength, None, tile_px, 0.0)
+        images = _to_tensor(picture)
+        height, width = images.shape[-2:]
+        if mask is not None and mask.shape != (1, 1, height, width):
+            raise ValueError(
+                f"the mask has shape {tuple(mask.shape)}, the picture needs (1, 1, {height}, "
+                f"{width})"
+            )
+        network = self.network
+        if tile_px is None and isinstance(network, TransformerNetwork):
+            tile_px = TILE_PX if height * width > WHOLE_PX else 0
+
+        options = (strength, keep_colors, mask)
+        if tile_px:
+            if not isinstance(network, TransformerNetwork):
+                raise ValueError(
+                    f"tile_px={tile_px}: an exported model does a picture in one piece; leave it "
+                    "out, or use the .safetensors"
+                )
+            done = [
+                self._in_tiles(network, one, tile_px, progress, *options)
+                for one in torch.split(images, 1)
+            ]
+            return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
+        content = to_unit_range(images.to(self.device))
+        stylized = network(content.to(self.dtype)).to(torch.float32, copy=True)  # CUDA graphs reuse
+        return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+
+    def _in_tiles(
+        self,
+        network: TransformerNetwork,
+        image: Tensor,
+        tile_px: int,
+        progress: Callable[[float], None],
+        strength: float,
+        keep_colors: bool,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Stylize one picture, (1, 3, H, W), in bounded memory beside it and its result."""
+        result = torch.empty_like(image)
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            return to_unit_range(image[..., rows, columns].to(self.device)).to(self.dtype)
+
+        def write(rows: slice, columns: slice, stylized: Tensor) -> None:
+            content = to_unit_range(image[..., rows, columns].to(self.device))
+            mask_here = None if mask is None else mask[..., rows, columns]
+            blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
+            result[..., rows, columns] = _from_unit_range(blended, image)
+
+        height, width = image.shape[-2:]
+        stylize_in_tiles(network, height, width, tile_px, read, write, progress)
+        return result
+
+
+def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:
+    """Return the `Stylizer` of a model file, a run folder or a released model's name.
+
+    Args:
+        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
+        device: `cuda`, `cpu` ...; `auto` takes CUDA where there is one.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes what is fast on the device
+            (`fast_dtype`). Exported models have their own.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ImportError: it is an ONNX model, and onnxruntime is not installed.
+        ValueError: the file is damaged or no model, or there is no such device or dtype.
+    """
+    if dtype not in ("auto", *DTYPES):
+        raise ValueError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+    path = find_model(name_or_path)
+    if path.suffix in EXPORTED:
+        if dtype != "auto":
+            raise ValueError(f"dtype={dtype}: {path} computes as it was exported; leave it out")
+        pick_device(device)
+        exported = EXPORTED[path.suffix](path, device)
+        return Stylizer(exported, exported.info, exported.device, torch.float32)
+    place = pick_device(device)
+    network, info = load_model(path)
+    return Stylizer(network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype])
+
+
+def load_several(
+    names_or_paths: str, device: str = "auto", dtype: str = "auto"
+) -> dict[str, Stylizer]:
+    """Return the `Stylizer`s of one model, or of several with commas between, by names of folders.
+
+    A name is the model's title, or where two have one title, that of its run or file.
+
+    Raises:
+        ValueError: what `load` raises, or two have one name.
+    """
+    one = Path(names_or_paths).exists()
+    paths = [find_model(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
+    loaded = [load(path, device, dtype) for path in paths]
+    titles = [stylizer.info.title for stylizer in loaded]
+    stylizers: dict[str, Stylizer] = {}
+    for path, stylizer, title in zip(paths, loaded, titles, strict=True):
+        if not title or titles.count(title) > 1:
+            title = path.parent.name if path.stem == "model" else path.stem
+        # A title comes out of a file from anywhere: it must not lead out of the output folder.
+        name = re.sub(r"[^\w .,=+-]", "_", title).strip(". ") or "model"
+        if name in stylizers:
+            raise ValueError(f"two models are called {name!r}: use them one after the other")
+        stylizers[name] = stylizer
+    return stylizers
+
+
+def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
+    """Raise ValueError if an option of `fst stylize` is out of range."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength={strength} must be in [0, 1]")
+    if size is not None and size < 1:
+        raise ValueError(f"size={size} must be at least 1 pixel")
+    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
+        raise ValueError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
+    if not 0 <= smooth < 1:
+        raise ValueError(f"smooth={smooth} must be in [0, 1)")
+
+
+def blend(
+    content: Tensor,
+    stylized: Tensor,
+    strength: float = 1.0,
+    keep_colors: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Return the stylized picture laid over the content, both (N, 3, H, W) in [0, 1].
+
+    Args:
+        content: the picture.
+        stylized: the network's result.
+        strength: how much of the result shows, in [0, 1].
+        keep_colors: take the luminance alone from the result (Gatys et al. 2016, "Preserving
+            color in neural artistic style transfer", section 2.2).
+        mask: (N or 1, 1, H, W) in [0, 1]: how much of it shows where.
+    """
+    if keep_colors:
+        luma = content.new_tensor(_LUMA).view(1, 3, 1, 1)
+        change = ((stylized - content) * luma).sum(1, keepdim=True)
+        stylized = (content + change).clamp(0, 1)
+    if mask is not None:
+        return content + strength * mask.to(content) * (stylized - content)
+    return stylized if strength == 1 else torch.lerp(content, stylized, strength)
+
+
+def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
+    """Return the picture as (N, 3, H, W), float in [0, 1] or uint8, without a copy if possible."""
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture.convert("RGB"))
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
+            raise ValueError(
+                f"expected uint8 frames (H, W, 3) or (N, H, W, 3), not {picture.dtype} of shape "
+                f"{picture.shape}"
+            )
+        frames = picture if picture.ndim == 4 else picture[None]
+        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    else:
+        images = picture
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"expected a picture (N, 3, H, W), not one of shape {tuple(images.shape)}")
+    if not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise ValueError(f"expected floats in [0, 1] or uint8, not {images.dtype}")
+    return images
+
+
+def _from_unit_range(result: Tensor, like: Tensor) -> Tensor:
+    """Return floats in [0, 1] in the type and on the device of `like`."""
+    if like.dtype == torch.uint8:
+        result = result.mul(255).round_().clamp_(0, 255)
+    return result.to(like.device, like.dtype)
+
+
+def _like(result: Tensor, picture: Picture) -> Picture:
+    """Return (N, 3, H, W) as what the picture was given as."""
+    if isinstance(picture, Tensor):
+        return result.contiguous()
+    frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    if isinstance(picture, Image.Image):
+        return Image.fromarray(frames[0])
+    return frames if picture.ndim == 4 else frames[0]

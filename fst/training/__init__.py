@@ -1,0 +1,1 @@
+"""Training and optimisation: the loops, their data, run folders and tracking."""

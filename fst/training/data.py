@@ -1,0 +1,378 @@
+"""Content photographs, through Hugging Face `datasets`, to batches of crops.
+
+The order is a function of the seed and of how many images were seen, so a resumed run, or one
+shared by several processes, sees exactly the crops that a single uninterrupted one would have.
+"""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fst.config import SCHEMAS, CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.pictures.image import (
+    PICTURE_SUFFIXES,
+    UnreadableImageError,
+    files_below,
+    open_rgb,
+    to_bytes_tensor,
+)
+
+MIN_PX = 32
+"""A picture whose shorter side is less is not trained on."""
+_ATTEMPTS = 100
+
+Skipped: TypeAlias = list[tuple[str, str]]
+"""Pictures that were passed over: name and reason."""
+Crop: TypeAlias = tuple[Tensor | None, Skipped]
+"""uint8 (3, S, S), or None where nothing could be read; and what was skipped on the way."""
+Batch: TypeAlias = tuple[Tensor, Skipped]
+"""uint8 (N, 3, S, S), and what was skipped on the way."""
+
+
+@dataclass
+class Data:
+    """What a run works on."""
+
+    train: "ContentDataset"
+    heldout: Tensor
+    """Pictures to judge by, uint8 (N, 3, P, P), never trained on; N may be 0."""
+    summary: str
+    """A line that says how many there are, and what was left alone."""
+    fingerprint: str
+    """Tells whether a resumed run has the pictures that it began with."""
+
+
+@dataclass
+class Source:
+    """Pictures by index, still encoded."""
+
+    rows: Any
+    """A `datasets.Dataset`, its pictures not yet decoded."""
+    column: str = "image"
+    left_alone: list[str] = field(default_factory=list)
+    """Files that are no pictures."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def open(self, index: int) -> Image.Image:
+        """Decode a picture.
+
+        Raises:
+            UnreadableImageError: it can't be decoded or is too small to train on.
+        """
+        image = self.rows[index][self.column] or {"bytes": None, "path": None}
+        if not (image["bytes"] or image["path"]):
+            raise UnreadableImageError("is empty")
+        try:
+            picture = open_rgb(image["bytes"] or image["path"])
+        except FileNotFoundError as error:
+            raise UnreadableImageError("is no longer there") from error
+        if min(picture.size) < MIN_PX:
+            raise UnreadableImageError(f"is too small, {picture.width}x{picture.height}")
+        return picture
+
+    def name(self, index: int) -> str:
+        """Return what to call a picture."""
+        image = self.rows[index][self.column]
+        return (image and image["path"]) or f"picture {index}"
+
+    def fingerprint(self, folder: str) -> str:
+        """Return a hash of which pictures of a folder these are, though not of what they show."""
+        chunks = self.rows.data.column(self.column).chunks
+        names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
+        names = [name and os.path.relpath(name, folder) for name in names]
+        return hashlib.sha256(repr(names).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+class ContentDataset(Dataset[Crop]):
+    """Random crops by position, the number of images seen before: 0, 1, 2 ... without end.
+
+    Each pass over the pictures is in an order of its own. An unreadable picture is replaced by
+    another, drawn from the same position, and told of.
+    """
+
+    def __init__(
+        self, source: Source, indices: np.ndarray, crop_px: int, min_crop_scale: float, seed: int
+    ) -> None:
+        self.source = source
+        self.indices = indices
+        self.crop_px = crop_px
+        self.min_crop_scale = min_crop_scale
+        self.seed = seed
+        self.order: tuple[int, np.ndarray] = (-1, indices)
+
+    def __getitem__(self, position: int) -> Crop:
+        """Return a crop and the pictures that were skipped for it: a hundred, and there is none."""
+        random = np.random.default_rng((self.seed, 1, position))
+        index = self.index_at(position)
+        skipped: Skipped = []
+        while len(skipped) < _ATTEMPTS:
+            try:
+                return self.crop(self.source.open(index), random), skipped
+            except UnreadableImageError as error:
+                skipped.append((self.source.name(index), str(error)))
+                index = int(random.choice(self.indices))
+        return None, skipped
+
+    def index_at(self, position: int) -> int:
+        """Return which picture is seen at a position."""
+        epoch, offset = divmod(position, len(self.indices))
+        if self.order[0] != epoch:
+            random = np.random.default_rng((self.seed, 0, epoch))
+            self.order = (epoch, random.permutation(self.indices))
+        return int(self.order[1][offset])
+
+    def crop(self, picture: Image.Image, random: np.random.Generator) -> Tensor:
+        """Cut a random square, scale it to `crop_px` and perhaps mirror it."""
+        side = min(picture.size) * random.uniform(self.min_crop_scale, 1)
+        left, top = (random.uniform(0, length - side) for length in picture.size)
+        square = picture.resize(
+            (self.crop_px, self.crop_px),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+        )
+        pixels = to_bytes_tensor(square)
+        return pixels.flip(2) if random.random() < 0.5 else pixels
+
+
+def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> Data:
+    """Find the pictures; set some aside to judge by, which are not trained on.
+
+    Without `heldout_path` they are drawn from the pictures themselves, at most half of them.
+
+    Args:
+        config: where they are.
+        seed: decides which are set aside, and the order of the others.
+        leave_out: folders in the folder of pictures that do not belong to them.
+
+    Raises:
+        FileNotFoundError: there are no pictures.
+        ValueError: a file of them can't be read as such.
+    """
+    if config.heldout_path is not None:
+        leave_out = [*leave_out, Path(config.heldout_path)]
+    source = SOURCES[type(config)](config, leave_out)
+    if not len(source):
+        raise FileNotFoundError(f"data.path={config.path} holds no pictures")
+    order = np.random.default_rng((seed, 2)).permutation(len(source))
+    if config.heldout_path is None:
+        candidates = order[: len(order) // 2]
+        judged_by, used, unusable = _take(
+            source, candidates, config.heldout_images, config.heldout_px
+        )
+        order = np.setdiff1d(order, candidates[:used])
+    else:
+        judged_by, unusable = squared_pictures(
+            config.heldout_path, config.heldout_images, config.heldout_px
+        )
+    summary = f"{len(order)} photographs to train on, {len(judged_by)} held out"
+    if source.left_alone:
+        few = ", ".join(source.left_alone[:3])
+        more = " ..." if len(source.left_alone) > 3 else ""
+        summary += f"; {len(source.left_alone)} other files left alone ({few}{more})"
+    for name, reason in unusable:
+        summary += f"; not held out: {name} ({reason})"
+    train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
+    return Data(train, judged_by, summary, source.fingerprint(config.path))
+
+
+def content_batches(
+    dataset: ContentDataset,
+    batch_size: int,
+    start: int,
+    end: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Yield this process's equal share of each batch from position `start` until `end` is reached.
+
+    Args:
+        dataset: the crops.
+        batch_size: images of a batch, over all processes; a multiple of `world_size`.
+        start: images seen before.
+        end: images to see in all; the last batch is whole and may go beyond.
+        rank: this process among `world_size`.
+        world_size: how many processes share a batch.
+        workers: processes that decode.
+        pin_memory: for a faster way to a GPU.
+
+    Raises:
+        ValueError: a hundred pictures in a row can't be read.
+    """
+    share = batch_size // world_size
+    batches = [
+        list(range(first + rank * share, first + (rank + 1) * share))
+        for first in range(start, end, batch_size)
+    ]
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=min(workers, len(batches)),
+        collate_fn=_collate,
+        worker_init_fn=_outlive_signals,
+        pin_memory=pin_memory,
+        prefetch_factor=4 if workers and batches else None,
+    )
+    for images, skipped in loader:
+        if images is None:
+            name, reason = skipped[-1]
+            raise ValueError(
+                f"{_ATTEMPTS} pictures in a row can't be used, the last {name}: {reason}"
+            )
+        yield images, skipped
+
+
+def _collate(crops: list[Crop]) -> Crop:
+    images = [crop for crop, _ in crops if crop is not None]
+    skipped = [s for _, skipped in crops for s in skipped]
+    return (torch.stack(images) if len(images) == len(crops) else None), skipped
+
+
+def _outlive_signals(_: int) -> None:
+    # Ctrl-C, and SIGTERM from a scheduler, reach the workers too: the main process needs them to
+    # save in peace, and ends them itself; should that fail, the second SIGTERM does it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
+    """Return the first pictures of a folder, cut square from the middle, to judge by.
+
+    Args:
+        folder: pictures, nested in any way, taken in the order of their names.
+        count: how many at most.
+        side_px: what they are scaled to.
+
+    Returns:
+        uint8 (N, 3, `side_px`, `side_px`), and those that could not be read before the last one.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"no folder of pictures {folder}")
+    source = _open_folder(FolderDataConfig(path=str(folder)))
+    pictures, _, unusable = _take(source, np.arange(len(source)), count, side_px)
+    if count and not len(pictures):
+        raise FileNotFoundError(f"{folder} holds no pictures to judge by")
+    return pictures, unusable
+
+
+def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
+    """Return pictures that a model was not trained on, as `squared_pictures` does.
+
+    Args:
+        training_config: what its model file says of its training.
+        count: how many at most; no more than its training held out of its own pictures.
+        side_px: what they are scaled to.
+
+    Raises:
+        FileNotFoundError: the pictures are not there any more.
+        ValueError: the model file does not say what it was trained on.
+    """
+    if not training_config:
+        raise ValueError("its file does not say what it was trained on")
+    given = training_config["data"]
+    if given["heldout_path"] is not None:
+        return squared_pictures(given["heldout_path"], count, side_px)
+    settings = {"heldout_images": min(count, given["heldout_images"]), "heldout_px": side_px}
+    config = SCHEMAS[f"data/{given['kind']}"](**(given | settings))
+    runs = Path(training_config["runs_dir"])
+    data = open_data(config, training_config["seed"], leave_out=[runs])
+    return data.heldout, []
+
+
+def _take(
+    source: Source, candidates: np.ndarray, count: int, side: int
+) -> tuple[Tensor, int, Skipped]:
+    """Return the first readable pictures, squared; how many candidates that took; the others."""
+    taken: list[Tensor] = []
+    unusable: Skipped = []
+    used = 0
+    for index in candidates.tolist():
+        if len(taken) == count:
+            break
+        used += 1
+        try:
+            picture = source.open(index)
+        except UnreadableImageError as error:
+            unusable.append((source.name(index), str(error)))
+            continue
+        square = min(picture.size)
+        left, top = ((length - square) / 2 for length in picture.size)
+        box = (left, top, left + square, top + square)
+        taken.append(
+            to_bytes_tensor(picture.resize((side, side), Image.Resampling.BICUBIC, box=box))
+        )
+    empty = torch.empty(0, 3, side, side, dtype=torch.uint8)
+    return torch.stack(taken) if taken else empty, used, unusable
+
+
+def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> Source:
+    import datasets
+
+    pictures, others = [], []
+    for file in files_below(Path(config.path), leave_out):
+        name = str(file)
+        if name.isprintable() and file.suffix.lower() in PICTURE_SUFFIXES:
+            pictures.append(name)
+        else:
+            others.append(ascii(file.name)[1:-1])
+    rows = datasets.Dataset.from_dict(
+        {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
+    )
+    return Source(rows.cast_column("image", datasets.Image(decode=False)), left_alone=others)
+
+
+def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
+    path = Path(config.path)
+    found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
+    files = sorted(map(str, found))
+    if not files:
+        raise FileNotFoundError(f"data.path={config.path} holds no parquet files")
+    return _load(config.image_column, "parquet", data_files=files)
+
+
+def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:
+    try:
+        return _load(config.image_column, config.path, data_files={"train": config.files})
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"{config.path} can't be fetched from the Hugging Face Hub ({error}). Without a "
+            "connection: data=folder data.path=DIR takes any folder of photographs; HF_ENDPOINT "
+            "names a mirror"
+        ) from error
+
+
+def _load(image_column: str, path: str, **arguments: Any) -> Source:
+    import datasets
+
+    rows = datasets.load_dataset(path, split="train", **arguments)
+    if image_column not in rows.column_names:
+        raise ValueError(
+            f"data.image_column={image_column} is no column of {path}: there are "
+            f"{', '.join(rows.column_names)}"
+        )
+    rows = rows.select_columns([image_column])
+    return Source(rows.cast_column(image_column, datasets.Image(decode=False)), image_column)
+
+
+SOURCES: dict[type[DataConfig], Callable[[Any, Sequence[Path]], Source]] = {
+    FolderDataConfig: _open_folder,
+    ParquetDataConfig: _open_parquet,
+    CocoDataConfig: _open_coco,
+}
+"""How the pictures of each kind of configuration are found."""

@@ -1,0 +1,250 @@
+"""Gatys' method: the picture itself is optimised, on the loss that otherwise trains networks.
+
+Gatys et al. 2016, section 2. Coarse to fine, as Gatys et al. 2017 ("Controlling perceptual factors
+in neural style transfer", section 6) do it: large shapes are found where they are cheap to find.
+"""
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst.config import OptimizeConfig
+from fst.device import DTYPES, pick_device
+from fst.errors import TrainingStoppedError
+from fst.losses.loss_network import LossNetwork, load_loss_network
+from fst.losses.perceptual import LOSSES, PerceptualLoss
+from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
+from fst.pictures.sheet import labelled_sheet
+from fst.stylizing.stylizer import load
+from fst.training.run_folder import RunFolder
+from fst.training.stopping import StopRequest
+from fst.training.tracking import PictureTracker
+
+_HISTORY = 20
+"""Pairs that L-BFGS keeps: 100 of them lower the objective no faster, and take memory."""
+_PATIENCE = 10
+"""Iterations over which `tolerance` is measured."""
+
+OPTIMIZERS: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
+    # One evaluation an iteration and unit steps, as the papers' code has it: a line search
+    # evaluates twice as often, and gets no farther in an iteration.
+    "lbfgs": lambda image, _: torch.optim.LBFGS(
+        [image], max_iter=1, history_size=_HISTORY, tolerance_grad=0, tolerance_change=0
+    ),
+    "adam": lambda image, rate: torch.optim.Adam([image], lr=rate, betas=(0.9, 0.99)),
+}
+
+
+def descend(
+    loss: PerceptualLoss,
+    content: Tensor,
+    start: Tensor,
+    optimizer: str = "lbfgs",
+    learning_rate: float = 0.02,
+    precision: str = "fp32",
+) -> Iterator[tuple[Tensor, dict[str, float]]]:
+    """Yield a picture and its loss terms: first the start, then what each iteration makes of it.
+
+    Projected L-BFGS as in Johnson et al. 2016, section 4.1: the picture is clipped to [0, 1] after
+    each step. A step that more than doubles the lowest objective so far is taken back, and the
+    optimizer begins anew from there.
+
+    Args:
+        loss: the objective is its `total`.
+        content: (1, 3, H, W) in [0, 1].
+        start: a picture of the same shape.
+        optimizer: a name in `OPTIMIZERS`.
+        learning_rate: Adam's.
+        precision: `fp32`, or autocast to `bf16` or `fp16`.
+
+    Raises:
+        TrainingStoppedError: the objective of the start itself is not finite.
+    """
+    target = loss.content_target(content)
+    # The picture is yielded, and changed once the next is asked for.
+    image = start.clone(memory_format=torch.channels_last).requires_grad_()
+    stepping = OPTIMIZERS[optimizer](image, learning_rate)
+    best, lowest = start, math.inf
+    while True:
+        with (
+            torch.enable_grad(),
+            torch.autocast(image.device.type, DTYPES[precision], enabled=precision != "fp32"),
+        ):
+            terms = loss.against(target, image)
+        (gradient,) = torch.autograd.grad(terms["total"], image)
+        values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
+        if values["total"] < lowest:
+            best, lowest = image.detach().clone(), values["total"]
+        elif not math.isfinite(lowest):
+            raise TrainingStoppedError("the objective is not finite: lower the weights of the loss")
+        elif not values["total"] < 2 * lowest:
+            with torch.no_grad():
+                image.copy_(best)
+            stepping = OPTIMIZERS[optimizer](image, learning_rate)
+            continue
+        yield image.detach(), values
+        # What lies at a bound and is pushed outwards stays (Bertsekas 1982, projected Newton).
+        held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        image.grad = gradient.masked_fill(held, 0)
+        stepping.step(partial(float, values["total"]))
+        with torch.no_grad():
+            image.clamp_(0, 1)
+
+
+def optimize(config: OptimizeConfig, console: bool = False) -> int:
+    """Optimise a picture as configured, and write it.
+
+    Args:
+        config: everything; `fst.config.OptimizeConfig` documents each field.
+        console: print progress.
+
+    Returns:
+        0 when the picture is done, else the number of the signal that stopped it; what there was
+        then is written all the same.
+
+    Raises:
+        ValueError: a picture or file of weights is unfit, a result is there already, or the
+            picture needs more memory than there is.
+        FileNotFoundError: no VGG16 weights, or no model to start from.
+        TrainingStoppedError: the objective is not finite.
+    """
+    device = pick_device(config.device)
+    folder = RunFolder(config.run_dir)
+    result = Path(config.output) if config.output else folder.path / "stylized.png"
+    writable_suffix(result)
+    if result.exists() and not config.overwrite:
+        raise ValueError(f"{result} exists: overwrite=true replaces it, name=... makes another")
+    if folder.model.exists():
+        raise ValueError(f"{folder.path} holds a training; give this one another name=...")
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+    content = read_image(config.content).to(device)
+    styles = [read_image(path).to(device) for path in config.styles]
+    layers = {config.loss.content_layer, *config.loss.style_layers}
+    loss_network = load_loss_network(config.loss_network, layers).to(device)
+    loss_network = loss_network.to(memory_format=torch.channels_last)
+    shares = config.style_shares or [1.0] * len(styles)
+    scale = config.size_px / min(content.shape[-2:])
+    height, width = (round(length * scale) for length in content.shape[-2:])
+    needed, there = needed_bytes(loss_network, config, height * width), available_bytes(device)
+    if needed > there:
+        raise ValueError(
+            f"size_px={config.size_px} ({width}x{height}) needs about {needed / 1e9:.1f} GB of "
+            f"memory, and {there / 1e9:.1f} GB are free: take a smaller one"
+            + (", or precision=bf16" if config.precision == "fp32" else "")
+        )
+    contents = [resize(content, px) for px in config.sizes_px]
+    image = starting_picture(config, contents[0])
+
+    with (
+        folder.locked(),
+        StopRequest() as stop,
+        closing(
+            PictureTracker(folder, config, [c[0, 0].numel() for c in contents], console)
+        ) as tracker,
+    ):
+        for px, content_here in zip(config.sizes_px, contents, strict=True):
+            style_px = max(1, round(px * config.style_scale))
+            scaled = [(resize(s, style_px), w) for s, w in zip(styles, shares, strict=True)]
+            loss = LOSSES[config.loss.name](loss_network, scaled, config.loss)
+            image = stretch(image, content_here)
+            image = _optimize_one_size(loss, content_here, image, config, tracker, stop)
+            if stop.signal:
+                break
+        write_image(image, result)
+        sheet = labelled_sheet(["photograph", folder.path.name], [[content_here, image]])
+        write_image(sheet, folder.contact_sheet)
+        tracker.conclude(result, stopped=stop.signal is not None)
+    return stop.signal or 0
+
+
+def _optimize_one_size(
+    loss: PerceptualLoss,
+    content: Tensor,
+    start: Tensor,
+    config: OptimizeConfig,
+    tracker: PictureTracker,
+    stop: StopRequest,
+) -> Tensor:
+    """Return the picture of the lowest objective that was met."""
+    descent = descend(loss, content, start, config.method, config.learning_rate, config.precision)
+    best, lowest = start, math.inf
+    recent: deque[float] = deque(maxlen=_PATIENCE + 1)
+    for iteration, (image, terms) in enumerate(descent):
+        if terms["total"] < lowest:
+            best, lowest = image.clone(), terms["total"]
+        recent.append(lowest)
+        settled = len(recent) > _PATIENCE and recent[0] - lowest < config.tolerance * lowest
+        last = settled or iteration == config.iterations or stop.signal is not None
+        tracker.iteration(iteration, terms, image, last)
+        if last:
+            break
+    return best
+
+
+def starting_picture(config: OptimizeConfig, content: Tensor) -> Tensor:
+    """Return what the optimisation starts from, of the shape of `content`, (1, 3, H, W).
+
+    Raises:
+        FileNotFoundError: there is no such picture or model.
+        ValueError: the picture is of another shape than the content.
+    """
+    if config.init == "content":
+        return content
+    if config.init == "noise":
+        generator = torch.Generator().manual_seed(config.seed)
+        return torch.rand(content.shape, generator=generator).to(content.device)
+    if Path(config.init).suffix.lower() in PICTURE_SUFFIXES:
+        picture = read_image(config.init).to(content.device)
+        there, here = (p.shape[-1] / p.shape[-2] for p in (picture, content))
+        if not 0.98 < there / here < 1.02:
+            raise ValueError(
+                f"init={config.init} is {there:.2f} times as wide as high, and the content "
+                f"{here:.2f} times: a start has the content's shape"
+            )
+        return stretch(picture, content)
+    return load(config.init, str(content.device), "fp32")(content)
+
+
+def stretch(image: Tensor, like: Tensor) -> Tensor:
+    """Return the picture (1, 3, H, W) scaled to the height and width of `like`, antialiased."""
+    if image.shape == like.shape:
+        return image
+    size = list(like.shape[-2:])
+    return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def needed_bytes(loss_network: LossNetwork, config: OptimizeConfig, pixels: int) -> int:
+    """Return about how much memory an iteration takes: all features, and as much again."""
+    channels = sum(
+        convolution.out_channels
+        / 4 ** (int(layer[4]) - 1)  # reluB_C: block B is pooled B - 1 times
+        for layer, convolution in loss_network.convolutions.items()
+    )
+    levels = sum(4.0**-level for level in range(config.loss.style_levels))
+    bytes_each = 4 if config.precision == "fp32" else 3  # Gram matrices and the rest stay in fp32
+    return int(2 * bytes_each * channels * levels * pixels)
+
+
+def available_bytes(device: torch.device) -> float:
+    """Return how much memory a device has free; infinity where that is not told."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    told = [
+        (Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)", 1024),
+        (Path("/sys/fs/cgroup/memory.max"), r"(\d+)", 1),  # what a container may take at all
+    ]
+    found = [
+        (re.search(pattern, path.read_text()), unit)
+        for path, pattern, unit in told
+        if path.exists()
+    ]
+    return min((int(match[1]) * unit for match, unit in found if match), default=math.inf)

@@ -1,0 +1,233 @@
+"""What a run shows of itself: TensorBoard, `metrics.jsonl`, and progress on the console."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+from tqdm import tqdm
+
+from fst.config import OptimizeConfig, TrainConfig, to_yaml
+from fst.pictures.image import write_image
+from fst.training.run_folder import RunFolder, flatten
+
+_SHOWN = ("total", "content", "style")
+_COMPARED = ("heldout/content", "heldout/style", "heldout/total_variation")
+
+
+class Tracker:
+    """The records of one run, made by its main process; x is counted in images seen."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: TrainConfig,
+        seen_images: int,
+        skipped: dict[str, str],
+        is_main: bool,
+        console: bool,
+    ) -> None:
+        """Go on after `seen_images`: later records of an interrupted run are dropped.
+
+        `skipped` holds the pictures that were passed over, with reasons; new ones are added.
+        Processes other than the main one write nothing and only name the pictures they skip.
+        """
+        self.folder = folder
+        self.is_main = is_main
+        self.console = console
+        self.total_images = config.training.images
+        self.skipped = skipped
+        if is_main:
+            folder.trim_metrics(seen_images)
+            folder.write_config(config)
+            self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
+            if seen_images == 0:
+                self._write_config(config)
+        self.bar = tqdm(
+            desc=config.name,
+            total=self.total_images,
+            initial=seen_images,
+            unit="img",
+            disable=not (console and is_main and sys.stderr.isatty()),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def close(self) -> None:
+        """End the progress bar and TensorBoard's file."""
+        self.bar.close()
+        if self.is_main:
+            self.writer.close()
+
+    def say(self, text: str) -> None:
+        """Print a line, above the progress bar if there is one."""
+        if self.console and self.is_main:
+            tqdm.write(text)
+            sys.stdout.flush()  # into a pipe or a file too, line by line
+
+    def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
+        """Move the progress bar on; name each skipped picture, with its reason, once."""
+        self.bar.update(images)
+        for name, reason in skipped:
+            if self.console and name not in self.skipped:
+                tqdm.write(f"skipped {name}: {reason}")
+            self.skipped[name] = reason
+
+    def conclude(self) -> None:
+        """End the progress bar; say how many pictures were skipped."""
+        self.bar.close()
+        if self.skipped:
+            self.say(f"{len(self.skipped)} picture(s) were skipped: {', '.join(self.skipped)}")
+
+    def report(self, values: dict[str, float]) -> None:
+        """Record a report: `seen_images`, `seconds`, `images_per_second` and named scalars."""
+        if not self.is_main:
+            return
+        self.folder.append_metrics(values)
+        self.scalars(values)
+        shown: dict[str, float] = {key: values[key] for key in _SHOWN}
+        self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
+        if self.bar.disable:
+            self.say(self._line(values, shown))
+
+    def scalars(self, values: dict[str, float]) -> None:
+        """Draw named values in TensorBoard at `values["seen_images"]`."""
+        if not self.is_main:
+            return
+        for name, value in values.items():
+            if name != "seen_images":
+                tag = name if name in _UNGROUPED or name.startswith("heldout/") else f"loss/{name}"
+                self.writer.add_scalar(_UNGROUPED.get(name, tag), value, int(values["seen_images"]))
+
+    def contact_sheet(self, sheet: Tensor, seen_images: int) -> None:
+        """Show and write the contact sheet, (1, 3, H, W) in [0, 1]."""
+        self.writer.add_image("heldout/contact_sheet", sheet[0], seen_images)
+        write_image(sheet, self.folder.contact_sheet)
+
+    def _write_config(self, config: TrainConfig) -> None:
+        self.writer.add_text("config", _indented(config))
+        add_settings(self.writer, dataclasses.asdict(config))
+
+    def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
+        seen, rate = int(values["seen_images"]), values["images_per_second"]
+        left = tqdm.format_interval((self.total_images - seen) / rate) if rate else "?"
+        terms = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
+        return f"{seen}/{self.total_images} images  {rate:.1f}/s  {left} left  {terms}"
+
+
+class PictureTracker:
+    """The records of one picture's optimisation; x is counted in iterations, over all sizes."""
+
+    def __init__(
+        self, folder: RunFolder, config: OptimizeConfig, pixels: Sequence[int], console: bool
+    ) -> None:
+        """Begin anew in the folder.
+
+        Args:
+            folder: the run's.
+            config: the run's.
+            pixels: of each size, from coarse to fine: what an iteration costs goes by them.
+            console: print progress.
+        """
+        self.folder = folder
+        self.config = config
+        self.pixels = pixels
+        self.console = console
+        self.size = self.iterations = 0
+        for old in (*folder.path.glob("events.out.tfevents*"), folder.metrics):
+            old.unlink(missing_ok=True)
+        folder.write_config(config)
+        self.writer = SummaryWriter(str(folder.path))
+        self.writer.add_text("config", _indented(config))
+        self.started = time.perf_counter()
+        self.bar = tqdm(
+            desc=config.name,
+            total=sum(pixels) * config.iterations / 1e6,
+            unit="MP",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            disable=not (console and sys.stderr.isatty()),
+            dynamic_ncols=True,
+        )
+
+    def close(self) -> None:
+        """End the progress bar and TensorBoard's file."""
+        self.bar.close()
+        self.writer.close()
+
+    def iteration(self, iteration: int, terms: dict[str, float], image: Tensor, last: bool) -> None:
+        """Record an iteration of the present size: its terms, now and then the picture.
+
+        Args:
+            iteration: 0 for what this size starts from.
+            terms: by name.
+            image: (1, 3, H, W) in [0, 1].
+            last: go on to the next size hereafter.
+        """
+        config = self.config
+        step = self.iterations + iteration
+        for name, value in terms.items():
+            self.writer.add_scalar(f"loss/{name}", value, step)
+        done = self.pixels[self.size] * iteration
+        self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
+        self.bar.set_postfix_str(
+            f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
+            + ", ".join(f"{name} {terms[name]:.3f}" for name in _SHOWN)
+        )
+        if last or iteration % config.report_every == 0:
+            seconds = time.perf_counter() - self.started
+            report = {"iteration": step, "size_px": config.sizes_px[self.size], "seconds": seconds}
+            self.folder.append_metrics({**report, **terms})
+            self.writer.add_image("stylized", image[0], step)
+            if self.bar.disable:
+                self._say(f"{self.bar.postfix}, {seconds:.0f} s")
+        if last:
+            self.iterations, self.size = step + 1, self.size + 1
+
+    def conclude(self, result: Path, stopped: bool) -> None:
+        """Say what came of it."""
+        self.bar.close()
+        seconds = time.perf_counter() - self.started
+        if stopped:
+            self._say(f"stopped after {seconds:.0f} s; init={result} goes on from there")
+        else:
+            self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
+        self._say(f"picture        {result}")
+        self._say(f"contact sheet  {self.folder.contact_sheet}")
+        self._say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
+
+    def _say(self, text: str) -> None:
+        if self.console:
+            tqdm.write(text)
+            sys.stdout.flush()
+
+
+def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
+    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab."""
+    flat = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in flatten(settings).items()
+    }
+    # Not add_hparams(), which would open a second run of its own beside this one.
+    events: Any = writer.file_writer
+    summaries: Any = hparams
+    for summary in summaries(flat, dict.fromkeys(_COMPARED, 0.0)):
+        events.add_summary(summary)
+
+
+def _indented(config: TrainConfig | OptimizeConfig) -> str:
+    """Return the configuration as TensorBoard's Markdown shows it unchanged."""
+    return "".join(f"    {line}\n" for line in to_yaml(config).splitlines())
+
+
+_UNGROUPED = {
+    "seconds": "speed/seconds",
+    "images_per_second": "speed/images_per_second",
+    "learning_rate": "optimizer/learning_rate",
+    "gradient_norm": "optimizer/gradient_norm",
+}
+"""TensorBoard's tags of the values that are no loss."""

@@ -1,0 +1,448 @@
+"""Training: one style, one network, a perceptual loss.
+
+Progress is counted in images seen, so batch size and number of processes do not change what a
+schedule means. Running the same command again resumes.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
+from fst.device import pick_device
+from fst.errors import TrainingStoppedError
+from fst.losses.loss_network import load_loss_network
+from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.networks.cost import count_flops, count_parameters
+from fst.networks.registry import build_network, network_name
+from fst.networks.transformer import TransformerNetwork
+from fst.pictures.image import read_image, resize, to_unit_range
+from fst.pictures.sheet import contact_sheet
+from fst.training.data import Batch, content_batches, open_data
+from fst.training.distributed import World, process_group
+from fst.training.run_folder import RunFolder
+from fst.training.stopping import StopRequest
+from fst.training.tracking import Tracker
+
+_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def train(config: TrainConfig, console: bool = False) -> int:
+    """Train a network as configured, or go on with the run if its folder has begun.
+
+    Args:
+        config: everything; `fst.config.TrainConfig` documents each field.
+        console: print progress.
+
+    Returns:
+        0 when the run is complete, else the number of the signal that stopped it.
+
+    Raises:
+        ValueError: the run folder holds another run, or a picture or file of weights is unfit.
+        FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
+        TrainingStoppedError: the loss is no longer finite; the last good state is kept.
+    """
+    device = pick_device(config.training.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = True  # all batches have one size
+    with process_group() as world:
+        trainer = Trainer(config, world, device)
+        with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
+            return trainer.run(stop, console)
+
+
+class Trainer:
+    """A run: what it works with, and how it steps, reports, judges and saves."""
+
+    def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
+        if config.training.batch_size % world.size:
+            raise ValueError(
+                f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
+                "processes: it counts the images of all, so make it a multiple"
+            )
+        if config.network.arguments().get("norm") == "batch" and world.size > 1:
+            raise ValueError("network.norm=batch normalises over the batch of one process: use one")
+        self.config = config
+        self.world = world
+        self.device = device
+        self.folder = RunFolder(config.run_dir)
+        self.folder.refuse_other_run(config)
+        self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
+        self.heldout = self.data.heldout.to(device)
+        style = read_image(config.style.picture).to(device)
+        self.inputs = {
+            "the pictures in data.path": self.data.fingerprint,
+            "the pixels of style.picture": hashlib.sha256(
+                style.cpu().numpy().tobytes()
+            ).hexdigest(),
+        }
+        self.style = resize(style, config.style.size_px)
+        self.loss, self.heldout_loss = build_losses(config, self.style, world)
+
+        torch.manual_seed(config.seed)
+        network = build_network(config.network.name, config.network.arguments())
+        if config.init is not None and not self.folder.state.exists():
+            start_from(network, config.init)
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=config.optimizer.learning_rate,
+            betas=(config.optimizer.beta1, config.optimizer.beta2),
+            fused=device.type == "cuda",
+        )
+        self.scaler = torch.amp.GradScaler(
+            device.type,
+            init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
+            enabled=config.training.precision == "fp16",
+        )
+        self.meter = Meter()
+        self.seen_images = 0
+        self.seconds = 0.0
+        self.heldout_terms: dict[str, float] = {}
+        self.skipped: dict[str, str] = {}
+
+        self.parallel: nn.Module = self.network
+        if world.size > 1:
+            self.parallel = DistributedDataParallel(
+                self.network, device_ids=[device] if device.type == "cuda" else None
+            )
+        if config.training.compile or (config.training.compile is None and device.type == "cuda"):
+            self.parallel.compile()
+            self.loss.loss_network.compile()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the run needs to go on as if it had never stopped."""
+        return {
+            "seen_images": self.seen_images,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "meter": self.meter.state_dict(),
+            "heldout_terms": self.heldout_terms,
+            "skipped": self.skipped,
+            "inputs": self.inputs,
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned.
+
+        Raises:
+            ValueError: the pictures are not those that the run began with.
+        """
+        for what, fingerprint in self.inputs.items():
+            if state["inputs"][what] != fingerprint:
+                raise ValueError(
+                    f"{what} are not those that {self.folder.path} began with, so it can't go on "
+                    "as if never stopped: bring them back, or give another name=..."
+                )
+        self.seen_images = state["seen_images"]
+        self.seconds = state["seconds"]
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.meter.load_state_dict(state["meter"], self.device)
+        self.heldout_terms = state["heldout_terms"]
+        self.skipped = state["skipped"]
+        torch.set_rng_state(state["rng"])
+
+    def run(self, stop: "StopRequest", console: bool) -> int:
+        """Train to the end, or until stopped; return the stopping signal's number or 0."""
+        settings = self.config.training
+        if (state := self.folder.read_state()) is not None:
+            self.load_state_dict(state)
+        self.world.barrier()  # nobody writes before all have read
+        with closing(
+            Tracker(
+                self.folder,
+                self.config,
+                self.seen_images,
+                self.skipped,
+                self.world.is_main,
+                console,
+            )
+        ) as tracker:
+            self.introduce(tracker)
+            if self.seen_images == 0:
+                tracker.scalars({"seen_images": 0, **self.judge(tracker)})
+            self.restart_clock()
+            for images, skipped in self.batches():
+                self.step(images)
+                tracker.advance(settings.batch_size, skipped)
+                complete = self.seen_images >= settings.images
+                to_save = complete or self.passed(settings.save_every)
+                to_report = to_save or self.passed(settings.report_every)
+                stopping = not complete and self.world.any(stop.signal is not None)
+                if not (to_report or stopping):
+                    continue
+                report = self.measure()
+                if to_save:
+                    report |= self.judge(tracker)
+                if to_report:
+                    tracker.report(report)
+                    self.meter.reset()
+                if to_save or stopping:
+                    self.save()
+                if stopping:
+                    tracker.conclude()
+                    tracker.say(
+                        f"stopped at {self.seen_images} of {settings.images} images; "
+                        "run the same command again to go on"
+                    )
+                    return stop.signal or signal.SIGTERM
+                self.restart_clock()
+            self.conclude(tracker)
+        return 0
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches still to be seen, this process's share of each."""
+        return content_batches(
+            self.data.train,
+            batch_size=self.config.training.batch_size,
+            start=self.seen_images,
+            end=self.config.training.images,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            workers=self.config.data.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def step(self, images: Tensor) -> None:
+        """See one batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
+        settings = self.config.training
+        content = to_unit_range(images.to(self.device, non_blocking=True))
+        rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(
+            self.device.type,
+            _AUTOCAST[settings.precision],
+            enabled=settings.precision != "fp32",
+        ):
+            terms = self.loss(self.parallel(content), content)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(terms["total"]).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradient_norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.config.optimizer.clip_norm
+        )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.seen_images += settings.batch_size
+        half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
+        update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
+        self.meter.add({**terms, "gradient_norm": gradient_norm})
+
+    def passed(self, every: int) -> bool:
+        """Return whether the last step reached or passed a multiple of `every` images."""
+        return self.seen_images % every < self.config.training.batch_size
+
+    def restart_clock(self) -> None:
+        """Count time and images from here: judging and saving are not training."""
+        self.clock = (self.seen_images, time.perf_counter())
+
+    def measure(self) -> dict[str, float]:
+        """Return the report of the steps since the last one.
+
+        Raises:
+            TrainingStoppedError: the loss or a weight is no longer finite.
+        """
+        images_before, time_before = self.clock
+        seconds = time.perf_counter() - time_before
+        self.seconds += seconds
+        terms = self.meter.means(self.world)
+        weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
+        if not (math.isfinite(terms["total"]) and weights.isfinite().all()):
+            kept = f"the last good state is in {self.folder.path}"
+            what = "a weight" if math.isfinite(terms["total"]) else "the loss"
+            raise TrainingStoppedError(
+                f"{what} was no longer finite before {self.seen_images} images; "
+                f"{kept if self.folder.state.exists() else 'no state had been saved yet'}. "
+                "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
+            )
+        return {
+            "seen_images": self.seen_images,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round((self.seen_images - images_before) / seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **terms,
+        }
+
+    @torch.no_grad()
+    def judge(self, tracker: Tracker) -> dict[str, float]:
+        """Stylize the held-out pictures with the average; show them and return their loss terms."""
+        if not self.world.is_main or not len(self.heldout):
+            return {}
+        contents = to_unit_range(self.heldout)
+        stylized = torch.cat([self.ema(picture[None]) for picture in contents])
+        self.heldout_terms = mean_terms(self.heldout_loss, stylized, contents)
+        tracker.contact_sheet(contact_sheet(self.style, contents, stylized), self.seen_images)
+        return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
+
+    def save(self) -> None:
+        """Write the model, then the state: whoever is killed between goes on from the old state."""
+        if self.world.is_main:
+            info = describe(
+                self.ema,
+                title=self.config.style.title or "",
+                seen_images=self.seen_images,
+                losses=self.heldout_terms,
+                loss_network=self.config.loss_network.name,
+                training_config=dataclasses.asdict(self.config),
+            )
+            save_model(self.folder.model, self.ema, info)
+            self.folder.write_state(self.state_dict())
+
+    def introduce(self, tracker: Tracker) -> None:
+        """Say what is about to be done, and with what."""
+        config, network = self.config, self.network
+        tracker.say(
+            f"{config.network.name} network: {count_parameters(network):,} parameters, "
+            f"{count_flops(network, 512, 512) / 1e9:.1f} GFLOP at 512x512"
+        )
+        tracker.say(f"{self.data.summary}")
+        tracker.say(
+            f"style {config.style.picture}, {config.loss.name} loss, "
+            f"loss network {config.loss_network.name}; "
+            f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
+        )
+        images = config.training.images
+        start = f"starting from {config.init}" if config.init else "starting"
+        verb = "going on" if self.seen_images else start
+        if self.seen_images >= images:
+            verb = "nothing left to train"
+        tracker.say(f"{verb} at {self.seen_images} of {images} images")
+
+    def conclude(self, tracker: Tracker) -> None:
+        """Say what came of it, and what can be done with it."""
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
+        tracker.conclude()
+        tracker.say(
+            f"complete: {self.seen_images} images in {self.seconds:.0f} s"
+            + (f"; held out: {losses}" if losses else "")
+        )
+        tracker.say(f"model          {self.folder.model}")
+        if self.heldout_terms:
+            tracker.say(f"contact sheet  {self.folder.contact_sheet}")
+        tracker.say(f"stylize with   fst stylize {self.folder.model} PICTURE... -o OUT")
+        tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")
+
+
+class Meter:
+    """Means of named scalars over steps, kept on their device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Take in the values of one step, without waiting for them."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
+        self.steps += 1
+
+    def means(self, world: World) -> dict[str, float]:
+        """Return the means over steps and processes."""
+        stacked = world.mean(torch.stack(list(self.sums.values())) / self.steps)
+        return dict(zip(self.sums, stacked.tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on."""
+        return {"sums": self.sums, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up what `state_dict` returned."""
+        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self.steps = state["steps"]
+
+
+def build_losses(
+    config: TrainConfig, style: Tensor, world: World
+) -> tuple[PerceptualLoss, PerceptualLoss]:
+    """Return the training loss, and the one that judges held-out pictures in every run alike.
+
+    Args:
+        config: the run's.
+        style: the style picture, (1, 3, H, W) in [0, 1].
+        world: its main process downloads the weights, the others wait for them.
+    """
+    judging = RelativeLossConfig()
+    layers = {
+        config.loss.content_layer,
+        *config.loss.style_layers,
+        judging.content_layer,
+        *judging.style_layers,
+    }
+    if not world.is_main:
+        world.barrier()
+    network = load_loss_network(config.loss_network, layers).to(style.device)
+    if world.is_main:
+        world.barrier()
+    network = network.to(memory_format=torch.channels_last)
+    loss = LOSSES[config.loss.name](network, style, config.loss)
+    return loss, RelativeLoss(network, style, judging)
+
+
+def start_from(network: TransformerNetwork, name_or_path: str) -> None:
+    """Give the network the weights of a trained model, which `find_model` finds.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it is a model of another network.
+    """
+    try:
+        trained, _ = load_model(find_model(name_or_path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
+    if (type(trained), trained.arguments) != (type(network), network.arguments):
+        raise ValueError(
+            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
+            "a start wants the same network"
+        )
+    network.load_state_dict(trained.state_dict())
+
+
+def _shape(network: TransformerNetwork) -> str:
+    """Return a network's name and arguments as the command line has them."""
+    arguments = {"network": network_name(network)} | {
+        f"network.{key}": value for key, value in network.arguments.items()
+    }
+    return " ".join(f"{key}={value}" for key, value in arguments.items())
+
+
+def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
+    """Return the rate after `seen_images` of `images`: linear warm-up, then cosine decay to 0."""
+    warmup = config.warmup_fraction * images
+    if seen_images < warmup:
+        return config.learning_rate * (seen_images + 1) / (warmup + 1)
+    progress = (seen_images - warmup) / (images - warmup)
+    return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def update_average(average: TransformerNetwork, network: TransformerNetwork, decay: float) -> None:
+    """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)

@@ -1,0 +1,241 @@
+"""The window of live video, the keys pressed in it, and the rate and latency it shows."""
+
+import itertools
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fst.atomic import replacing
+from fst.video.camera import opencv, scaled
+from fst.video.live import (
+    ClosedError,
+    Pipeline,
+    Result,
+    Settings,
+    dated_path,
+)
+from fst.video.working_size import SMALLEST_PX, LagRule
+
+CANVAS_PX = 540
+"""The shorter side of what the window shows, so that its text is legible at any working size."""
+TITLE = "fst webcam"
+QUIT_KEYS = ("q", "\x1b")  # and Esc
+HELP = (
+    "1-9 n p   model",
+    "+ -   strength",
+    "[ ]   working size",
+    "c   keep the camera's colours",
+    "s   save a picture",
+    "r   start or stop recording",
+    "h   this help",
+    "q Esc   quit",
+)
+
+
+class Meter:
+    """The rate and the end-to-end latency of the frames shown, over the last 10,000."""
+
+    def __init__(self) -> None:
+        self._shown: deque[float] = deque(maxlen=10_000)
+        self._latencies: deque[float] = deque(maxlen=10_000)
+        self._network: deque[float] = deque(maxlen=10_000)
+
+    def add(self, result: Result, shown: float) -> None:
+        """Count a result that was shown at this `time.monotonic()`."""
+        self._shown.append(shown)
+        self._latencies.append(shown - result.captured)
+        self._network.append(result.seconds)
+
+    def fps(self, count: int = 30) -> float:
+        """Return the frames a second of the last `count`."""
+        times = list(itertools.islice(reversed(self._shown), count))
+        return (len(times) - 1) / (times[0] - times[-1]) if len(times) > 1 else 0.0
+
+    def summary(self) -> str:
+        """Return one line: how many frames, how fast, and how old they were when shown."""
+        count = len(self._shown)
+        if not count:
+            return "no frame was stylized"
+        median, worse = np.percentile(self._latencies, (50, 95)) * 1000
+        network = statistics.median(self._network) * 1000
+        return (
+            f"{count} frames, {self.fps(count):.1f} fps; latency {median:.0f} ms (median), "
+            f"{worse:.0f} ms (95%), of which the network took {network:.0f} ms"
+        )
+
+
+class Window:
+    """The window, and the keys pressed in it; for the main thread, as GUI toolkits demand."""
+
+    def __init__(self, first: np.ndarray) -> None:
+        self._cv2 = opencv()
+        flags = self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO | self._cv2.WINDOW_GUI_NORMAL
+        self._cv2.namedWindow(TITLE, flags)
+        height, width = scaled(first, CANVAS_PX).shape[:2]
+        self._cv2.resizeWindow(TITLE, width, height)
+
+    def show(self, pixels: np.ndarray, lines: Sequence[str], recording: bool) -> None:
+        """Show RGB pixels of any size, with lines of text on a darkened strip."""
+        canvas = scaled(pixels, CANVAS_PX)[..., ::-1].copy()
+        canvas[: 16 + 26 * len(lines)] //= 3
+        texts = [(line, (12, 28 + 26 * row), (255, 255, 255)) for row, line in enumerate(lines)]
+        if recording:
+            texts.append(("REC", (canvas.shape[1] - 60, 28), (80, 80, 255)))
+        font, smooth = self._cv2.FONT_HERSHEY_SIMPLEX, self._cv2.LINE_AA
+        for text, corner, color in texts:
+            self._cv2.putText(canvas, text, corner, font, 0.7, color, 1, smooth)
+        self._cv2.imshow(TITLE, canvas)
+
+    def key(self) -> str:
+        """Draw what is due; return the key pressed since, `q` for a closed window, or nothing."""
+        code = self._cv2.waitKey(1)
+        try:
+            visible = self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE) >= 1
+        except self._cv2.error:  # Qt's answer once the last window is closed
+            visible = False
+        if not visible:
+            return "q"
+        return chr(code & 0xFF) if code >= 0 else ""
+
+    def close(self) -> None:
+        """Close it."""
+        self._cv2.destroyAllWindows()
+
+
+class Viewer:
+    """Shows what comes out of a pipeline, and turns keys into its settings.
+
+    It never waits for the network: keys are read every 10 ms or so. Until there is a result, it
+    shows the camera's first picture.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        window: Window | None,
+        first: np.ndarray,
+        fps: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._window = window
+        self._largest = min(first.shape[:2])
+        self._newest = Result(first, time.monotonic(), 0.0, pipeline.settings)
+        self._drawn: Settings | None = None
+        self._meter = Meter()
+        self._lag = LagRule(fps)
+        self._say = say
+        self._quit = False
+
+    def run(self) -> None:
+        """Run the pipeline until it ends, a key or a signal ends it; raise what went wrong."""
+        with _signals() as received:
+            self._pipeline.start()
+            try:
+                while not (received or self._quit):
+                    self._step()
+            except ClosedError:
+                pass
+            finally:
+                try:
+                    self._pipeline.finish()
+                finally:
+                    self._say(self._meter.summary())
+
+    def _step(self) -> None:
+        result = self._pipeline.results.get(timeout=0.01)
+        self._newest = result or self._newest
+        if self._window:
+            self._show(self._window, anew=result is not None)
+        if result:
+            self._meter.add(result, time.monotonic())
+            self._mind_lag(result)
+
+    def _show(self, window: Window, anew: bool) -> None:
+        settings = self._pipeline.settings
+        if anew or settings != self._drawn:
+            window.show(self._newest.pixels, self._lines(settings), settings.recording)
+            self._drawn = settings
+        key = window.key()
+        if key in QUIT_KEYS:
+            self._quit = True
+        elif key == "s":
+            path = dated_path(".png")
+            with replacing(path) as temporary:
+                Image.fromarray(self._newest.pixels).save(temporary)
+            self._say(f"saved {path}")
+        else:
+            models = len(self._pipeline.models)
+            self._pipeline.settings = press(settings, key, models, self._largest)
+
+    def _mind_lag(self, result: Result) -> None:
+        size = self._lag.size(result)
+        if size < result.settings.size and self._pipeline.settings.automatic:
+            self._pipeline.settings = replace(self._pipeline.settings, size=size)
+            self._say(f"the network lags: working size lowered to {size} px")
+
+    def _lines(self, settings: Settings) -> list[str]:
+        height, width = self._newest.pixels.shape[:2]
+        latency = (time.monotonic() - self._newest.captured) * 1000
+        colors = ", camera's colours" if settings.keep_colors else ""
+        lines = [
+            f"{self._pipeline.models[settings.model].title}, "
+            f"strength {settings.strength:.1f}{colors}",
+            f"{self._meter.fps():.1f} fps, latency {latency:.0f} ms, {width}x{height}, h: help",
+        ]
+        return [*lines, "", *HELP] if settings.help else lines
+
+
+def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
+    """Return the settings after a key; one without a meaning changes nothing."""
+    smallest = min(SMALLEST_PX, largest)
+    step = max(8, settings.size // 40 * 8)  # a fifth
+    changes: dict[str, dict[str, Any]] = {
+        "n": {"model": (settings.model + 1) % models},
+        "p": {"model": (settings.model - 1) % models},
+        "+": {"strength": min(1.0, round(settings.strength + 0.1, 2))},
+        "-": {"strength": max(0.0, round(settings.strength - 0.1, 2))},
+        "]": {"size": min(largest, settings.size + step), "automatic": False},
+        "[": {"size": max(smallest, settings.size - step), "automatic": False},
+        "c": {"keep_colors": not settings.keep_colors},
+        "r": {"recording": not settings.recording},
+        "h": {"help": not settings.help},
+    }
+    changes["="] = changes["+"]  # the same key, without shift
+    changes |= {str(index + 1): {"model": index} for index in range(min(models, 9))}
+    return replace(settings, **changes.get(key, {}))
+
+
+def need_display() -> None:
+    """Raise a `ValueError` if no window can be opened."""
+    opencv()
+    # In a process of its own, because Qt aborts the whole process where there is no display.
+    attempt = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"]
+    if subprocess.run(attempt, capture_output=True, check=False).returncode:
+        raise ValueError(
+            "no window can be opened: there is no display, or OpenCV was installed without windows "
+            "(opencv-python-headless); --headless with --output FILE records without one"
+        )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yield a list that fills when Ctrl-C or SIGTERM comes, so that the file can be finished."""
+    received: list[int] = []
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda number, _: received.append(number)) for each in wanted]
+    try:
+        yield received
+    finally:
+        for each, handler in zip(wanted, before, strict=True):
+            signal.signal(each, handler)

@@ -1,0 +1,146 @@
+"""The configuration: what is composed, and what is refused before anything is loaded."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fst.config import SCHEMAS, FastConfig, JohnsonConfig
+from fst.networks.registry import NETWORKS
+from fst.train import expand
+from fst.training.overrides import sweep_name
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_train(fst_command, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*fst_command, "train", *overrides], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_every_schema_has_its_file_and_every_group_its_choice(compose, tiny_overrides):
+    for path in SCHEMAS.keys() - {"train"}:
+        assert (ROOT / "conf" / f"{path}.yaml").is_file()
+    assert compose([*tiny_overrides]).network == FastConfig(width=8, residual_blocks=1)
+    johnson = compose([*tiny_overrides, "network=johnson", "network.norm=batch"])
+    assert johnson.network == JohnsonConfig(width=8, residual_blocks=1, norm="batch")
+    assert johnson.loss.name == "relative"
+    assert compose([*tiny_overrides, "loss=johnson"]).loss.style_layers[-1] == "relu4_3"
+
+
+@pytest.mark.parametrize("experiment", [f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")])
+def test_experiments_compose(compose, photos, style_picture, experiment: str):
+    compose([f"style={style_picture}", f"data.path={photos}", f"experiment={experiment}"])
+
+
+def test_a_network_s_defaults_in_python_and_in_the_configuration_agree():
+    for schema in (JohnsonConfig, FastConfig):
+        config = schema()
+        assert NETWORKS[config.name]().arguments == config.arguments()
+
+
+def test_a_style_is_a_picture_or_a_name(tmp_path: Path, monkeypatch):
+    assert expand("style=picture") == ["style=picture"]
+    assert expand("style.size_px=3") == ["style.size_px=3"]
+    assert expand("style=a.jpg") == ["style=picture", "style.picture='a.jpg'"]
+    assert expand("style=a.jpg,b.jpg") == ["style=picture", "style.picture='a.jpg','b.jpg'"]
+    assert expand("style=picture,vortices") == ["style=picture,vortices"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Munch's, 1893.jpg").touch()
+    assert expand("style=Munch's, 1893.jpg")[1] == r"style.picture='Munch\'s, 1893.jpg'"
+    with pytest.raises(ValueError, match="mixes names and pictures"):
+        expand("style=vortices,a.jpg")
+    with pytest.raises(FileNotFoundError, match="neither a picture nor one of.*vortices"):
+        expand("style=vortexes")
+
+
+def test_odd_file_names_reach_the_configuration(compose, style_picture, photos, tmp_path: Path):
+    odd = tmp_path / "Munch's, (1893)=[x] $y.png"
+    odd.write_bytes(style_picture.read_bytes())
+    folder = tmp_path / "Jürgen's photographs (1), new=x"
+    folder.symlink_to(photos)
+    config = compose([f"style={odd}", f"data.path={folder}"])
+    assert config.style.picture == str(odd)
+    assert config.data.path == str(folder)
+    assert compose([f"style={odd}", f"data.path={folder}", "name=1e3"]).name == "1e3"
+    assert config.run_dir == Path("runs") / odd.stem
+
+
+def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
+    fixed = ["style=picture", "style.picture='a.jpg','b.jpg'", "experiment=quick"]
+    given = ["-m", *fixed, "loss.style_weight=5,10", "data.path='x/one','x/two'"]
+    task = ["style=picture", "style.picture=a.jpg", "experiment=quick"]
+    swept = ["loss.style_weight=5", "data.path=x/one"]
+    assert sweep_name("a", given, [*task, *swept]) == "a/loss.style_weight=5+data.path=x_one"
+    assert sweep_name("a", ["-m", *fixed], task) == "a"
+    named = ["-m", *fixed, "name=n"]
+    assert sweep_name("n", named, [*task, "name=n"]) == "n/style.picture=a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.widht=3", "network.widht is unknown: did you mean network.width?"),
+        ("+extra=1", "extra is unknown"),
+        ("+network.foo=1", "network.foo is unknown"),
+        ("network.width=abc", "network.width: Value 'abc'"),
+        ("network.width=-1", "network.width=-1 must be at least"),
+        ("network=vast", "network=vast is unknown; choose one of fast, johnson"),
+        ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick"),
+        ("loss.name=johnson", "loss.name=johnson is no setting: loss=johnson chooses"),
+        ("data.path=", "data.path= is empty"),
+        ("loss.style_weight=1,2", "a list of values is a sweep: add -m"),
+        ("loss.style_layer_weights=[nan,1,1]", "loss.style_layer_weights=[nan"),
+        ("name=../elsewhere", "name=../elsewhere must name a folder inside"),
+        (
+            "loss.style_layers=[relu9_9]",
+            "loss.style_layers=relu9_9 is unknown; choose one of relu1_1",
+        ),
+        ("style=missing.jpg", "style.picture=missing.jpg does not exist"),
+        ("data.path=missing", "data.path=missing does not exist"),
+        ("loss_network.weights=missing.pth", "loss_network.weights=missing.pth does not exist"),
+        ("data.crop_px=-5", "data.crop_px=-5 must be at least"),
+        ("training.batch_size=0", "training.batch_size=0 must be at least 1"),
+        ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of fp32"),
+        ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
+        ("loss.style_levels=9", "loss.style_levels=9"),
+        ("init=", "init= is empty"),
+        ("loss.style_layers=[relu1_2", "[relu1_2 can't be read as key=value"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    override: str, message: str, fst_command, tiny_overrides, tmp_path: Path
+):
+    done = run_train(fst_command, *tiny_overrides, override, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("fst train: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss=johnson", "loss=johnson compares at relu4_3 and divides by the number of VGG16's"),
+        ("loss.content_layer=relu3_2", "compares at relu3_2, but loss_network=slim has only relu1"),
+        ("loss_network.weights=a.pth", "loss_network.weights is unknown"),
+    ],
+)
+def test_what_the_small_loss_network_lacks_is_refused(
+    override: str, message: str, fst_command, style_picture, photos, tmp_path: Path
+):
+    given = [f"style={style_picture}", f"data.path={photos}", "loss_network=slim"]
+    done = run_train(fst_command, *given, override, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):
+    without_style = run_train(fst_command, "data.path=.", cwd=tmp_path)
+    assert "style is required" in without_style.stderr
+    without_data = run_train(fst_command, f"style={style_picture}", cwd=tmp_path)
+    assert "data.path is required" in without_data.stderr
+    assert without_style.returncode == without_data.returncode == 2

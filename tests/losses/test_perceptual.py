@@ -1,0 +1,218 @@
+"""The perceptual loss against closed forms, in double precision where gradients are compared."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst.config import GatysLossConfig, JohnsonLossConfig, LossConfig, RelativeLossConfig
+from fst.losses.perceptual import (
+    LOSSES,
+    JohnsonLoss,
+    PerceptualLoss,
+    RelativeLoss,
+    gram_matrix,
+    squared_distance,
+)
+from fst.losses.vgg import VGG16, load_vgg16
+
+LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
+
+
+@pytest.fixture(scope="module")
+def vgg(random_vgg: Path) -> VGG16:
+    return load_vgg16(random_vgg, "relu3_3", verify=False)
+
+
+@pytest.fixture(scope="module")
+def style() -> Tensor:
+    return torch.rand(1, 3, 40, 32, generator=torch.Generator().manual_seed(1))
+
+
+def build(vgg: VGG16, style: Tensor, **changes: object) -> PerceptualLoss:
+    config = RelativeLossConfig(**changes)  # type: ignore[arg-type]
+    return RelativeLoss(vgg, style, config)
+
+
+def test_gram_matrix_of_a_case_worked_by_hand():
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # two channels, 1 x 2 pixels
+    expected = torch.tensor([[[5.0, 11.0], [11.0, 25.0]]]) / 2
+    assert torch.equal(gram_matrix(features), expected)
+
+
+def test_gram_matrix_stays_in_fp32_where_half_precision_overflows():
+    features = torch.full((1, 2, 64, 64), 300.0, dtype=torch.float16)
+    with torch.autocast("cpu", torch.bfloat16):
+        gram = gram_matrix(features)
+    assert gram.dtype == torch.float32
+    assert torch.equal(gram, torch.full((1, 2, 2), 90000.0))
+
+
+def test_gram_matrix_does_not_depend_on_where_things_are():
+    features = torch.rand(1, 5, 6, 7, dtype=torch.float64)
+    shuffled = features.flatten(2)[..., torch.randperm(42)].view_as(features)
+    torch.testing.assert_close(gram_matrix(shuffled), gram_matrix(features))
+
+
+def test_content_gradient_is_gatys_closed_form():
+    # Gatys et al. 2016, eq. 1 and 2: L = 1/2 sum (F - P)^2, dL/dF = F - P where F > 0, else 0.
+    before_relu = torch.randn(1, 6, 5, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(1, 6, 5, 4, dtype=torch.float64)
+    features = before_relu.relu()
+    (squared_distance(features, target).sum() / 2).backward()
+    closed_form = torch.where(features > 0, features - target, 0)
+    torch.testing.assert_close(before_relu.grad, closed_form.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_style_gradient_is_gatys_closed_form():
+    # Gatys et al. 2016, eq. 4 and 6, G not divided by anything: E = 1/(4 N^2 M^2) sum (G - A)^2,
+    # dE/dF = 1/(N^2 M^2) (F^T (G - A))^T where F > 0, else 0; N channels, M pixels.
+    n, m = 6, 20
+    before_relu = torch.randn(1, n, 5, 4, dtype=torch.float64, requires_grad=True)
+    target = gram_matrix(torch.rand(1, n, 3, 3, dtype=torch.float64))
+    features = before_relu.relu()
+    energy = squared_distance(gram_matrix(features) * m, target * m).sum() / (4 * n**2 * m**2)
+    energy.backward()
+    flat = features.detach().view(n, m)
+    gram = flat @ flat.T
+    closed_form = (flat.T @ (gram - target[0] * m)).T / (n**2 * m**2)
+    closed_form = torch.where(flat > 0, closed_form, 0).view(1, n, 5, 4)
+    torch.testing.assert_close(before_relu.grad, closed_form, rtol=1e-12, atol=1e-14)
+
+
+def test_the_whole_loss_passes_its_gradient_to_the_picture(vgg: VGG16, style: Tensor):
+    loss = build(vgg.double(), style.double())
+    content = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+    picture = torch.rand(1, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    loss(picture, content)["total"].backward()
+    direction = torch.randn(picture.shape, dtype=torch.float64)
+    step = 1e-6
+    ahead, behind = (loss(picture + s * direction, content)["total"] for s in (step, -step))
+    numeric = (ahead - behind).item() / (2 * step)
+    vgg.float()
+    assert picture.grad is not None
+    assert (picture.grad * direction).sum().item() == pytest.approx(numeric, rel=1e-5)
+
+
+def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(vgg, style):
+    loss = build(vgg, style)
+    content = torch.rand(2, 3, 32, 32)
+    assert loss(content, content)["content"] == 0
+    assert loss(style, style)["style"] == 0
+    assert loss(content, content)["style"] > 0.01
+
+
+def test_relative_terms_are_what_design_says(vgg: VGG16, style: Tensor):
+    loss = build(vgg, style, style_levels=2, content_weight=2.0, style_weight=3.0, tv_weight=0.5)
+    y, x = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    terms = loss(y, x)
+    fy, fx = vgg(y, LAYERS), vgg(x, LAYERS)
+    content = [
+        ((fy["relu3_3"][i] - fx["relu3_3"][i]) ** 2).sum() / (fx["relu3_3"][i] ** 2).sum()
+        for i in range(2)
+    ]
+    torch.testing.assert_close(terms["content"], torch.stack(content).mean())
+    style_terms = []
+    for layer in LAYERS:
+        here = []
+        for level in (0, 1):
+            half = (lambda z: F.avg_pool2d(z, 2)) if level else (lambda z: z)
+            g = gram_matrix(vgg(half(y), [layer])[layer])
+            a = gram_matrix(vgg(half(style), [layer])[layer])
+            here.append(((g - a) ** 2).sum((1, 2)).mean() / (a**2).sum())
+        torch.testing.assert_close(terms[f"style/{layer}"], torch.stack(here).mean())
+        style_terms.append(torch.stack(here).mean())
+    torch.testing.assert_close(terms["style"], torch.stack(style_terms).mean())
+    tv = (y[..., 1:] - y[..., :-1]).abs().mean() + (y[..., 1:, :] - y[..., :-1, :]).abs().mean()
+    torch.testing.assert_close(terms["total_variation"], tv)
+    total = 2 * terms["content"] + 3 * terms["style"] + 0.5 * terms["total_variation"]
+    torch.testing.assert_close(terms["total"], total)
+
+
+def test_relative_terms_do_not_depend_on_the_scale_of_the_weights(random_vgg, style: Tensor):
+    y, x = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
+    before = build(vgg, style)(y, x)
+    first = vgg.convolutions["relu1_1"]
+    first.weight.mul_(8), first.bias.mul_(8)
+    for layer, convolution in vgg.convolutions.items():
+        if layer != "relu1_1":
+            convolution.bias.mul_(8)
+    after = build(vgg, style)(y, x)
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_term_is_a_mean_over_pictures(kind: str, vgg: VGG16, style: Tensor):
+    # What makes two processes with half a batch each equal to one with the whole.
+    config = {
+        "relative": RelativeLossConfig(),
+        "johnson": JohnsonLossConfig(style_layers=LAYERS),
+        "gatys": GatysLossConfig(style_layers=LAYERS, content_layer="relu3_3"),
+    }
+    loss = LOSSES[kind](vgg, style, config[kind])
+    y, x = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
+    whole, halves = loss(y, x), [loss(y[i : i + 2], x[i : i + 2]) for i in (0, 2)]
+    for name, value in whole.items():
+        torch.testing.assert_close((halves[0][name] + halves[1][name]) / 2, value)
+
+
+def test_layer_weights_are_taken_relative_to_their_mean(vgg: VGG16, style: Tensor):
+    y, x = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    even = build(vgg, style)(y, x)
+    tenfold = build(vgg, style, style_layer_weights=[10.0, 10.0, 10.0])(y, x)
+    torch.testing.assert_close(tenfold["style"], even["style"])
+    first = build(vgg, style, style_layer_weights=[1.0, 0.0, 0.0])(y, x)
+    torch.testing.assert_close(first["style"], even["style/relu1_2"])
+
+
+def test_johnson_terms_are_those_of_the_paper_s_code(vgg: VGG16, style: Tensor):
+    config = JohnsonLossConfig(style_layers=LAYERS)
+    y, x = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    terms = JohnsonLoss(vgg, style, config)(y, x)
+    fy, fx, fs = vgg(y, LAYERS), vgg(x, LAYERS), vgg(style, LAYERS)
+    torch.testing.assert_close(terms["content"], F.mse_loss(fy["relu3_3"], fx["relu3_3"]))
+    style_sum = torch.zeros(())
+    for layer in LAYERS:
+        c, h, w = fy[layer].shape[1:]
+        hs, ws = fs[layer].shape[2:]
+        g = fy[layer].flatten(2) @ fy[layer].flatten(2).mT / (c * h * w)
+        a = fs[layer].flatten(2) @ fs[layer].flatten(2).mT / (c * hs * ws)
+        style_sum += F.mse_loss(g, a.expand_as(g))
+    torch.testing.assert_close(terms["style"], style_sum)
+
+
+def test_johnson_s_total_variation_has_the_gradient_of_their_code(vgg: VGG16, style: Tensor):
+    # fast_neural_style/TotalVariation.lua: each difference is added at one pixel and taken from
+    # its neighbour; checked where the borders, which they leave out on one side, do not matter.
+    loss = JohnsonLoss(vgg, style, JohnsonLossConfig(style_layers=LAYERS))
+    y = torch.rand(1, 3, 9, 9, dtype=torch.float64, requires_grad=True)
+    loss.total_variation(y.double()).backward()
+    z = 255 * y.detach()[0, 0]
+    by_hand = 4 * z[4, 4] - z[3, 4] - z[5, 4] - z[4, 3] - z[4, 5]
+    assert y.grad is not None
+    assert y.grad[0, 0, 4, 4].item() / 255 == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+def test_total_variation_of_a_ramp(vgg: VGG16, style: Tensor):
+    ramp = torch.arange(5.0).mul(0.1).expand(1, 3, 4, 5)
+    assert build(vgg, style).total_variation(ramp).item() == pytest.approx(0.1)
+
+
+def test_impossible_loss_settings_are_refused_by_name():
+    for wrong, message in [
+        ({"style_layers": ["relu9_9"]}, "loss.style_layers=relu9_9 is unknown"),
+        ({"style_layers": []}, "loss.style_layers is empty"),
+        ({"style_layers": ["relu1_2", "relu1_2"]}, "names a layer twice"),
+        ({"content_layer": "conv3_3"}, "loss.content_layer=conv3_3 is unknown"),
+        ({"style_weight": -1.0}, "loss.style_weight=-1.0 must be at least 0"),
+        ({"tv_weight": float("nan")}, "loss.tv_weight=nan"),
+        ({"style_levels": 0}, "loss.style_levels=0"),
+        ({"style_layer_weights": [1.0]}, "one weight"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            RelativeLossConfig(**wrong)
+    assert isinstance(JohnsonLossConfig(), LossConfig)

@@ -1,0 +1,136 @@
+"""The frozen VGG16: names, scale, and where its weights come from."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from fst.config import VGG16_LAYERS
+from fst.losses.vgg import VGG16, cached_weights, deepest, load_vgg16
+
+TO_RELU3_3 = VGG16_LAYERS[:7]
+
+
+def test_layers_are_those_of_torchvision_s_vgg16(random_vgg: Path):
+    from torchvision.models import vgg16
+
+    reference = vgg16().features[:16].eval()
+    reference.load_state_dict({k[9:]: v for k, v in load_file(random_vgg).items()})
+    image = torch.rand(1, 3, 36, 44)
+    mean = 255 * torch.tensor([0.48235, 0.45882, 0.40784])[:, None, None]
+    x, expected = 255 * image - mean, {}
+    for i, module in enumerate(reference):
+        x = module(x)
+        expected[i] = x.clone()
+    features = load_vgg16(random_vgg, "relu3_3", verify=False)(image, TO_RELU3_3)
+    for layer, index in zip(TO_RELU3_3, (1, 3, 6, 8, 11, 13, 15), strict=True):
+        torch.testing.assert_close(features[layer], expected[index], rtol=1e-4, atol=1e-3)
+
+
+def test_only_the_layers_up_to_the_deepest_are_kept_and_run(random_vgg: Path):
+    vgg = load_vgg16(random_vgg, "relu2_2", verify=False)
+    assert len(vgg.convolutions) == 4
+    ran = []
+    for name, module in vgg.convolutions.items():
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    assert vgg(torch.rand(1, 3, 8, 8), ["relu1_2"]).keys() == {"relu1_2"}
+    assert ran == ["relu1_1", "relu1_2"]
+    assert deepest(["relu3_1", "relu1_2", "relu2_2"]) == "relu3_1"
+
+
+def test_it_is_frozen_but_lets_gradients_through(random_vgg: Path):
+    vgg = load_vgg16(random_vgg, "relu1_2", verify=False)
+    image = torch.rand(1, 3, 8, 8, requires_grad=True)
+    vgg(image, ["relu1_2"])["relu1_2"].sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in vgg.parameters())
+
+
+def test_state_dicts_of_torch_load_as_well(random_vgg: Path, tmp_path: Path):
+    torch.save(load_file(random_vgg), tmp_path / "vgg.pth")
+    image = torch.rand(1, 3, 16, 16)
+    both = [
+        load_vgg16(p, "relu3_3", False)(image, ["relu3_3"])
+        for p in (random_vgg, tmp_path / "vgg.pth")
+    ]
+    assert torch.equal(both[0]["relu3_3"], both[1]["relu3_3"])
+
+
+def test_other_weights_missing_layers_and_other_files_are_refused(random_vgg: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="does not hold the Oxford weights.*relu1_1 differs"):
+        load_vgg16(random_vgg, "relu3_3")
+    with pytest.raises(ValueError, match=r"no features.17.weight \(relu4_1\).*up to relu4_3"):
+        load_vgg16(random_vgg, "relu4_3", verify=False)
+    tensors = load_file(random_vgg)
+    tensors["features.0.weight"] = tensors["features.0.weight"][:32].contiguous()
+    save_file(tensors, tmp_path / "narrow.safetensors")
+    with pytest.raises(ValueError, match="is no VGG16: features.0.weight has shape"):
+        load_vgg16(tmp_path / "narrow.safetensors", "relu3_3")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(ValueError, match="no file of weights"):
+        load_vgg16(tmp_path / "text.pth", "relu3_3")
+    (tmp_path / "cut.safetensors").write_bytes(random_vgg.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="can't be read as weights"):
+        load_vgg16(tmp_path / "cut.safetensors", "relu3_3")
+
+
+def test_without_network_the_error_names_the_ways_out(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_vgg16(None, "relu3_3")
+    message = str(caught.value)
+    assert "(1) loss_network.weights=FILE" in message
+    assert "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth" in message
+    assert "HTTPS_PROXY" in message
+    assert "loss_network=slim" in message
+    assert not list((tmp_path / "cache").iterdir())  # nothing half-downloaded stays
+
+
+def test_a_download_is_cut_to_the_convolutions_and_cached(
+    random_vgg: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("FST_CACHE", str(tmp_path))
+    calls = []
+
+    def download(url: str, target: str, hash_prefix: str) -> None:
+        calls.append(hash_prefix)
+        torch.save(load_file(random_vgg) | {"classifier.0.weight": torch.zeros(9, 9)}, target)
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
+    for _ in range(2):
+        path = cached_weights()
+    assert calls == ["88682ab5"]
+    assert load_file(path).keys() == load_file(random_vgg).keys()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.shared
+def test_the_published_weights_are_recognised_and_their_features_have_their_size():
+    from conftest import SHARED
+
+    from fst.pictures.image import read_image, resize
+
+    path = SHARED / "data" / "vgg16" / "vgg16_conv1_1_to_conv3_3.safetensors"
+    vgg = load_vgg16(path, "relu3_3")
+    photos = sorted((SHARED / "data" / "photos" / "val").glob("*.jpg"))
+    small = [resize(read_image(photo), 256) for photo in photos]
+    means = [vgg(photo, ["relu3_3"])["relu3_3"].mean().item() for photo in small]
+    assert 120 < statistics.median(means) < 220  # about 180 on a photograph
+
+
+def test_preprocessing_belongs_to_vgg_alone():
+    vgg = VGG16("relu1_1")
+    torch.nn.init.zeros_(vgg.convolutions["relu1_1"].bias)
+    weight = vgg.convolutions["relu1_1"].weight
+    grey = torch.rand(1, 3, 5, 5)
+    expected = F.conv2d(255 * grey - vgg.mean_rgb, weight, padding=1).relu()
+    torch.testing.assert_close(vgg(grey, ["relu1_1"])["relu1_1"], expected)

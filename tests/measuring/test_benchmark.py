@@ -1,0 +1,53 @@
+"""The benchmark's arithmetic and its report; no timing is judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fst.cli import app
+from fst.measuring.benchmark import ENGINES, REFERENCE, benchmark, markdown, write_report
+from fst.networks.cost import count_flops
+from fst.networks.fast import Fast
+
+
+def test_rows_are_measured_against_the_reference_and_the_machine(tmp_path: Path):
+    machine, rows = benchmark(["fast"], ["256"], ["fst-fp32"], "cpu", rounds=2)
+    reference, ours = rows
+    assert (reference.engine, ours.engine) == (REFERENCE, "fst-fp32")
+    assert reference.times_reference == 1
+    assert reference.psnr_db is None
+    assert ours.times_reference == pytest.approx(reference.milliseconds / ours.milliseconds)
+    assert ours.psnr_db is not None
+    assert ours.psnr_db > 90  # the same picture, but for rounding
+    done = count_flops(Fast(), 256, 256) / ours.milliseconds / 1e6
+    assert ours.matmul_share == pytest.approx(done / max(machine.matmul_gflops.values()))
+    assert ours.end_to_end_milliseconds > ours.milliseconds
+    page, values = write_report(tmp_path, machine, rows, "fst benchmark --rounds 2")
+    assert page.read_text() == markdown(machine, rows, "fst benchmark --rounds 2")
+    assert page.read_text().count("| fast | 256 |") == 2
+    assert json.loads(values.read_text())["rows"][1]["engine"] == "fst-fp32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sizes", "13"], "unknown size '13'; choose among 256, 512"),
+        (["--engines", "warp"], f"unknown engine 'warp'; choose among {REFERENCE}, fst"),
+        (["--networks", "vast"], "no model vast"),
+        (["--rounds", "0"], "rounds=0 must be at least 1"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_measured(arguments: list[str], message: str):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        app(
+            ["benchmark", "--device", "cpu", *arguments],
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+
+
+def test_the_help_names_every_engine():
+    benchmark_help = " ".join((app["benchmark"].default_command.__doc__ or "").split())
+    assert all(engine in benchmark_help for engine in ENGINES if engine != REFERENCE)

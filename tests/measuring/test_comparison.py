@@ -1,0 +1,393 @@
+"""Comparing models: what is shown, what is said of each, and what is said of its limits."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import fst
+from fst.cli import main
+from fst.measuring.comparison import (
+    Comparison,
+    cautions,
+    compare,
+    differing_settings,
+    markdown,
+    run_names,
+    write_comparison,
+)
+from fst.models.model_file import ModelInfo, describe, load_model, save_model
+from fst.networks.cost import count_parameters
+from fst.networks.fast import Fast
+from fst.networks.johnson import Johnson
+from fst.pictures.sheet import GAP_PX
+from fst.training.data import squared_pictures
+from fst.training.trainer import train
+
+JUDGED = ("content", "style", "total_variation", "total")
+FOREIGN_LAYERS = {
+    "down.0": "conv1.conv2d", "down.1": "in1", "down.3": "conv2.conv2d", "down.4": "in2",
+    "down.6": "conv3.conv2d", "down.7": "in3", "up.0.1": "deconv1.conv2d", "up.1": "in4",
+    "up.3.1": "deconv2.conv2d", "up.4": "in5", "up.6": "deconv3.conv2d",
+}  # fmt: skip
+
+
+def config_of(**values: object) -> dict[str, object]:
+    """What a model file says of a training, as far as it is compared."""
+    data = {"kind": "folder", "path": "photos", "workers": 1}
+    heldout = {"heldout_path": None, "heldout_images": 8, "heldout_px": 256}
+    config: dict[str, object] = {
+        "name": "run",
+        "seed": 0,
+        "data": data | heldout,
+        "loss": {"style_weight": 5.0, "style_layers": ["relu1_2"]},
+        "loss_network": {"name": "vgg16", "weights": "here.pth"},
+        "style": {"picture": "stripes.png", "title": "stripes", "size_px": 256},
+    }
+    for dotted, value in values.items():
+        group, _, key = dotted.partition("__")
+        if key:
+            config[group] = {**config[group], key: value}
+        else:
+            config[group] = value
+    return config
+
+
+def info_of(loss_network: str = "vgg16", **values: object) -> ModelInfo:
+    network = {"width": 8, "residual_blocks": 1}
+    losses = dict.fromkeys(JUDGED, 1.0)
+    return ModelInfo(
+        "fast",
+        network,
+        losses=losses,
+        loss_network=loss_network,
+        training_config=config_of(**values),
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file that says nothing of any training."""
+    network = Fast(width=8, residual_blocks=1)
+    save_model(tmp_path / "bare.safetensors", network, describe(network, title="bare"))
+    return tmp_path / "bare.safetensors"
+
+
+@pytest.fixture
+def sweep(compose, tiny_overrides) -> list[Path]:
+    """The folders of two runs that differ in their style weight, as a sweep leaves them."""
+    configs = [
+        compose(
+            [
+                *tiny_overrides,
+                f"name='sweep/loss.style_weight={weight}'",
+                f"loss.style_weight={weight}",
+                f"training.save_every={every}",  # no setting that the model depends on
+            ]
+        )
+        for weight, every in ((2, 8), (7, 12))
+    ]
+    for config in configs:
+        train(config)
+    return [config.run_dir for config in configs]
+
+
+def cells(page: str) -> list[dict[str, str]]:
+    """Return the columns of the page's table but the first, by the names of its rows."""
+    lines = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    names, *columns = zip(*lines, strict=True)
+    return [dict(zip(names, column, strict=True)) for column in columns]
+
+
+def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_path: Path):
+    (sweep[0].parent / "multirun.yaml").write_text("hydra: {}\n")
+    given = sorted(map(str, sweep[0].parent.iterdir()))
+    compared = compare(given, images=2, size=40, device="cpu")
+    assert [row.name for row in compared.rows] == ["style_weight=2", "style_weight=7"]
+    for folder, row in zip(sweep, compared.rows, strict=True):
+        network, info = load_model(folder / "model.safetensors")
+        assert row.model == str(folder / "model.safetensors")
+        assert row.settings == {"loss.style_weight": info.training_config["loss"]["style_weight"]}
+        assert row.losses == {f"heldout/{name}": value for name, value in info.losses.items()}
+        assert row.losses.keys() > {f"heldout/{name}" for name in JUDGED}
+        assert row.loss_network == "vgg16"
+        assert row.seen_images == 24
+        last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+        assert row.training_seconds == json.loads(last)["seconds"]
+        assert row.parameters == count_parameters(network)
+        assert row.megabytes == (folder / "model.safetensors").stat().st_size / 1e6
+        assert row.milliseconds > 0
+        assert row.pictures_per_second == pytest.approx(1000 / row.milliseconds)
+    assert compared.notes == [f"1 left alone, being no model: {sweep[0].parent / 'multirun.yaml'}."]
+
+    # Where each picture is, and that it is what the model makes of that photograph.
+    config = load_model(sweep[0] / "model.safetensors")[1].training_config
+    pictures, _ = fst.training.data.heldout_of(config, 2, 40)
+    assert len(pictures) == 2
+    height = compared.sheet.shape[2] - 2 * (40 + GAP_PX)
+    for i, picture in enumerate(pictures):
+        content = picture[None] / 255
+        expected = [content, *(fst.load(folder, "cpu")(content) for folder in sweep)]
+        for j, cell in enumerate(expected):
+            top, left = height + i * (40 + GAP_PX), GAP_PX + j * (40 + GAP_PX)
+            found = compared.sheet[..., top : top + 40, left : left + 40]
+            torch.testing.assert_close(found, cell)
+    assert compared.sheet.shape[3] == 3 * (40 + GAP_PX) + GAP_PX
+
+
+def test_what_is_written_says_what_was_found(sweep, photos, tmp_path: Path):
+    compared = compare([*map(str, sweep), "cypresses"], photos, 1, 32, "cpu")
+    out = tmp_path / "new" / "out"
+    written = write_comparison(out, compared, "fst compare runs")
+    assert [path.name for path in written] == [
+        "comparison.jpg",
+        "comparison.md",
+        "comparison.json",
+    ]
+    shown = fst.read_image(out / "comparison.jpg")
+    assert shown.shape == compared.sheet.shape
+    assert (shown - compared.sheet).abs().mean() < 0.02
+    assert (out / "comparison.md").read_text() == markdown(compared, "fst compare runs")
+    rows = cells((out / "comparison.md").read_text())
+    values = json.loads((out / "comparison.json").read_text())
+    for row, line, entry in zip(compared.rows, rows, values["runs"], strict=True):
+        expected = dataclasses.asdict(row)
+        assert entry == expected | {"pictures_per_second": row.pictures_per_second}
+        assert line["run"] == row.name
+        assert json.loads(line["loss.style_weight"]) == row.settings["loss.style_weight"]
+        for name in JUDGED:
+            assert float(line[f"heldout/{name}"]) == pytest.approx(
+                row.losses[f"heldout/{name}"], abs=5e-4
+            )
+        assert int(line["parameters"].replace(",", "")) == row.parameters
+        assert float(line["ms a picture"]) == pytest.approx(row.milliseconds, abs=0.05)
+    assert rows[0]["training time"] == f"{compared.rows[0].training_seconds:.0f} s"
+    assert rows[2]["run"] == "cypresses"
+    assert rows[2]["training time"] == ""  # a model file alone does not know it
+    assert values["notes"] == compared.notes
+
+
+def test_tensorboard_shows_the_last_comparison_alone(model, photos, tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "events.out.tfevents.1.of_a_run").write_bytes(b"")
+    for size in (32, 48):
+        compared = compare([str(model)], photos, 1, size, "cpu")
+        write_comparison(out, compared, f"--size {size}")
+    assert len(list(out.glob("events.out.tfevents.*.comparison"))) == 1
+    assert (out / "events.out.tfevents.1.of_a_run").exists()
+    assert len(list(out.iterdir())) == 5
+    (events_file,) = out.glob("events.out.tfevents.*.comparison")
+    events = EventAccumulator(str(events_file)).Reload()
+    (sheet,) = events.Images("comparison/sheet")
+    assert (1, 3, sheet.height, sheet.width) == compared.sheet.shape
+    (table,) = events.Tensors("comparison/table/text_summary")
+    assert table.tensor_proto.string_val[0].decode() == markdown(compared, "--size 48")
+
+
+def test_nothing_is_invented_for_a_foreign_model(model, photos, tmp_path: Path):
+    network = Johnson(width=4, residual_blocks=1, output="clamp")
+    state = {}
+    for name, value in network.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        if layer.startswith("residual.0."):
+            part = layer.removeprefix("residual.0.")
+            state[
+                f"res1.{part}.conv2d.{kind}" if "conv" in part else f"res1.in{part[-1]}.{kind}"
+            ] = value
+        else:
+            state[f"{FOREIGN_LAYERS[layer]}.{kind}"] = value
+    torch.save(state, tmp_path / "mosaic.pth")
+    compared = compare([str(tmp_path / "mosaic.pth"), str(model)], photos, 1, 32, "cpu")
+    row = compared.rows[0]
+    assert row.name == "mosaic"
+    assert row.settings["network.name"] == "johnson"
+    assert (row.losses, row.loss_network, row.seen_images) == ({}, "", None)
+    assert row.training_seconds is None
+    assert row.parameters == count_parameters(network)
+    line = cells(markdown(compared, ""))[0]
+    assert all(line[f"heldout/{name}"] == "" for name in JUDGED)
+    assert line["images seen"] == line["training time"] == line["loss network"] == ""
+
+
+def test_an_exported_model_is_compared_too_and_what_runs_each_is_said(
+    model, photos, tmp_path: Path
+):
+    pytest.importorskip("onnxscript")
+    from fst.models.export import export_model
+
+    export_model(str(model), tmp_path / "bare.onnx", device="cpu")
+    compared = compare([str(model), str(tmp_path / "bare.onnx")], photos, 1, 32, "cpu")
+    lines = cells(markdown(compared, ""))
+    assert [line["run"] for line in lines] == ["bare.safetensors", "bare.onnx"]
+    assert lines[1]["run by"].startswith("onnxruntime")
+    assert lines[1]["parameters"] == ""
+    one, other = compared.sheet[..., -36:-4, 40:72], compared.sheet[..., -36:-4, 76:108]
+    assert (one - other).abs().max() < 0.05
+    assert (one - compared.sheet[..., -36:-4, 4:36]).abs().max() > 0.1
+
+
+def test_a_model_given_twice_is_compared_once(model, photos):
+    again = model.parent / "." / ".." / model.parent.name / model.name
+    assert len(compare([str(model), str(again)], photos, 1, 32, "cpu").rows) == 1
+
+
+def test_unreadable_photographs_are_counted_and_named(model, photos, tmp_path: Path):
+    shutil.copytree(photos, tmp_path / "mixed")
+    (tmp_path / "mixed" / "000.jpg").write_text("no picture")
+    compared = compare([str(model)], tmp_path / "mixed", 2, 32, "cpu")
+    (note,) = compared.notes
+    assert note.startswith("1 unreadable pictures skipped: ")
+    assert "000.jpg" in note
+    pictures, _ = squared_pictures(photos, 1, 32)
+    found = compared.sheet[0, :, -2 * 36 : -36 - GAP_PX, GAP_PX : GAP_PX + 32]
+    torch.testing.assert_close(found, pictures[0] / 255)
+
+
+def test_settings_are_those_that_differ_and_no_others():
+    settings = differing_settings(
+        [
+            info_of(loss__style_weight=2.0),
+            info_of(name="b", data__path="elsewhere", data__workers=7, loss_network__weights="b"),
+            info_of(loss__style_layers=["relu2_2"], seed=3),
+        ]
+    )
+    assert settings == [
+        {"loss.style_layers": ["relu1_2"], "loss.style_weight": 2.0, "seed": 0},
+        {"loss.style_layers": ["relu1_2"], "loss.style_weight": 5.0, "seed": 0},
+        {"loss.style_layers": ["relu2_2"], "loss.style_weight": 5.0, "seed": 3},
+    ]
+
+
+def test_a_setting_that_one_run_alone_has_is_no_difference():
+    johnson = {"width": 32, "residual_blocks": 5, "norm": "instance"}
+    other = ModelInfo("johnson", johnson)
+    assert differing_settings([info_of(), other]) == [
+        {"network.name": "fast", "network.residual_blocks": 1, "network.width": 8},
+        {"network.name": "johnson", "network.residual_blocks": 5, "network.width": 32},
+    ]
+
+
+def test_what_makes_losses_incomparable_is_said_and_nothing_where_nothing_does():
+    assert cautions([info_of(), info_of(loss__style_weight=1.0, loss_network__weights="b")]) == []
+    (networks,) = cautions([info_of(), info_of("slim"), info_of("slim")])
+    assert "different loss networks (slim, vgg16)" in networks
+    (pictures,) = cautions([info_of(), info_of(seed=1, data__heldout_px=128)])
+    assert "different held-out pictures (data.heldout_px, seed)" in pictures
+    (styles,) = cautions([info_of(), info_of(style__title="waves", style__picture="waves.png")])
+    assert "different styles (style.title)" in styles
+    # Those of a folder of their own do not depend on the seed, nor on what was trained on.
+    own = {"data__heldout_path": "val"}
+    assert cautions([info_of(**own), info_of(**own, seed=1, data__path="others")]) == []
+    # What was not judged can't be misread.
+    foreign = ModelInfo("johnson", {})
+    assert cautions([info_of(), foreign]) == []
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (["runs/a/model.safetensors", "runs/b/model.safetensors"], ["a", "b"]),
+        (["one/a/model.safetensors", "two/a/model.safetensors", "b.pth"], ["one/a", "two/a", "b"]),
+        (["x/a.onnx", "x/a/model.safetensors"], ["a.onnx", "a"]),
+        (["p/loss.w=2.5/model.safetensors", "p/loss.w=2/model.safetensors"], ["w=2.5", "w=2"]),
+        (
+            [
+                f"p/loss.w={w}+seed={s}+data.c=1/model.safetensors"
+                for w in (1, "1e+5")
+                for s in (0, 1)
+            ],
+            ["w=1+seed=0", "w=1+seed=1", "w=1e+5+seed=0", "w=1e+5+seed=1"],
+        ),
+        # Without their groups these would be one; without what is common, one would have no name.
+        (["p/a.w=1/model.safetensors", "p/b.w=1/model.safetensors"], ["a.w=1", "b.w=1"]),
+        (["p/a.w=1/model.safetensors", "p/a.w=1+c=2/model.safetensors"], ["a.w=1", "a.w=1+c=2"]),
+        (["p/a.w=1/model.safetensors"], ["w=1"]),
+    ],
+)
+def test_names_are_the_shortest_that_tell_runs_apart(models: list[str], names: list[str]):
+    assert run_names([Path("/home", model) for model in models]) == names
+
+
+def test_many_differing_settings_are_cut_short_and_named(model, photos):
+    (row,) = compare([str(model)], photos, 1, 32, "cpu").rows
+    rows = [
+        dataclasses.replace(row, name=f"a|{i}", settings={f"loss.k{k:02}": i for k in range(11)})
+        for i in range(2)
+    ]
+    page = markdown(Comparison(rows, torch.ones(1, 3, 4, 4), 32, "here", []), "")
+    assert r"| run | a\|0 | a\|1 |" in page
+    assert "| loss.k07 | 0 | 1 |" in page
+    assert "| loss.k08 |" not in page
+    assert "3 more settings differ: loss.k08, loss.k09, loss.k10." in page
+
+
+def test_training_time_is_that_of_the_saved_model(sweep):
+    metrics = sweep[0] / "metrics.jsonl"
+    expected = json.loads(metrics.read_text().splitlines()[-1])["seconds"]
+    with metrics.open("a") as file:
+        file.write(json.dumps({"seen_images": 28, "seconds": expected + 100}) + "\n")
+        file.write('{"seen_im')  # cut off
+    assert compare([str(sweep[0])], images=1, size=32).rows[0].training_seconds == expected
+    metrics.unlink()
+    assert compare([str(sweep[0])], images=1, size=32).rows[0].training_seconds is None
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
+def test_mistakes_are_one_line_and_leave_nothing(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.yaml").write_text("a: 1\n")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(model.read_bytes()[:300])
+    network = Fast(width=8, residual_blocks=1)
+    config = config_of(data__path="gone", data__workers=0)
+    gone = describe(network, training_config=config | {"runs_dir": "runs"})
+    save_model(tmp_path / "gone.safetensors", network, gone)
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, message in [
+        ([], "no model is given"),
+        (["nowhere"], "no model nowhere"),
+        ([model, "nowhere"], "no model nowhere"),
+        (["empty"], "no model is in empty"),
+        (["empty", "notes.yaml"], "no model is in empty, notes.yaml"),
+        ([cut, model], "cut.safetensors is damaged"),
+        ([model], "does not say what it was trained on): give --photographs DIR"),
+        (["gone.safetensors"], "data.path=gone does not exist"),
+        ([model, "--photographs", "empty"], "empty holds no pictures"),
+        ([model, "--photographs", "missing"], "no folder of pictures missing"),
+        ([model, "--photographs", photos, "--images", "0"], "images=0 must be at least 1"),
+        ([model, "--photographs", photos, "--size", "8"], "size=8 must be at least 32"),
+        ([model, "--photographs", photos, "--size", "40000"], "too large for a JPEG"),
+        ([model, "--photographs", photos, "--device", "banana"], "device 'banana'"),
+        ([model, "--photographs", photos, "-o", "notes.yaml"], "-o notes.yaml is a file"),
+    ]:
+        monkeypatch.setattr("sys.argv", ["fst", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert ended.value.code == 2, arguments
+        assert message in said.err, arguments
+        assert said.err.startswith("fst: ")
+        assert said.err.count("\n") == 1, said.err
+        assert not said.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_prints_the_table_and_the_files(fst_command, model, photos, tmp_path: Path):
+    command = [*fst_command, "compare", "bare.safetensors", "--photographs", photos]
+    done = subprocess.run(
+        [*command, "--images", "1", "--size", "32"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "comparison" / "comparison.md").read_text() in done.stdout
+    assert done.stdout.splitlines()[-3:] == [
+        f"comparison/comparison.{suffix}" for suffix in ("jpg", "md", "json")
+    ]
+    assert "fst compare bare.safetensors" in done.stdout

@@ -1,0 +1,261 @@
+"""Evaluation: the figures are training's own, the curves mean what they say, all is written."""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fst.config import TrainConfig
+from fst.measuring import evaluation
+from fst.measuring.evaluation import Curve, Report, Speed, evaluate
+from fst.measuring.evaluation_report import markdown, sentence, write_report
+from fst.pictures.image import read_image, resize
+from fst.training.optimization import descend
+from fst.training.trainer import train
+
+QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
+
+
+@pytest.fixture
+def run(compose: Callable[[list[str]], TrainConfig], tiny_overrides: list[str], photos: Path):
+    """A trained run that was judged on pictures of a folder of its own."""
+    config = compose(
+        [*tiny_overrides, f"data.heldout_path={photos / 'more'}", "data.heldout_images=4"]
+    )
+    train(config)
+    return config
+
+
+def last_report(config: TrainConfig) -> dict[str, float]:
+    lines = (config.run_dir / "metrics.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])
+
+
+@pytest.fixture
+def report(run: TrainConfig, tmp_path: Path) -> Report:
+    return evaluate([str(run.run_dir)], tmp_path / "evaluation", images=4, **QUICK)
+
+
+def test_losses_are_those_that_training_logged_to_the_last_bit(run: TrainConfig, report: Report):
+    logged = {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
+    assert len(logged) == 7
+    assert report.evaluations[0].terms == logged
+    # The default loss judges, and it is the one that this run was trained by.
+    assert report.evaluations[0].objective["total"] == logged["heldout/total"]
+
+
+def test_the_same_pictures_from_a_folder_give_the_same_bits(
+    run: TrainConfig, photos: Path, tmp_path: Path
+):
+    settings = QUICK | {"curves": (48,), "iterations": 1}
+    found = evaluate([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **settings)
+    terms = found.evaluations[0].terms
+    assert terms == {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
+
+
+def test_the_objective_is_the_loss_that_the_model_was_trained_by(
+    compose, tiny_overrides, tmp_path: Path
+):
+    config = compose([*tiny_overrides, "loss.style_weight=50"])
+    train(config)
+    settings = QUICK | {"curves": (48,), "iterations": 1}
+    (found,) = evaluate([str(config.run_dir)], tmp_path / "e", images=2, **settings).evaluations
+    terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
+    expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
+    assert found.objective["total"] == pytest.approx(expected, rel=1e-5)
+    assert found.objective["total"] == pytest.approx(sum(found.curves[0].network) / 2, rel=1e-5)
+
+
+def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_larger(
+    report: Report, run: TrainConfig, tmp_path: Path
+):
+    small, large = report.evaluations[0].curves
+    assert [len(small.network), len(large.network)] == [4, 1]
+    for curve in (small, large):
+        assert all(len(values) == 7 for values in curve.optimized)
+        assert all(values[-1] < values[0] for values in curve.optimized)
+    settings = QUICK | {"curves": (48,), "start": "content"}
+    again = evaluate([str(run.run_dir)], tmp_path / "content", images=4, **settings)
+    (curve,) = again.evaluations[0].curves
+    assert [values[0] for values in curve.optimized] == curve.content == small.content
+    assert curve.network == small.network
+
+
+def test_what_was_measured_is_not_measured_again(run: TrainConfig, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "evaluation"
+    first = evaluate([str(run.run_dir)], folder, images=2, **QUICK)
+    # Stopped in the last picture: it alone is missing.
+    missing = sorted((folder / "gatys").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)[-1]
+    missing.unlink()
+    begun = []
+    monkeypatch.setattr(
+        evaluation,
+        "descend",
+        lambda loss, content, start: begun.append(1) or descend(loss, content, start),
+    )
+    monkeypatch.setattr(evaluation, "_speeds", lambda subjects, *_: {s.name: [] for s in subjects})
+    second = evaluate([str(run.run_dir)], folder, images=2, **QUICK)
+    assert len(begun) == 1
+    curves = [e.evaluations[0].curves for e in (first, second)]
+    assert curves[0] == curves[1]
+    evaluate([str(run.run_dir)], folder, images=2, **(QUICK | {"iterations": 5}))
+    assert len(begun) == 1 + 3
+
+
+def test_how_many_iterations_the_network_equals():
+    falling = [[8.0, 4.0, 2.0, 1.0], [10.0, 8.0, 6.0, 1.0]]  # means 9, 6, 4, 1
+    curve = Curve(256, falling, network=[3.0, 5.0], content=[7.0, 7.0])
+    assert curve.mean == [9, 6, 4, 1]
+    assert curve.equal_iterations == 2
+    assert curve.equal_iterations_each == [2, 3]
+    said = sentence(curve, 3, "noise")
+    assert "equals that of 2 iterations" in said
+    assert "from 2 to 3" in said
+    better = Curve(256, falling, network=[0.5, 0.5], content=[7.0, 7.0])
+    assert better.equal_iterations is None
+    assert "lower than that of 3 iterations" in sentence(better, 3, "noise")
+
+
+def test_ratios_of_seconds():
+    assert Speed(256, network_seconds=0.02, iteration_seconds=0.5).times_as_fast(100) == 2500
+
+
+def test_everything_is_written(report: Report, run: TrainConfig, tmp_path: Path):
+    folder = tmp_path / "evaluation"
+    written = write_report(folder, report, "fst evaluate run", "cpu")
+    assert {path.name for path in written} == {
+        "evaluation.md",
+        "evaluation.json",
+        "contact_sheet.jpg",
+        "curves.png",
+    }
+    (found,) = report.evaluations
+    page = (folder / "evaluation.md").read_text()
+    assert f"| heldout/total | {found.terms['heldout/total']:.4f} |" in page
+    assert sentence(found.curves[0], 6, "noise") in page
+    content = json.loads((folder / "evaluation.json").read_text())["evaluations"][0]
+    assert content["terms"] == found.terms
+    assert content["equal_iterations"]["48"] == found.curves[0].equal_iterations
+    assert content["curves"][0]["optimized"] == found.curves[0].optimized
+    # Three columns of 48 px: photograph, network, L-BFGS; four rows and the headings.
+    height, width = read_image(folder / "contact_sheet.jpg").shape[-2:]
+    assert 3 * 48 <= width < 4 * 48 + 20
+    assert height > 4 * 48
+    events = EventAccumulator(str(folder / found.name), {"scalars": 0})
+    events.Reload()
+    for tag, value in found.terms.items():  # under the names, and at the place, of the training
+        (event,) = events.Scalars(tag)
+        assert event.step == 24
+        assert event.value == pytest.approx(value, rel=1e-6)
+    curve = [event.value for event in events.Scalars("evaluation/lbfgs_48_px")]
+    assert curve == pytest.approx(found.curves[0].mean, rel=1e-6)
+    assert {"heldout/contact_sheet", "evaluation/curves"} <= set(events.Tags()["images"])
+
+
+def test_a_report_beside_the_run_leaves_the_run_alone(report: Report, run: TrainConfig):
+    before = {file: file.read_bytes() for file in run.run_dir.iterdir()}
+    assert report.evaluations[0].name == run.run_dir.name
+    for _ in range(2):
+        write_report(run.run_dir.parent, report, "fst evaluate run", "cpu")
+    assert {file: file.read_bytes() for file in before} == before
+    assert len(list(run.run_dir.glob("*.evaluation"))) == 1
+
+
+def test_the_plot_marks_where_the_network_is(report: Report):
+    # What it draws is what the axes hold.
+    from matplotlib.figure import Figure
+
+    from fst.measuring.evaluation_report import _draw
+
+    axis = Figure().subplots()
+    curve = report.evaluations[0].curves[0]
+    _draw(axis, curve, "noise")
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    assert list(lines["L-BFGS from noise"].get_ydata()) == curve.mean
+    assert lines["network, one pass"].get_ydata()[0] == pytest.approx(sum(curve.network) / 4)
+
+
+def test_without_curves_it_is_quick_and_says_nothing_of_them(run: TrainConfig, tmp_path: Path):
+    settings = QUICK | {"curves": (), "sizes": ()}
+    report = evaluate([str(run.run_dir)], tmp_path / "e", images=2, **settings)
+    assert (report.size_px, report.images) == (256, 2)
+    page = markdown(report, "fst evaluate run", "cpu")
+    assert "L-BFGS" not in page
+    assert not (tmp_path / "e" / "gatys").exists()
+    assert math.isfinite(report.evaluations[0].artefacts.grid_ratio)
+
+
+def test_two_models_share_the_curves_of_one_loss(run: TrainConfig, tmp_path: Path):
+    other = tmp_path / "other.safetensors"
+    tensors = {
+        name: value + 0.01 for name, value in load_file(run.run_dir / "model.safetensors").items()
+    }
+    from safetensors import safe_open
+
+    with safe_open(run.run_dir / "model.safetensors", "pt") as file:
+        save_file(tensors, other, metadata=file.metadata())
+    settings = QUICK | {"curves": (48,)}
+    given = [str(run.run_dir), str(other)]
+    report = evaluate(given, tmp_path / "e", images=2, **settings)
+    first, second = (e.curves[0] for e in report.evaluations)
+    assert first.optimized == second.optimized
+    assert first.network != second.network
+    assert len(list((tmp_path / "e" / "gatys").glob("*.json"))) == 2
+
+
+def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
+    run: TrainConfig,
+    random_vgg: Path,
+    style_picture: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch,
+):
+    from test_model_file import random_port_state
+
+    path = tmp_path / "foreign.pth"
+    torch.save(random_port_state(width=4), path)
+    settings = QUICK | {"curves": (), "sizes": ()}
+    monkeypatch.setattr("fst.losses.vgg._verify", lambda *_: None)
+    with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
+        evaluate([str(path)], tmp_path / "e", photos, weights=random_vgg, **settings)
+    report = evaluate(
+        [str(path)], tmp_path / "e", photos, style_picture, images=1, weights=random_vgg, **settings
+    )
+    style = resize(read_image(style_picture), 256)
+    assert style.shape[-1] == 256
+    (found,) = report.evaluations
+    assert found.objective["total"] == found.terms["heldout/total"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["nowhere"], "no model nowhere"),
+        (["RUN", "--images", "0"], "images=0 must be at least 1"),
+        (["RUN", "--curves", "8"], "a size of 8 px is too small"),
+        (["RUN", "--sizes", "big"], "sizes=big must be numbers of pixels"),
+        (["RUN", "--start", "black"], "start=black is unknown; choose one of noise, content"),
+        (["RUN", "--photographs", "missing"], "no folder of pictures missing"),
+        (["RUN", "--style", "missing.jpg"], "give --style PICTURE"),
+        (["RUN", "--weights", "missing.pth"], "missing.pth does not exist"),
+        (["RUN", "--video", "missing.mp4"], "missing.mp4"),
+    ],
+)
+def test_mistakes_are_one_line(flags, said, run: TrainConfig, fst_command, tmp_path: Path):
+    given = [str(run.run_dir) if flag == "RUN" else flag for flag in flags]
+    done = subprocess.run(
+        [*fst_command, "evaluate", *given, "-o", str(tmp_path / "e")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "e").exists()

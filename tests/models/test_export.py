@@ -1,0 +1,193 @@
+"""Exported files: the same pictures, the same account of themselves, nothing half-right left."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import fst
+from fst.models import export
+from fst.models.export import Agreement, export_model
+from fst.models.inspection import inspect_model
+from fst.models.model_file import describe, load_model, save_model
+from fst.networks.fast import Fast
+from fst.networks.johnson import Johnson
+from fst.pictures.image import read_image
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst[export]'")
+pytest.importorskip("onnxscript", reason="pip install 'fst[export]'")
+NETWORKS = {
+    "fast": lambda: Fast(width=8, residual_blocks=1),
+    "johnson": lambda: Johnson(width=4, residual_blocks=1),
+    "paper": lambda: Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    paths = {name: folder / f"{name}.safetensors" for name in NETWORKS}
+    for name, make in NETWORKS.items():
+        network = make()
+        save_model(paths[name], network, describe(network, title=name, seen_images=123))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def fast_onnx(models: dict[str, Path]) -> Path:
+    export_model(models["fast"], models["fast"].with_suffix(".onnx"))
+    return models["fast"].with_suffix(".onnx")
+
+
+@pytest.fixture
+def photo(style_picture: Path) -> Tensor:
+    return (read_image(style_picture)[..., :65, :67] * 255).round() / 255
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_onnx_file_takes_any_size_and_gives_the_network_s_pictures(
+    name: str, models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
+    export_model(models[name], tmp_path / "style.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "style.onnx")
+    (given,), (taken,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, taken.name) == ("image", "tensor(float)", "stylized")
+    network, _ = load_model(models[name])
+    for batch in (photo, photo[..., :7, :13], torch.cat([photo, photo.flip(3)])):
+        (result,) = session.run(None, {"image": batch.numpy()})
+        torch.testing.assert_close(torch.from_numpy(result), network(batch), rtol=0, atol=1e-4)
+
+
+def test_bytes_in_and_out_are_the_picture_s_own(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
+    export_model(models["fast"], tmp_path / "bytes.onnx", uint8=True)
+    session = onnxruntime.InferenceSession(tmp_path / "bytes.onnx")
+    pixels = (photo * 255).round().byte().permute(0, 2, 3, 1)
+    (result,) = session.run(None, {"image": pixels.numpy()})
+    assert result.dtype == "uint8"
+    expected = load_model(models["fast"])[0](photo).mul(255).permute(0, 2, 3, 1)
+    assert (torch.from_numpy(result).float() - expected).abs().max() < 0.51  # rounding alone
+    stylized = fst.load(tmp_path / "bytes.onnx", device="cpu")(photo)
+    assert torch.equal(
+        (stylized * 255).round().byte().permute(0, 2, 3, 1), torch.from_numpy(result)
+    )
+
+
+def test_half_precision_takes_and_gives_floats(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
+    export_model(models["fast"], tmp_path / "half.onnx", half=True)
+    expected = load_model(models["fast"])[0](photo)
+    agreement = Agreement.of(fst.load(tmp_path / "half.onnx", device="cpu")(photo), expected)
+    assert 45 < agreement.psnr_db < 100  # as good as fp16 is, and no better: it is fp16
+
+
+def test_a_fixed_size_takes_that_size_alone(models: dict[str, Path], tmp_path: Path, photo: Tensor):
+    export_model(models["fast"], tmp_path / "fixed.onnx", size=(64, 48))
+    onnx = pytest.importorskip("onnx")
+    operators = {node.op_type for node in onnx.load(tmp_path / "fixed.onnx").graph.node}
+    assert not operators & {"Shape", "Slice", "Loop", "If"}  # what OpenCV 4 can't have
+    stylize = fst.load(tmp_path / "fixed.onnx", device="cpu")
+    assert stylize(photo[..., :64, :48]).shape == (1, 3, 64, 48)
+    with pytest.raises(ValueError, match="exported for pictures of 64x48.*not 65x67"):
+        stylize(photo)
+
+
+def test_an_exported_model_is_used_like_any_other(
+    models: dict[str, Path], fast_onnx: Path, photo: Tensor
+):
+    exported, own = fst.load(fast_onnx, device="cpu"), fst.load(models["fast"], dtype="fp32")
+    assert exported.info == own.info
+    assert exported.engine == "onnxruntime, CPU"
+    for options in ({}, {"strength": 0.3}, {"keep_colors": True}):
+        torch.testing.assert_close(
+            exported(photo, **options), own(photo, **options), rtol=0, atol=1e-4
+        )
+    with pytest.raises(ValueError, match="tile_px=64: an exported model does a picture in one"):
+        exported(photo, tile_px=64)
+    with pytest.raises(ValueError, match="can't be compiled"):
+        exported.compile()
+    with pytest.raises(ValueError, match="computes as it was exported"):
+        fst.load(fast_onnx, dtype="bf16")
+    with pytest.raises(ValueError, match="is exported already"):
+        export_model(fast_onnx, fast_onnx.with_name("again.onnx"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_package_is_the_network_as_machine_code(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "style.pt2"
+    photo = photo[..., :64, :48]
+    export_model(models["fast"], path, size=(64, 48), device="cpu")
+    stylize = fst.load(path)
+    assert stylize.info.seen_images == 123
+    assert stylize.engine == "AOTInductor fp32 on cpu"
+    expected = load_model(models["fast"])[0](photo)
+    torch.testing.assert_close(stylize(photo), expected, rtol=0, atol=1e-4)
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], whole[:-3000] + bytes(200) + whole[-2800:], b""):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="is damaged"):
+            fst.load(path)
+
+
+def test_a_file_that_does_not_agree_is_not_left(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def wrong(network: Fast) -> Fast:
+        twin = export_plain(network)
+        twin.head[-2].bias.data += 0.1
+        return twin
+
+    export_plain = export.plain
+    monkeypatch.setattr(export, "plain", wrong)
+    with pytest.raises(ValueError, match="was not kept.*at least 50 dB"):
+        export_model(models["fast"], tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_replaced_unasked(fast_onnx: Path, models: dict[str, Path]):
+    before = fast_onnx.read_bytes()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        export_model(models["fast"], fast_onnx)
+    assert fast_onnx.read_bytes() == before
+    with pytest.raises(ValueError, match=r"take one of \.onnx, \.pt2"):
+        export_model(models["fast"], fast_onnx.with_suffix(".xyz"))
+
+
+def test_damaged_and_foreign_files_are_refused_in_a_line(fast_onnx: Path, tmp_path: Path):
+    whole = fast_onnx.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"\0" * 1000):
+        (tmp_path / "damaged.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match="is damaged or no ONNX model"):
+            fst.load(tmp_path / "damaged.onnx")
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(fast_onnx)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "foreign.onnx")
+    with pytest.raises(ValueError, match="not one that `fst export` wrote"):
+        fst.load(tmp_path / "foreign.onnx")
+    (tmp_path / "text.pt2").write_text("no package")
+    with pytest.raises(ValueError, match=r"is damaged or no \.pt2 package"):
+        fst.load(tmp_path / "text.pt2")
+
+
+def test_inspecting_says_what_a_file_is(models: dict[str, Path], fast_onnx: Path):
+    own, exported = inspect_model(models["fast"]), inspect_model(fast_onnx)
+    assert own["title"] == exported["title"] == "fast"
+    assert own["network"] == exported["network"] == "fast (residual_blocks=1, width=8)"
+    assert "opset 18, computes in fp32" in exported["format"]
+    assert "GFLOP" in own["work"]
+
+
+def test_the_agreement_of_a_known_difference():
+    agreement = Agreement.of(torch.full((1, 3, 4, 5), 0.51), torch.full((1, 3, 4, 5), 0.5))
+    assert agreement.shape == (1, 4, 5)
+    assert agreement.largest == pytest.approx(0.01, rel=1e-4)
+    assert agreement.psnr_db == pytest.approx(40, rel=1e-4)

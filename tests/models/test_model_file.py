@@ -1,0 +1,174 @@
+"""The model file, and foreign weights."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.networks.fast import Fast
+from fst.networks.johnson import Johnson
+from fst.stylizing.stylizer import load
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    network = Fast(width=8, residual_blocks=1)
+    save_model(path, network, describe(network, title="Stripes", losses={"style": 0.25}))
+    return path
+
+
+def test_a_round_trip_keeps_every_bit_and_every_word(tmp_path: Path):
+    network = Johnson(width=4, residual_blocks=2, norm="batch", upsample="transposed")
+    info = describe(network, title="Krzyk “1893”", seen_images=7, losses={"content": 1 / 3})
+    save_model(tmp_path / "a.safetensors", network, info)
+    again, info_again = load_model(tmp_path / "a.safetensors")
+    assert info_again == info
+    for key, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    save_model(tmp_path / "b.safetensors", again, info_again)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(saved: Path, monkeypatch):
+    before = saved.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("fst.models.model_file.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(saved, Fast(), describe(Fast()))
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Path, monkeypatch):
+    run = tmp_path / "runs" / "stripes"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").write_bytes(saved.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert find_model(saved) == saved
+    assert find_model(run) == run / "model.safetensors"
+    assert find_model("stripes").samefile(run / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match="no model nowhere"):
+        find_model("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:100], "damaged"),
+        (lambda data: data[:-100], "damaged"),
+        (lambda data: b"", "damaged"),
+        (lambda data: os.urandom(1000), "damaged"),
+    ],
+)
+def test_a_damaged_file_says_so(saved: Path, damage, message: str):
+    saved.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        load_model(saved)
+
+
+def test_foreign_tensors_newer_formats_and_other_files_are_refused(saved: Path, tmp_path: Path):
+    tensors = load_file(saved)
+    bare = tmp_path / "bare.safetensors"
+    save_file(tensors, bare)
+    with pytest.raises(ValueError, match="no model file of fst"):
+        load_model(bare)
+    newer = tmp_path / "newer.safetensors"
+    values = {"network": "fast", "network_arguments": {}, "format_version": 99, "new_field": 1}
+    save_file(tensors, newer, metadata={"fst": json.dumps(values)})
+    with pytest.raises(ValueError, match="format 99.*update fst"):
+        load_model(newer)
+    text = tmp_path / "model.pth"
+    text.write_text("not a checkpoint")
+    with pytest.raises(ValueError, match="neither a model file"):
+        load_model(text)
+    torch.save({"weight": torch.zeros(3)}, text)
+    with pytest.raises(ValueError, match="no state dict of a known"):
+        load_model(text)
+
+
+def port_forward(state: dict[str, Tensor], image: Tensor) -> Tensor:
+    """The widespread PyTorch port, 0-255 in and out, written from its state dict alone."""
+
+    def conv(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight, bias = state[f"{name}.conv2d.weight"], state[f"{name}.conv2d.bias"]
+        pad = weight.shape[-1] // 2
+        return F.conv2d(F.pad(x, (pad,) * 4, mode="reflect"), weight, bias, stride=stride)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        variance = x.var((2, 3), keepdim=True, unbiased=False)
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        return (x - mean) / (variance + 1e-5).sqrt() * weight[:, None, None] + bias[:, None, None]
+
+    def double(x: Tensor) -> Tensor:
+        return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    x = norm(conv(image, "conv1"), "in1").relu()
+    x = norm(conv(x, "conv2", 2), "in2").relu()
+    x = norm(conv(x, "conv3", 2), "in3").relu()
+    for block in range(1, 6):
+        name = f"res{block}"
+        y = norm(conv(x, f"{name}.conv1"), f"{name}.in1").relu()
+        x = x + norm(conv(y, f"{name}.conv2"), f"{name}.in2")
+    x = norm(conv(double(x), "deconv1"), "in4").relu()
+    x = norm(conv(double(x), "deconv2"), "in5").relu()
+    return conv(x, "deconv3")
+
+
+def random_port_state(width: int) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    layers = {"conv1": (3, width, 9), "conv2": (width, 2 * width, 3)}
+    layers |= {"conv3": (2 * width, 4 * width, 3), "deconv1": (4 * width, 2 * width, 3)}
+    layers |= {"deconv2": (2 * width, width, 3), "deconv3": (width, 3, 9)}
+    norms = {"in1": width, "in2": 2 * width, "in3": 4 * width, "in4": 2 * width, "in5": width}
+    for block in range(1, 6):
+        for part in (1, 2):
+            layers[f"res{block}.conv{part}"] = (4 * width, 4 * width, 3)
+            norms[f"res{block}.in{part}"] = 4 * width
+    state = {}
+    for name, (inputs, outputs, kernel) in layers.items():
+        state[f"{name}.conv2d.weight"] = torch.randn(outputs, inputs, kernel, kernel) / kernel
+        state[f"{name}.conv2d.bias"] = torch.randn(outputs)
+    for name, channels in norms.items():
+        state |= {f"{name}.weight": torch.randn(channels), f"{name}.bias": torch.randn(channels)}
+        state |= {f"{name}.running_mean": torch.ones(channels)}  # as old versions saved
+        state |= {f"{name}.running_var": torch.ones(channels)}
+    state["deconv3.conv2d.weight"] *= 5
+    state["deconv3.conv2d.bias"] += 128
+    return state
+
+
+def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
+    state = random_port_state(width=4)
+    torch.save(state, tmp_path / "port.pth")
+    image = torch.rand(2, 3, 48, 64)
+    expected = port_forward(state, image * 255).clamp(0, 255) / 255
+    assert (expected * (1 - expected) > 0).float().mean() > 0.05  # not all clamped
+    result = load(tmp_path / "port.pth", dtype="fp32")(image)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["candy", "mosaic"])
+def test_peers_models_give_their_pictures(name: str):
+    from conftest import SHARED
+
+    from fst.pictures.image import read_image
+
+    path = SHARED / "data" / "peer_models" / f"{name}_nc16.model"
+    photo = next((SHARED / "data" / "photos" / "val").glob("*.jpg"))
+    image = read_image(photo)[..., :240, :320]
+    state = torch.load(path, weights_only=True)
+    expected = port_forward(state, image * 255).clamp(0, 255) / 255
+    result = load(path, dtype="fp32")(image)
+    torch.testing.assert_close(result, expected, rtol=0, atol=5e-4)  # an eighth of a level

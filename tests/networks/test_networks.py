@@ -1,0 +1,130 @@
+"""The transformer networks."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fst.networks.cost import count_flops
+from fst.networks.fast import Fast
+from fst.networks.johnson import Johnson
+from fst.networks.layers import InstanceNorm
+from fst.networks.plain import plain
+from fst.networks.registry import NETWORKS, build_network
+
+torch.manual_seed(0)
+VARIANTS = {
+    "johnson": Johnson(width=4, residual_blocks=1),
+    "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
+    "fast": Fast(width=8, residual_blocks=1),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 37), (5, 3), (12, 12), (65, 67), (33, 64)])
+def test_any_size_is_kept_and_the_range_is_0_to_1(name: str, size: tuple[int, int]):
+    result = VARIANTS[name].eval()(torch.rand(2, 3, *size))
+    assert result.shape == (2, 3, *size)
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_is_computed_otherwise_than_written_gives_the_same_values_and_gradients(name: str):
+    network = copy.deepcopy(VARIANTS[name]).eval().double()
+    images = [torch.rand(2, 3, 45, 30, dtype=torch.double).requires_grad_() for _ in range(2)]
+    images[1].data = images[0].data
+    results = [each(image) for each, image in zip((network, plain(network)), images, strict=True)]
+    for result in results:
+        (result**2).sum().backward()
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    torch.testing.assert_close(images[0].grad, images[1].grad, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_plain_network_is_of_torch_s_own_modules(name: str):
+    network = plain(VARIANTS[name])
+    leaves = [module for module in network.modules() if not list(module.children())]
+    own = {"ScaledTanh", "Clamp"}
+    assert {type(leaf).__name__ for leaf in leaves if "torch" not in type(leaf).__module__} <= own
+    assert network.state_dict().keys() == VARIANTS[name].state_dict().keys()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_pictures_of_a_batch_do_not_mix(name: str):
+    network = VARIANTS[name].eval()
+    images = torch.rand(3, 3, 32, 24)
+    alone = torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(network(images), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_learns(name: str):
+    network = NETWORKS[name](width=8, residual_blocks=1)
+    network(torch.rand(1, 3, 32, 32)).square().mean().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        if not key.endswith("bias"):  # a bias before an instance norm has no effect
+            assert parameter.grad.abs().max() > 0, key
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_black_and_constant_frames_give_sane_output(name: str):
+    torch.manual_seed(0)
+    network = NETWORKS[name]().eval()
+    for value in (0.0, 0.5, 1.0):
+        result = network(torch.full((1, 3, 64, 64), value))
+        assert result.flatten(2).std(-1).max() < 0.01  # instance norm must not blow up rounding
+
+
+def test_instance_norm_keeps_its_statistics_in_fp32_under_half_precision():
+    x = torch.randn(1, 4, 64, 64) * 3 + 100  # in bf16 the mean alone would be off by up to 0.5
+    norm = InstanceNorm(4)
+    expected = (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True, unbiased=False)
+    assert norm(x.bfloat16()).dtype == torch.bfloat16
+    rounding = (x.bfloat16().float() - x).abs().max() / 3
+    assert (norm(x.bfloat16()).float() - expected).abs().max() < 2 * rounding
+
+
+def test_flops_of_johnson_agree_with_a_count_by_hand():
+    # multiply-adds a pixel of each convolution, from the paper's table: 9x9, /2, /4, 10 at 1/4 ...
+    by_hand = (
+        81 * 3 * 32
+        + (9 * 32 * 64) / 4
+        + (9 * 64 * 128) / 16
+        + 10 * (9 * 128 * 128) / 16
+        + (9 * 128 * 64) / 4
+        + 9 * 64 * 32
+        + 81 * 32 * 3
+    )
+    assert count_flops(Johnson(), 64, 128) == 2 * by_hand * 64 * 128
+
+
+def test_fast_costs_a_fraction_of_johnson():
+    assert count_flops(Fast(), 256, 256) * 7 < count_flops(Johnson(), 256, 256)
+
+
+def test_the_paper_s_upsampling_doubles_the_size_like_nearest_does():
+    image = torch.rand(1, 3, 16, 24)
+    for upsample in ("nearest", "transposed"):
+        network = Johnson(width=4, residual_blocks=0, upsample=upsample)
+        assert network.body(image).shape == image.shape
+
+
+def test_reflection_padding_leaves_no_border_on_a_pattern_that_mirrors_itself():
+    # Rows of cosine with an extremum on each border are their own reflection: without the norm a
+    # shift-invariant network must answer every row of a vertical wave alike.
+    x = torch.linspace(0, torch.pi * 4, 65)[None, None, None, :].cos().expand(1, 3, 65, 65)
+    network = Johnson(width=4, residual_blocks=0)
+    first = network.down[0]
+    result = first(x)
+    assert (result - result[:, :, 32:33]).abs().max() < 1e-5
+    assert (F.conv2d(x, first.weight, first.bias, padding=4) - result).abs().max() > 1e-2
+
+
+def test_unknown_networks_and_arguments_are_refused_by_name():
+    with pytest.raises(ValueError, match="unknown network 'vast'.*johnson, fast"):
+        build_network("vast", {})
+    with pytest.raises(ValueError, match="'fast' can't be built.*depth"):
+        build_network("fast", {"depth": 3})

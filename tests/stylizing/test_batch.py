@@ -1,0 +1,222 @@
+"""Files and folders: what is found, where it goes, and that one bad file stops no other."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fst.models.model_file import describe, save_model
+from fst.networks.fast import Fast
+from fst.pictures.image import read_image, read_picture
+from fst.stylizing.batch import stylize_pictures, stylize_videos
+from fst.stylizing.files import Job, find_inputs, plan
+from fst.stylizing.stylizer import Stylizer, blend, load_several
+
+
+@pytest.fixture(scope="module")
+def stylizers() -> dict[str, Stylizer]:
+    torch.manual_seed(0)
+    network = Fast(width=8, residual_blocks=1)
+    return {"m": Stylizer(network, describe(network), torch.device("cpu"), torch.float32)}
+
+
+def jobs(*inputs: object, output: Path, models: tuple[str, ...] = ("m",)) -> list[Job]:
+    return plan(find_inputs([str(given) for given in inputs], str(output))[0], models, str(output))
+
+
+def test_a_folder_keeps_its_structure_and_names_what_it_leaves_alone(photos, tmp_path: Path):
+    found, left_alone = find_inputs([str(photos)], "out")
+    assert len(found) == 12
+    assert left_alone == 0
+    assert Path("more/still/02.png") in {below for _, below in found}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    (tmp_path / "in" / "a.png").touch()
+    assert find_inputs([str(tmp_path / "in")], "out")[1] == 1
+
+
+def test_patterns_and_names_with_pattern_signs(photos, tmp_path: Path):
+    assert len(find_inputs([f"{photos}/**/*.png"], "out")[0]) == 12
+    odd = tmp_path / "a[1]*.png"
+    odd.touch()
+    assert find_inputs([str(odd)], "out")[0] == [(odd, Path(odd.name))]
+
+
+def test_results_among_the_pictures_are_not_taken_for_pictures(photos, stylizers, tmp_path: Path):
+    shutil.copytree(photos, tmp_path / "in")
+    for given in (str(tmp_path / "in"), f"{tmp_path}/in/**/*.png"):
+        first = jobs(given, output=tmp_path / "in" / "out")
+        assert len(first) == 12
+        assert all(o.error is None for o in stylize_pictures(first, stylizers))
+        assert jobs(given, output=tmp_path / "in" / "out") == first
+
+
+def test_a_folder_may_have_a_dot_in_its_name(photos, tmp_path: Path):
+    (job,) = plan([(photos / "00.png", Path("00.png"))], ["m"], f"{tmp_path}/out.2024/")
+    assert job.target == tmp_path / "out.2024" / "00.png"
+    assert jobs(photos, output=tmp_path / "out.v2")[0].target.parent == tmp_path / "out.v2"
+
+
+def test_titles_do_not_lead_out_of_the_folder(tmp_path: Path):
+    network = Fast(width=8, residual_blocks=0)
+    for name, title in (("a", "../../up"), ("b", "/etc"), ("c", "same"), ("d", "same")):
+        save_model(tmp_path / f"{name}.safetensors", network, describe(network, title=title))
+    paths = ",".join(str(tmp_path / f"{name}.safetensors") for name in "abcd")
+    assert list(load_several(paths, "cpu")) == ["_.._up", "_etc", "c", "d"]
+
+
+def test_results_are_named_and_placed(photos, tmp_path: Path):
+    out = tmp_path / "out"
+    one = photos / "00.png"
+    assert [j.target for j in jobs(one, output=out)] == [out / "00.png"]
+    assert [j.target for j in jobs(one, output=out / "x.jpg")] == [out / "x.jpg"]
+    both = jobs(one, output=out, models=("a", "b"))
+    assert [j.target for j in both] == [out / "a" / "00.png", out / "b" / "00.png"]
+    names = {"p.bmp": "p.bmp.png", "v.avi": "v.avi.mp4", "v.mov": "v.mov", "P.JPG": "P.JPG"}
+    for given, result in names.items():
+        assert [j.target.name for j in jobs(tmp_path / given, output=out)] == [result]
+
+
+def test_impossible_plans_are_refused_before_any_work(photos, tmp_path: Path):
+    one = photos / "00.png"
+    for inputs, output, message in [
+        ([one], photos, "over a picture"),
+        ([one, tmp_path / "00.png"], tmp_path, "over a picture"),
+        ([one, one], tmp_path, "would both become"),
+        ([one, photos / "03.png"], tmp_path / "x.png", "2 results need a folder"),
+        ([one], tmp_path / "x.mp4", "unknown suffix '.mp4'"),
+        ([tmp_path / "v.mp4"], tmp_path / "x.png", "names no video"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            jobs(*inputs, output=output)
+
+
+def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, name in enumerate(("a.png", "c.png", "e.png")):
+        (folder / name).write_bytes((photos / f"{3 * i:02}.png").read_bytes())
+    (folder / "b.jpg").write_text("no picture")
+    (folder / "d.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "f.png").symlink_to("nowhere.png")
+    outcomes = list(stylize_pictures(jobs(folder, output=tmp_path / "out"), stylizers))
+    assert [o.job.source.name for o in outcomes] == [
+        "b.jpg" if letter == "b" else f"{letter}.png" for letter in "abcdef"
+    ]
+    assert [o.error is None for o in outcomes] == [True, False, True, False, True, False]
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "c.png", "e.png"]
+
+
+def test_a_stopped_run_goes_on_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("fst.stylizing.batch._BATCH_PX", 1)
+    planned = jobs(photos, output=tmp_path)
+    run = stylize_pictures(planned, stylizers)
+    next(run)
+    run.close()
+    left = [job for job in planned if not job.target.exists()]
+    assert 0 < len(left) < 12
+    before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.png")}
+    assert all(o.error is None for o in stylize_pictures(left, stylizers))
+    assert all(f.stat().st_mtime_ns == time for f, time in before.items())
+    assert len(list(tmp_path.rglob("*.png"))) == 12
+
+
+def test_batches_give_what_single_pictures_give(photos, stylizers, tmp_path: Path):
+    planned = jobs(photos, output=tmp_path)
+    assert all(o.error is None for o in stylize_pictures(planned, stylizers))
+    for job in planned:
+        alone = stylizers["m"](read_picture(job.source).rgb)
+        assert (read_picture(job.target).rgb.int() - alone.int()).abs().max() <= 1
+
+
+def test_transparency_dates_and_copyright_are_kept_and_the_place_is_not(stylizers, tmp_path: Path):
+    alpha = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    picture = Image.new("RGB", (30, 20), (200, 80, 10))
+    picture.putalpha(Image.fromarray(alpha))
+    exif = Image.Exif()
+    exif[0x8298], exif[0x0132], exif[0x0112] = "(c) Ada", "2026:01:02 03:04:05", 1
+    exif[0x8769] = {0x9003: "2025:01:02 03:04:05", 0x920A: 50.0}
+    exif[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
+    picture.save(tmp_path / "a.png", exif=exif)
+    (outcome,) = stylize_pictures(jobs(tmp_path / "a.png", output=tmp_path / "o"), stylizers)
+    with Image.open(outcome.job.target) as result:
+        assert result.mode == "RGBA"
+        assert np.array_equal(np.array(result)[..., 3], alpha)
+        kept = result.getexif()
+    assert (kept[0x8298], kept[0x0132]) == ("(c) Ada", "2026:01:02 03:04:05")
+    assert dict(kept.get_ifd(0x8769)) == {0x9003: "2025:01:02 03:04:05"}
+    assert not kept.get_ifd(0x8825)
+    assert 0x0112 not in kept
+
+
+def test_strength_colours_size_and_mask(photos, stylizers, tmp_path: Path):
+    photo = read_image(photos / "00.png")
+    stylized = stylizers["m"](photo)
+
+    def result(name: str, **options: object) -> torch.Tensor:
+        job = jobs(photos / "00.png", output=tmp_path / f"{name}.png")
+        assert all(o.error is None for o in stylize_pictures(job, stylizers, **options))
+        return read_image(tmp_path / f"{name}.png")
+
+    def near(a: torch.Tensor, b: torch.Tensor) -> bool:
+        return bool((a - b).abs().max() <= 1.01 / 255)
+
+    assert near(result("none", strength=0.0), photo)
+    assert near(result("half", strength=0.5), (photo + stylized) / 2)
+    assert near(result("colors", keep_colors=True), blend(photo, stylized, keep_colors=True))
+    assert result("small", size=32).shape == (1, 3, 32, 40)
+    half = torch.zeros(64, 80)
+    half[:, 40:] = 1
+    Image.fromarray((half * 255).byte().numpy()).save(tmp_path / "mask.png")
+    masked = result("masked", mask=tmp_path / "mask.png")
+    assert near(masked, torch.where(half > 0, stylized, photo))
+
+
+def test_kept_colours_keep_the_chroma_and_take_the_luminance():
+    content, stylized = torch.rand(2, 1, 3, 8, 8).mul(0.2).add(0.4)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    kept = blend(content, stylized, keep_colors=True)
+    torch.testing.assert_close((kept * luma).sum(1), (stylized * luma).sum(1))
+    torch.testing.assert_close(kept - kept[:, :1], content - content[:, :1])  # R - R, G - R, B - R
+
+
+def test_a_video_that_is_none_is_told_of(stylizers, tmp_path: Path):
+    pytest.importorskip("av")
+    (tmp_path / "v.mp4").write_text("no video")
+    (outcome,) = stylize_videos(jobs(tmp_path / "v.mp4", output=tmp_path / "o"), stylizers)
+    assert "can't be read as a video" in outcome.error
+    assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
+
+
+def test_the_stylizer_takes_tensors_pictures_and_frames(stylizers):
+    stylize = stylizers["m"]
+    frame = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    expected = stylize(tensor.float() / 255)
+    results = [
+        torch.from_numpy(stylize(frame)).permute(2, 0, 1)[None],
+        torch.from_numpy(stylize(frame[None])).permute(0, 3, 1, 2),
+        torch.from_numpy(np.array(stylize(Image.fromarray(frame)))).permute(2, 0, 1)[None],
+        stylize(tensor),
+    ]
+    for result in results:
+        assert result.dtype == torch.uint8
+        assert (result / 255 - expected).abs().max() <= 0.51 / 255
+    assert stylize(tensor.double() / 255).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near_and_sane_on_flat_frames(dtype: torch.dtype):
+    torch.manual_seed(0)
+    network = Fast()
+    exact = Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
+    image = torch.rand(1, 3, 64, 64)
+    expected = exact(image)
+    half = Stylizer(network, describe(network), torch.device("cpu"), dtype)
+    assert 0 < (half(image) - expected).square().mean().sqrt() < 0.01
+    for value in (0.0, 1.0):
+        flat = half(torch.full((1, 3, 64, 64), value))
+        assert flat.flatten(2).std(-1).max() < 0.01

@@ -1,0 +1,141 @@
+"""The project layout: imports go downwards, importing is light, the wheel is complete."""
+
+import ast
+import os
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = (
+    ("errors", "cache", "atomic", "config"),
+    ("device",),
+    ("networks", "pictures", "losses"),
+    ("models", "video"),
+    ("stylizing",),
+    ("training",),
+    ("measuring",),
+    ("train", "optimize", "webcam"),
+    ("cli",),
+)
+"""Packages and top-level modules of fst, from the ground up; imports go to lower layers only."""
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in (ROOT / "fst").rglob("*.py")
+}
+
+
+def imports_of(source: str) -> set[str]:
+    """Names of fst's modules, or names in them, that the source imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith("fst.")}
+
+
+def modules_imported(source: str) -> set[str]:
+    """The modules of fst that the source imports: `fst.a.b` for both a module and a name in it."""
+    found = imports_of(source)
+    return {name if name in MODULES else name.rpartition(".")[0] for name in found} - {"fst"}
+
+
+def room(module: str) -> str:
+    """The package, or the module beside the packages, that a module belongs to."""
+    return module.split(".")[1]
+
+
+def test_every_module_has_its_layer():
+    assert {room(module) for module in MODULES if module != "fst"} == LEVEL.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"fst"}))
+def test_imports_between_packages_go_only_downwards(module: str):
+    imported = modules_imported(MODULES[module].read_text())
+    assert imported <= MODULES.keys()
+    upwards = {
+        other
+        for other in imported
+        if room(other) != room(module) and LEVEL[room(other)] >= LEVEL[room(module)]
+    }
+    assert not upwards
+
+
+def test_no_imports_in_a_circle():
+    graph = {
+        module: modules_imported(file.read_text()) - {module}
+        for module, file in MODULES.items()
+        if module != "fst"
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_the_check_sees_every_form_of_import():
+    source = (
+        "import fst.cli\nfrom fst.train import main\ndef f():\n    from fst.training import data"
+    )
+    assert modules_imported(source) == {"fst.cli", "fst.train", "fst.training.data"}
+
+
+def test_importing_fst_is_light_and_leaves_no_trace(tmp_path: Path):
+    heavy = ["torch", "torchvision", "datasets", "cv2", "onnxruntime", "tensorboard", "hydra"]
+    code = f"import sys, fst; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert not list(tmp_path.iterdir())
+
+
+def test_loading_a_model_needs_no_training_code():
+    code = "import sys, fst; fst.load; print([m for m in sys.modules if m.startswith('fst.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {
+        "fst.training.trainer",
+        "fst.losses.perceptual",
+        "fst.losses.vgg",
+        "fst.training.data",
+    } & set(ast.literal_eval(done.stdout))
+
+
+def test_the_installed_wheel_composes_its_configuration(tmp_path: Path, style_picture: Path):
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
+    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+    ]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    done = subprocess.run(
+        [
+            tmp_path / "site/bin/fst",
+            "train",
+            f"style={style_picture}",
+            "data.path=.",
+            "--cfg",
+            "job",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},  # before this checkout
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "name: relative" in done.stdout
+    assert str(style_picture) in done.stdout
+    installed = {path.name for path in (tmp_path / "site" / "fst" / "conf" / "style").iterdir()}
+    assert {"picture.yaml", "vortices.yaml", "vortices.jpg"} <= installed
+    assert (tmp_path / "site" / "fst" / "losses" / "slim.safetensors").is_file()

@@ -1,0 +1,217 @@
+"""Content photographs: what is found, in which order it is seen, and what is skipped."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_picture
+from PIL import Image
+
+from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.training.data import (
+    ContentDataset,
+    content_batches,
+    heldout_of,
+    open_data,
+    squared_pictures,
+)
+
+
+def folder_config(path: Path, **changes: object) -> FolderDataConfig:
+    changes = {"crop_px": 32, "heldout_images": 2, "heldout_px": 40, "workers": 0} | changes
+    return FolderDataConfig(path=str(path), **changes)  # type: ignore[arg-type]
+
+
+def batches(config: DataConfig, start: int, end: int, seed: int = 0, **how) -> list[torch.Tensor]:
+    found = content_batches(open_data(config, seed).train, 4, start, end, **how)
+    return [images for images, _ in found]
+
+
+def colours(folder: Path, count: int) -> Path:
+    """Write pictures of one colour each, by which a crop can be told."""
+    folder.mkdir()
+    for i in range(count):
+        Image.new("RGB", (48, 40), (20 * i, 255 - 20 * i, 128)).save(folder / f"{i:02}.png")
+    return folder
+
+
+def which(crops: torch.Tensor) -> list[int]:
+    return [round(crop[0].float().mean().item() / 20) for crop in crops]
+
+
+def test_pictures_are_found_at_any_depth_and_other_files_are_named(photos: Path, tmp_path: Path):
+    assert len(open_data(folder_config(photos), 0).train.indices) == 10
+    folder = colours(tmp_path / "colours", 4)
+    (folder / "notes.txt").write_text("hello")
+    (folder / ".hidden.png").write_bytes(b"")
+    summary = open_data(folder_config(folder, heldout_images=1), 0).summary
+    assert summary.startswith("3 photographs to train on, 1 held out; 1 other files left alone")
+    assert "notes.txt" in summary
+
+
+def test_each_pass_sees_every_picture_once_in_an_order_of_its_own(tmp_path: Path):
+    config = folder_config(colours(tmp_path / "colours", 12), heldout_images=0)
+    passes = [which(torch.cat(batches(config, 12 * i, 12 * i + 12))) for i in range(3)]
+    assert all(sorted(seen) == list(range(12)) for seen in passes)
+    assert passes[0] != passes[1] != passes[2]
+    other_seed = which(torch.cat(batches(config, 0, 12, seed=1)))
+    assert other_seed != passes[0]
+
+
+def test_a_resumed_run_sees_the_tail_of_the_uninterrupted_one(photos: Path):
+    straight = batches(folder_config(photos), 0, 40)
+    for start in (4, 12, 28):
+        resumed = batches(folder_config(photos), start, 40)
+        assert all(torch.equal(a, b) for a, b in zip(straight[start // 4 :], resumed, strict=True))
+
+
+def test_neither_workers_nor_processes_change_what_is_seen(photos: Path):
+    alone = batches(folder_config(photos), 0, 24)
+    helped = batches(folder_config(photos), 0, 24, workers=2)
+    shared = [batches(folder_config(photos), 0, 24, rank=r, world_size=2) for r in (0, 1)]
+    for i, whole in enumerate(alone):
+        assert torch.equal(helped[i], whole)
+        assert torch.equal(torch.cat([shared[0][i], shared[1][i]]), whole)
+
+
+def test_crops_lie_inside_are_scaled_and_some_are_mirrored(tmp_path: Path):
+    x = np.linspace(0, 255, 200).astype(np.uint8)
+    ramp = np.broadcast_to(x[None, :, None], (100, 200, 3))
+    folder = tmp_path / "ramp"
+    folder.mkdir()
+    Image.fromarray(np.ascontiguousarray(ramp)).save(folder / "ramp.png")
+    crops = torch.cat(batches(folder_config(folder), 0, 400)).float()
+    slope = crops[:, 0, 16, 30] - crops[:, 0, 16, 1]
+    assert 0.4 < (slope < 0).float().mean() < 0.6  # mirrored
+    share = slope.abs() / 29 * 32 / 255 * 2  # of the shorter side
+    assert 0.45 < share.min() < 0.6
+    assert 0.9 < share.max() < 1.05
+    assert crops.min() < 15
+    assert crops.max() > 240  # every part is seen
+
+
+def test_unusable_pictures_are_replaced_named_and_leave_the_others_alone(tmp_path: Path):
+    folder = colours(tmp_path / "colours", 12)
+    clean = folder_config(folder, heldout_images=0)
+    before = torch.cat(batches(clean, 0, 12))
+    whole = (folder / "03.png").read_bytes()
+    (folder / "03.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "05.png").write_bytes(b"")
+    Image.new("RGB", (400, 8)).save(folder / "07.png")
+    found = list(content_batches(open_data(clean, 0).train, 4, 0, 12))
+    after = torch.cat([images for images, _ in found])
+    reasons = {Path(name).name: reason for _, skipped in found for name, reason in skipped}
+    assert reasons.keys() == {"03.png", "05.png", "07.png"}
+    assert "400x8" in reasons["07.png"]
+    for old, new, name in zip(before, after, which(before), strict=True):
+        assert torch.equal(old, new) == (name not in (3, 5, 7))
+    assert not {3, 5, 7} & set(which(after))
+
+
+def test_pictures_of_every_kind_are_used(tmp_path: Path):
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    picture = Image.open(draw_picture(tmp_path / "a.png", 0))
+    picture.convert("L").save(folder / "grey.png")
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.convert("RGBA").save(folder / "alpha.png")
+    picture.save(folder / "animated.gif", save_all=True, append_images=[picture])
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(folder / "16bit.png")
+    picture.save(folder / "tall.webp")
+    found = list(content_batches(open_data(folder_config(folder), 0).train, 4, 0, 24))
+    assert not [skipped for _, skipped in found if skipped]
+
+
+def test_nothing_but_unusable_pictures_is_an_error(tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    data = open_data(folder_config(tmp_path), 0)
+    with pytest.raises(ValueError, match=r"100 pictures in a row can't be used.*a.jpg"):
+        next(content_batches(data.train, 4, 0, 4))
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(FileNotFoundError, match="holds no pictures"):
+        open_data(folder_config(tmp_path), 0)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        folder_config(tmp_path / "missing")
+
+
+def test_fewer_pictures_than_a_batch_fill_it(tmp_path: Path):
+    one = folder_config(colours(tmp_path / "one", 1))
+    assert open_data(one, 0).heldout.shape == (0, 3, 40, 40)
+    assert which(batches(one, 0, 4)[0]) == [0, 0, 0, 0]
+
+
+def test_held_out_pictures_are_never_trained_on(tmp_path: Path):
+    data = open_data(folder_config(colours(tmp_path / "colours", 12), heldout_images=4), 0)
+    heldout = set(which(data.heldout))
+    seen = set(which(torch.cat([i for i, _ in content_batches(data.train, 4, 0, 32)])))
+    assert len(heldout) == 4
+    assert seen == set(range(12)) - heldout
+
+
+def test_held_out_pictures_may_lie_in_a_folder_of_their_own(photos: Path, tmp_path: Path):
+    apart = colours(tmp_path / "apart", 3)
+    (apart / "00.png").write_bytes(b"broken")
+    data = open_data(folder_config(photos, heldout_path=str(apart), heldout_images=2), 0)
+    assert which(data.heldout) == [1, 2]
+    assert "not held out" in data.summary
+    assert len(data.train.indices) == 12
+
+
+def test_a_model_s_held_out_pictures_are_found_again_and_no_others(compose, tiny_overrides, photos):
+    drawn = compose(tiny_overrides)
+    held_out = open_data(drawn.data, drawn.seed).heldout
+    again, _ = heldout_of(dataclasses.asdict(drawn), 12, 48)  # it held out two
+    assert torch.equal(again, held_out)
+    apart = compose([*tiny_overrides, f"data.heldout_path={photos / 'more'}"])
+    found, skipped = heldout_of(dataclasses.asdict(apart), 12, 40)
+    assert torch.equal(found, squared_pictures(photos / "more", 12, 40)[0])
+    assert (found.shape, skipped) == ((8, 3, 40, 40), [])
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        heldout_of({}, 2, 48)
+    with pytest.raises(FileNotFoundError, match="no folder of pictures missing"):
+        squared_pictures("missing", 2, 48)
+
+
+def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, tmp_path: Path):
+    import datasets
+
+    files = sorted(photos.rglob("*.png"))
+    rows = {
+        "image_id": list(range(len(files))),
+        "image": [{"bytes": file.read_bytes(), "path": None} for file in files],
+    }
+    table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    (tmp_path / "coco" / "data").mkdir(parents=True)
+    table.to_parquet(tmp_path / "coco" / "data" / "train-00000-of-00001.parquet")
+    same = {"crop_px": 32, "heldout_images": 0, "heldout_px": 40}
+    expected = batches(folder_config(photos, heldout_images=0), 0, 12)
+    parquet = ParquetDataConfig(path=str(tmp_path / "coco" / "data"), **same)
+    coco = CocoDataConfig(path=str(tmp_path / "coco"), **same)
+    for config in (parquet, coco):
+        assert all(torch.equal(a, b) for a, b in zip(batches(config, 0, 12), expected, strict=True))
+    with pytest.raises(ValueError, match="image_column=photo is no column.*image_id, image"):
+        open_data(ParquetDataConfig(path=parquet.path, image_column="photo"), 0)
+    with pytest.raises(FileNotFoundError, match="holds no parquet files"):
+        open_data(ParquetDataConfig(path=str(photos)), 0)
+
+
+def test_a_hub_out_of_reach_says_what_to_do_instead(monkeypatch):
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr("datasets.load_dataset", unreachable)
+    with pytest.raises(FileNotFoundError, match=r"Couldn't reach.*data=folder data.path=DIR"):
+        open_data(CocoDataConfig(), 0)
+
+
+def test_a_dataset_can_be_sent_to_a_worker(photos: Path):
+    dataset = open_data(folder_config(photos), 0).train
+    assert isinstance(dataset, ContentDataset)
+    again = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(again[5][0], dataset[5][0])

@@ -1,0 +1,509 @@
+"""Training: what it leaves, how it resumes, and that it learns."""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import fst
+from fst.config import OptimizerConfig, TrainConfig
+from fst.errors import TrainingStoppedError
+from fst.models.model_file import describe, load_model, save_model
+from fst.networks.fast import Fast
+from fst.pictures.image import read_image
+from fst.training.distributed import World
+from fst.training.run_folder import RunFolder
+from fst.training.stopping import StopRequest
+from fst.training.trainer import Meter, Trainer, learning_rate, train, update_average
+
+
+@pytest.fixture
+def config(compose, tiny_overrides) -> TrainConfig:
+    return compose(tiny_overrides)
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    torch.set_num_threads(2)
+
+
+def metrics(config: TrainConfig) -> list[dict[str, float]]:
+    return [
+        json.loads(line) for line in (config.run_dir / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+def comparable(lines: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
+
+
+def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
+    assert train(config) == 0
+    names = {file.name for file in config.run_dir.glob("[!.]*")}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    assert names - events == {
+        "config.yaml",
+        "model.safetensors",
+        "state.pt",
+        "metrics.jsonl",
+        "contact_sheet.jpg",
+    }
+    lines = metrics(config)
+    assert [line["seen_images"] for line in lines] == [8, 16, 24]
+    for line in lines:
+        assert line["seconds"] > 0
+        assert line["images_per_second"] > 0
+        assert {"content", "style", "style/relu1_2", "total_variation", "total"} <= line.keys()
+        assert {"heldout/content", "heldout/style", "heldout/total"} <= line.keys()
+    network, info = load_model(config.run_dir / "model.safetensors")
+    assert info.title == "stripes"
+    assert info.seen_images == 24
+    assert info.loss_network == "vgg16"
+    assert info.losses == {k[8:]: v for k, v in lines[-1].items() if k.startswith("heldout/")}
+    assert info.training_config == dataclasses.asdict(config)
+    photo = torch.rand(1, 3, 33, 47)
+    torch.testing.assert_close(fst.load(config.run_dir, dtype="fp32")(photo), network(photo))
+    width, height = 48 * 3 + 8, 48 * 2
+    assert fst.read_image(config.run_dir / "contact_sheet.jpg").shape[3] > width - 48
+    assert fst.read_image(config.run_dir / "contact_sheet.jpg").shape[2] >= height
+
+
+def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
+    config = compose(
+        [
+            *tiny_overrides,
+            "training.images=400",
+            "training.save_every=200",
+            "training.report_every=200",
+        ]
+    )
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    judged = []
+    judge = trainer.judge
+    trainer.judge = lambda tracker: judged.append(judge(tracker)) or judged[-1]  # type: ignore
+    with StopRequest() as stop:
+        trainer.run(stop, console=False)
+    assert [set(terms) for terms in judged] == [set(judged[0])] * 3
+    assert judged[-1]["heldout/total"] < 0.7 * judged[0]["heldout/total"]
+
+
+def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path: Path):
+    config = compose(
+        [
+            "style=vortices",
+            "style.size_px=96",
+            f"data.path={photos}",
+            "data.crop_px=48",
+            "data.workers=0",
+            "data.heldout_images=3",
+            "data.heldout_px=48",
+            "loss_network=slim",
+            "training.images=200",
+            "training.save_every=100",
+            "training.report_every=100",
+            "training.device=cpu",
+            f"runs_dir={tmp_path / 'runs'}",
+        ]
+    )
+    assert train(config) == 0
+    halfway, end = metrics(config)
+    untrained = Trainer(dataclasses.replace(config, name="untrained"), World(), torch.device("cpu"))
+    contents = untrained.heldout.float() / 255
+    with torch.no_grad():
+        start = untrained.heldout_loss(untrained.ema(contents), contents)
+    assert end["heldout/style"] < 0.5 * start["style"]
+    assert end["heldout/total"] < halfway["heldout/total"] < 0.7 * start["total"]
+    assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
+
+
+def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, tmp_path: Path):
+    first = compose(tiny_overrides)
+    train(first)
+    model = load_file(first.run_dir / "model.safetensors")
+    shutil.copy(first.run_dir / "model.safetensors", tmp_path / "first.safetensors")
+    started = compose([*tiny_overrides, "name=second", f"init={tmp_path / 'first.safetensors'}"])
+    trainer = Trainer(started, World(), torch.device("cpu"))
+    for network in (trainer.network, trainer.ema):
+        assert all(torch.equal(value, model[key]) for key, value in network.state_dict().items())
+    assert interrupt_after(12, started) == signal.SIGTERM
+    saved = RunFolder(started.run_dir).read_state()["network"]
+    (tmp_path / "first.safetensors").unlink()  # what goes on does not start from it again
+    resumed = Trainer(started, World(), torch.device("cpu"))
+    resumed.load_state_dict(RunFolder(started.run_dir).read_state())
+    assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
+    train(started)
+    assert load_model(started.run_dir / "model.safetensors")[1].training_config["init"] == (
+        started.init
+    )
+    with pytest.raises(ValueError, match="init is .*first.safetensors there and None here"):
+        train(compose([*tiny_overrides, "name=second"]))
+
+
+def test_a_start_from_another_network_or_from_nothing_is_refused(
+    compose, tiny_overrides, tmp_path: Path
+):
+    save_model(tmp_path / "wide.safetensors", Fast(16, 1), describe(Fast(16, 1)))
+    wide = compose([*tiny_overrides, f"init={tmp_path / 'wide.safetensors'}"])
+    with pytest.raises(ValueError, match=r"network.width=16.*this run trains.*network.width=8"):
+        train(wide)
+    with pytest.raises(FileNotFoundError, match="init=nowhere: no model nowhere"):
+        train(compose([*tiny_overrides, "init=nowhere"]))
+
+
+@pytest.mark.parametrize("loss", ["relative", "johnson"])
+@pytest.mark.parametrize("network", ["fast", "johnson"])
+def test_every_network_trains_with_every_loss(compose, tiny_overrides, network: str, loss: str):
+    layers = "loss.style_layers=[relu1_2,relu2_2]"
+    short = ["training.images=4", "data.heldout_images=1", f"network={network}", f"loss={loss}"]
+    config = compose([*tiny_overrides, *short, layers])
+    assert train(config) == 0
+    assert metrics(config)[-1]["heldout/style"] > 0
+    assert load_model(config.run_dir / "model.safetensors")[1].network == network
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_trains_to_nearly_the_same(compose, tiny_overrides, precision: str):
+    exact = compose([*tiny_overrides, "name=exact"])
+    reduced = compose([*tiny_overrides, "name=reduced", f"training.precision={precision}"])
+    train(exact), train(reduced)
+    ends = [metrics(c)[-1]["heldout/total"] for c in (exact, reduced)]
+    assert ends[0] == pytest.approx(ends[1], rel=0.05)
+    assert ends[0] != ends[1]
+
+
+def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM) -> int:
+    """Train, and send this process a signal in the step that reaches `images`."""
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    step = trainer.step
+
+    def step_and_signal(batch: torch.Tensor) -> None:
+        step(batch)
+        if trainer.seen_images == images:
+            os.kill(os.getpid(), how)
+
+    trainer.step = step_and_signal  # type: ignore[method-assign]
+    with StopRequest() as stop:
+        return trainer.run(stop, console=False)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_resumes_bit_for_bit(compose, tiny_overrides, how: int):
+    straight = compose([*tiny_overrides, "training.images=24"])
+    train(straight)
+    stopped = compose([*tiny_overrides, "training.images=24", f"runs_dir={straight.runs_dir}-2"])
+    assert interrupt_after(12, stopped, how) == how  # between two reports
+    assert interrupt_after(16, stopped, how) == how  # at one
+    assert train(stopped) == 0
+    one, other = (load_file(c.run_dir / "model.safetensors") for c in (straight, stopped))
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+    states = [RunFolder(c.run_dir).read_state() for c in (straight, stopped)]
+    assert torch.equal(states[0]["network"]["stem.1.weight"], states[1]["network"]["stem.1.weight"])
+    assert comparable(metrics(straight)) == comparable(metrics(stopped))
+
+
+def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
+    compose, tiny_overrides, fst_command, tmp_path: Path
+):
+    straight = compose([*tiny_overrides, f"runs_dir={tmp_path / 'straight'}"])
+    train(straight)
+    killed = compose(tiny_overrides)
+    moments = random.Random(0)
+    kills = 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*fst_command, "train", *tiny_overrides], env=environment, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while not killed.run_dir.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.6))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        if (model := killed.run_dir / "model.safetensors").exists():
+            load_model(model)
+        RunFolder(killed.run_dir).read_state()
+    assert kills
+    train(killed)
+    one, other = (load_file(c.run_dir / "model.safetensors") for c in (straight, killed))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert comparable(metrics(straight)) == comparable(metrics(killed))
+
+
+def test_a_complete_run_says_so_and_changes_nothing(config: TrainConfig, capsys):
+    train(config)
+    before = {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
+    assert train(config, console=True) == 0
+    printed = capsys.readouterr().out
+    assert "nothing left to train at 24 of 24 images" in printed
+    assert "complete: 24 images" in printed
+    assert before == {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
+
+
+def test_another_configuration_is_refused_with_the_difference(compose, tiny_overrides):
+    train(compose(tiny_overrides))
+    with pytest.raises(ValueError, match=r"loss.style_weight is 5.0 there and 7.0 here.*name="):
+        train(compose([*tiny_overrides, "loss.style_weight=7"]))
+    train(compose([*tiny_overrides, "data.workers=1", "training.save_every=12"]))  # free to change
+
+
+def test_a_damaged_state_says_what_to_do(config: TrainConfig):
+    train(config)
+    (config.run_dir / "state.pt").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="state.pt is damaged; remove it to start again"):
+        train(config)
+
+
+def test_a_run_that_failed_before_its_first_save_may_be_begun_in_another_way(
+    compose, tiny_overrides, tmp_path: Path
+):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("no picture")
+    bad = compose([*tiny_overrides, f"data.path={tmp_path / 'bad'}", "data.workers=1"])
+    with pytest.raises(ValueError, match="100 pictures in a row can't be used, the last .*a.jpg"):
+        train(bad)
+    assert train(compose(tiny_overrides)) == 0
+
+
+def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    config = compose([*tiny_overrides, f"data.path={folder}", f"runs_dir={folder / 'runs'}"])
+    assert interrupt_after(12, config) == signal.SIGTERM
+    train(config)  # the contact sheet, which lies in the folder now, is none of them
+    shutil.copy(photos / "00.png", folder / "another.png")
+    with pytest.raises(ValueError, match="not those that .* began with"):
+        train(config)
+
+
+def test_two_processes_do_not_train_in_one_folder(config: TrainConfig):
+    with (
+        RunFolder(config.run_dir).locked(),
+        pytest.raises(ValueError, match="another process is working in"),
+    ):
+        train(config)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_saves_the_run(
+    compose, tiny_overrides, fst_command, processes: int, number: int
+):
+    # Ctrl-C reaches every process of a terminal; schedulers send SIGTERM to every process of a job
+    overrides = [*tiny_overrides, "training.images=100000", "training.save_every=100000"]
+    overrides += ["data.workers=2", "training.report_every=100000"]
+    command = [*fst_command, "train", *overrides]
+    if processes > 1:
+        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+        command = [sys.executable, *launch, "-m", "fst.train", *overrides]
+    config = compose(overrides)
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("starting"):
+                break
+        time.sleep(1)
+        os.killpg(process.pid, number)
+        printed, said = process.communicate(timeout=60)
+    assert "run the same command again to go on" in printed, said
+    assert RunFolder(config.run_dir).read_state()["seen_images"] > 0
+    if processes == 1:
+        assert process.returncode == 128 + number
+        assert "Traceback" not in said
+
+
+def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    step = trainer.step
+
+    def step_and_spoil(batch: torch.Tensor) -> None:
+        step(batch)
+        if trainer.seen_images == 16:  # the loss of this step was still finite
+            with torch.no_grad():
+                trainer.network.head[-2].bias.fill_(math.nan)
+
+    trainer.step = step_and_spoil  # type: ignore[method-assign]
+    with StopRequest() as stop, pytest.raises(TrainingStoppedError, match="a weight was no longer"):
+        trainer.run(stop, console=False)
+    assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(config: TrainConfig):
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    step = trainer.step
+
+    def step_and_spoil(batch: torch.Tensor) -> None:
+        if trainer.seen_images == 12:
+            with torch.no_grad():
+                trainer.network.head[-2].bias.fill_(math.nan)
+        step(batch)
+
+    trainer.step = step_and_spoil  # type: ignore[method-assign]
+    with (
+        StopRequest() as stop,
+        pytest.raises(TrainingStoppedError, match="the loss was no longer finite.*last good"),
+    ):
+        trainer.run(stop, console=False)
+    state = RunFolder(config.run_dir).read_state()
+    assert state["seen_images"] == 8
+    assert all(value.isfinite().all() for value in state["network"].values())
+    assert all(v.isfinite().all() for v in load_file(config.run_dir / "model.safetensors").values())
+    assert train(config) == 0  # and from there it goes on
+
+
+def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos, tmp_path, capsys):
+    folder = tmp_path / "mixed pictures"
+    folder.mkdir()
+    for file in list(photos.glob("*.png"))[:4]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    overrides = [*tiny_overrides, f"data.path={folder}", "data.heldout_images=0"]
+    train(compose(overrides), console=True)
+    printed = capsys.readouterr().out
+    broken = folder / "broken.jpg"
+    assert printed.count(f"skipped {broken}: ") == 1  # though it is met in each pass
+    assert f"1 picture(s) were skipped: {broken}" in printed
+
+
+def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, tmp_path: Path):
+    overrides = [*tiny_overrides, "training.images=16", "training.save_every=16"]
+    one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
+    train(one)
+    two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    done = subprocess.run(
+        [*launch, "-m", "fst.train", *overrides, f"runs_dir={tmp_path / 'two'}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    start = Trainer(one, World(), torch.device("cpu")).network.eval()
+    networks = [load_model(c.run_dir / "model.safetensors")[0].eval() for c in (one, two)]
+    # Not weight by weight: the gradient of a bias before instance norm is nothing but rounding,
+    # which Adam blows up to full steps.
+    photo = read_image(next(photos.glob("*.png")))
+    with torch.no_grad():
+        before, *after = (network(photo) for network in (start, *networks))
+    assert (after[0] - before).abs().max() > 0.05
+    assert (after[0] - after[1]).abs().max() < 1e-3
+    for a, b in zip(comparable(metrics(one)), comparable(metrics(two)), strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(config: TrainConfig):
+    with pytest.raises(ValueError, match="batch_size=4 can't be shared by 3"):
+        Trainer(config, World(0, 3), torch.device("cpu"))
+
+
+def test_the_learning_rate_rises_then_falls_to_zero_whatever_the_batch():
+    config = OptimizerConfig(learning_rate=1.0, warmup_fraction=0.1)
+    rates = [learning_rate(seen, 1000, config) for seen in range(1001)]
+    assert rates[0] < 0.02
+    assert rates[100] == 1.0 == max(rates)
+    assert rates[550] == pytest.approx(0.5)
+    assert rates[1000] == 0
+    assert all(a < b for a, b in zip(rates[:100], rates[1:101], strict=True))
+    assert all(a > b for a, b in zip(rates[100:1000], rates[101:], strict=True))
+
+
+def test_the_average_is_the_exponential_one():
+    network, average = Fast(width=8, residual_blocks=0), Fast(width=8, residual_blocks=0)
+    history = [copy.deepcopy(average.state_dict())]
+    for _ in range(3):
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter)
+        history.append(copy.deepcopy(network.state_dict()))
+        update_average(average, network, 0.8)
+    weights = [0.8**3, 0.2 * 0.8**2, 0.2 * 0.8, 0.2]
+    for key, value in average.state_dict().items():
+        expected = sum(w * past[key] for w, past in zip(weights, history, strict=True))
+        torch.testing.assert_close(value, expected)
+
+
+def test_the_meter_s_mean_survives_a_stop():
+    meter, resumed = Meter(), Meter()
+    for value in (1.0, 2.0, 6.0):
+        meter.add({"a": torch.tensor(value)})
+    resumed.load_state_dict(meter.state_dict(), torch.device("cpu"))
+    resumed.add({"a": torch.tensor(3.0)})
+    assert resumed.means(World()) == {"a": 3.0}
+
+
+def test_tensorboard_holds_scalars_pictures_and_hparams(config: TrainConfig):
+    train(config)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(config.run_dir), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    for tag in ("loss/total", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
+        assert [event.step for event in events.Scalars(tag)] == [8, 16, 24]
+    assert [event.step for event in events.Scalars("heldout/style")] == [0, 8, 16, 24]
+    assert [event.step for event in events.Images("heldout/contact_sheet")] == [0, 8, 16, 24]
+    assert "config/text_summary" in tags["tensors"]
+
+
+def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    configs = [
+        compose([*tiny_overrides, f"name={weight}", f"loss.style_weight={weight}"])
+        for weight in (1, 7)
+    ]
+    for config in configs:
+        train(config)
+    runs = plugin_event_multiplexer.EventMultiplexer()
+    runs.AddRunsFromDirectory(configs[0].runs_dir)
+    runs.Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, configs[0].runs_dir)
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
+    groups = list_session_groups.Handler(RequestContext(), context, "", request).run()
+    shown = {
+        group.hparams["loss.style_weight"].number_value: {
+            value.name.tag: value.value for value in group.metric_values
+        }
+        for group in groups.session_groups
+    }
+    for config in configs:
+        last = metrics(config)[-1]
+        terms = shown[config.loss.style_weight]
+        assert terms.keys() == {f"heldout/{k}" for k in ("content", "style", "total_variation")}
+        assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_like_the_cpu(compose, tiny_overrides):
+    configs = [
+        compose([*tiny_overrides, f"name={device}", f"training.device={device}"])
+        for device in ("cpu", "cuda")
+    ]
+    for config in configs:
+        assert train(config) == 0
+    ends = [metrics(config)[-1]["heldout/total"] for config in configs]
+    assert ends[0] == pytest.approx(ends[1], rel=0.03)

@@ -1,0 +1,384 @@
+"""The webcam, with cameras and networks that are made up: no display, no device."""
+
+import itertools
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fst import webcam as webcam_module
+from fst.errors import CameraLostError
+from fst.video import live
+from fst.video.camera import Frame
+from fst.video.live import ClosedError, Latest, Model, Pipeline, Recorder, Result, Settings
+from fst.video.viewer import Viewer, press
+from fst.video.working_size import HEADROOM, LagRule, choose_size, fitting_size
+from fst.webcam import webcam
+
+SETTINGS = Settings(size=48)
+
+
+def frames(count: int | None = None, period: float = 0.005):
+    """A camera: frame i is full of i."""
+    for index in range(count) if count else itertools.count():
+        time.sleep(period)
+        yield Frame(np.full((48, 64, 3), index % 256, np.uint8), time.monotonic())
+
+
+def unplugged(after: int):
+    yield from frames(after)
+    raise CameraLostError("unplugged")
+
+
+def slow_model(seconds: float) -> Model:
+    def stylize(pixels, *, strength, keep_colors):
+        time.sleep(seconds)
+        return pixels
+
+    return Model(f"takes {seconds} s", stylize)
+
+
+class Video:
+    """Stands for `fst.video.video.VideoWriter`."""
+
+    def __init__(self, path, width, height, rate):
+        self.path, self.size = path, (height, width)
+        self.times, self.closed = [], False
+        Video.made.append(self)
+
+    def write(self, frame, seconds):
+        assert frame.shape[:2] == self.size and not self.closed
+        self.times.append(seconds)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def videos(monkeypatch: pytest.MonkeyPatch):
+    Video.made = []
+    monkeypatch.setattr(live, "VideoWriter", Video)
+    return Video.made
+
+
+def recorder(said: list[str] | None = None) -> Recorder:
+    return Recorder(Path("asked.mp4"), 24, ([] if said is None else said).append)
+
+
+def run(pipeline: Pipeline) -> list[tuple[float, Result]]:
+    """Return the results with their ages in seconds when they came out."""
+    pipeline.start()
+    shown = []
+    try:
+        while True:
+            result = pipeline.results.get(5)
+            shown.append((time.monotonic() - result.captured, result))
+    except ClosedError:
+        pipeline.finish()
+    return shown
+
+
+def test_the_newest_item_wins_and_put_never_waits():
+    slot = Latest()
+    for item in range(1000):
+        slot.put(item)
+    assert slot.get(0) == 999
+    assert slot.get(0.01) is None
+
+
+def test_closing_wakes_who_waits_but_keeps_the_last_item():
+    slot = Latest()
+    threading.Timer(0.05, slot.close).start()
+    with pytest.raises(ClosedError):
+        slot.get(60)
+
+    slot = Latest()
+    slot.put("last")
+    slot.close()
+    assert slot.get(60) == "last"
+    with pytest.raises(ClosedError):
+        slot.get(60)
+    with pytest.raises(ClosedError):
+        slot.put("too late")
+
+
+@pytest.mark.parametrize("network", [0.01, 0.1])
+def test_latency_is_bounded_however_slow_the_network(network: float):
+    period = 0.005
+    shown = run(
+        Pipeline(frames(period=period), [slow_model(network)], SETTINGS, recorder(), count=16)
+    )
+
+    ages = [age for age, _ in shown]
+    seconds = statistics.median(result.seconds for _, result in shown)
+    # A capture and a network period, and much more because the machine may be busy: where the
+    # network is slow, a queue would add a period for each of the sixteen frames.
+    assert statistics.median(ages) < 3 * (seconds + period) + 0.1
+    assert statistics.median(ages[-4:]) < 3 * (seconds + period) + 0.1
+
+
+def test_a_slow_network_drops_frames_and_keeps_their_order():
+    shown = run(Pipeline(frames(100), [slow_model(0.05)], SETTINGS, recorder()))
+    numbers = [int(result.pixels[0, 0, 0]) for _, result in shown]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) < 50
+    assert numbers[-1] == 99  # the last one captured is not lost
+
+
+def test_a_camera_that_is_unplugged_ends_it_with_the_recording_finished(videos: list[Video]):
+    said: list[str] = []
+    recording = replace(SETTINGS, recording=True)
+    with pytest.raises(CameraLostError, match="unplugged"):
+        run(Pipeline(unplugged(after=20), [slow_model(0.001)], recording, recorder(said)))
+    (video,) = videos
+    assert video.closed and len(video.times) > 3
+    assert said == ["recorded asked.mp4"]
+
+
+def test_a_camera_that_gives_nothing_for_long_is_lost(videos: list[Video]):
+    gone = threading.Event()
+
+    def stalling():
+        yield from frames(5)
+        gone.wait(30)
+
+    recording = replace(SETTINGS, recording=True)
+    pipeline = Pipeline(stalling(), [slow_model(0)], recording, recorder(), patience=0.3)
+    started = time.monotonic()
+    with pytest.raises(CameraLostError, match=r"no frame for 0\.3 s"):
+        run(pipeline)
+    assert time.monotonic() - started < 5
+    assert videos[0].closed
+    gone.set()
+
+
+def test_an_error_of_the_network_reaches_the_caller():
+    def broken(pixels, *, strength, keep_colors):
+        raise ValueError("no such thing")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        run(Pipeline(frames(), [Model("broken", broken)], SETTINGS, recorder()))
+
+
+def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: list[Video]):
+    said: list[str] = []
+    writer = recorder(said)
+    on = [True, True, False, True, True, True]
+    for index, recording in enumerate(on):
+        pixels = np.zeros((48 + 8 * index, 64, 3), np.uint8)  # the size is changed meanwhile
+        settings = replace(SETTINGS, recording=recording)
+        writer.write(Result(pixels, captured=100 + index**2, seconds=0.0, settings=settings))
+    writer.close()
+    assert [video.times for video in videos] == [[0, 1], [0, 7, 16]]
+    assert all(video.closed for video in videos)
+    assert videos[0].path == Path("asked.mp4") and videos[1].path.suffix == ".mp4"
+    assert said == [f"recorded {video.path}" for video in videos]
+
+
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [
+        ("n", {"model": 2}),
+        ("p", {"model": 0}),
+        ("3", {"model": 2}),
+        ("4", {}),  # there are three
+        ("+", {"strength": 0.6}),
+        ("=", {"strength": 0.6}),
+        ("-", {"strength": 0.4}),
+        ("]", {"size": 240, "automatic": False}),
+        ("[", {"size": 160, "automatic": False}),
+        ("c", {"keep_colors": True}),
+        ("r", {"recording": True}),
+        ("h", {"help": True}),
+        ("x", {}),
+        ("", {}),
+    ],
+)
+def test_keys_change_the_settings(key: str, changed: dict):
+    before = Settings(size=200, model=1, strength=0.5, automatic=True)
+    assert press(before, key, 3, 720) == replace(before, **changed)
+
+
+def test_keys_stay_within_the_bounds():
+    settings = Settings(size=200)
+    for key in "+++nn":
+        settings = press(settings, key, 2, 480)
+    assert (settings.strength, settings.model) == (1.0, 0)
+    for _ in range(20):
+        settings = press(press(settings, "-", 1, 480), "]", 1, 480)
+    assert (settings.strength, settings.size) == (0.0, 480)
+    for _ in range(40):
+        settings = press(settings, "[", 1, 480)
+    assert settings.size == 64
+
+
+@pytest.mark.parametrize("fps", [5, 24, 60])
+@pytest.mark.parametrize("microseconds_a_pixel", [0.01, 0.2, 1.0])
+@pytest.mark.parametrize("overhead_ms", [0, 4])
+def test_the_size_chosen_reaches_the_rate(fps, microseconds_a_pixel, overhead_ms):
+    def seconds_at(size: int) -> float:
+        return overhead_ms / 1e3 + size * size * 16 / 9 * microseconds_a_pixel / 1e6
+
+    size, seconds = choose_size(seconds_at, fps, largest=720)
+    assert seconds == seconds_at(size) <= HEADROOM / fps
+    assert size == 720 or seconds_at(size + 16) > 0.9 * HEADROOM / fps  # and not much smaller
+
+
+def test_a_machine_that_is_too_slow_gets_the_smallest_size():
+    assert choose_size(lambda size: size * 0.1, fps=24, largest=720) == (64, 6.4)
+    assert fitting_size(100, 60.0, 24, largest=48) == 48  # a camera smaller than that
+
+
+def test_an_automatic_size_is_lowered_after_five_seconds_of_lag():
+    automatic = Settings(size=400, automatic=True)
+    rule = LagRule(fps=24)
+    result = Result(np.zeros((1, 1, 3), np.uint8), 0.0, 4 / 24 * HEADROOM, automatic)
+    sizes = [rule.size(result) for _ in range(40)]
+    lag = sizes.index(200)  # a quarter of the pixels
+    assert lag * result.seconds < 5 <= (lag + 2) * result.seconds
+    assert set(sizes[:lag]) == {400}
+
+    fast = LagRule(fps=24)
+    assert {fast.size(replace(result, seconds=0.04)) for _ in range(300)} == {400}
+
+
+class FakeWindow:
+    """Shows nothing, presses the keys one after the other, `q` at last."""
+
+    def __init__(self, keys: str):
+        self.keys = iter(keys)
+        self.shown: list[list[str]] = []
+
+    def show(self, pixels, lines, recording):
+        self.shown.append([*lines, "REC"] if recording else lines)
+
+    def key(self):
+        return next(self.keys, "q")
+
+
+def test_the_window_reacts_while_the_network_works(videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    window = FakeWindow("hcrs-")
+    pipeline = Pipeline(frames(), [slow_model(2)], SETTINGS, Recorder(None, 24, said.append))
+    first = next(frames()).pixels
+    started = time.monotonic()
+    viewer = Viewer(pipeline, window, first, 24, said.append)
+    viewer.run()
+    assert time.monotonic() - started < 4  # it waits for one frame at most, not for six
+
+    assert len(window.shown) == 5  # h, c, r and - each changed what is shown
+    assert any("help" in line for line in window.shown[1])
+    assert "camera's colours" in window.shown[2][0]
+    assert "REC" in window.shown[-1] and "strength 0.9" in window.shown[-1][0]
+    (saved,) = tmp_path.glob("fst-*.png")
+    assert said == [f"saved {saved.name}", "no frame was stylized"]
+
+
+@pytest.fixture
+def video_file(tmp_path: Path) -> Path:
+    """One second of 30 frames."""
+    av = pytest.importorskip("av")
+    pytest.importorskip("cv2")
+    path = tmp_path / "camera.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
+        for index in range(30):
+            pixels = np.full((72, 96, 3), 8 * index, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+def times_of(path: Path) -> list[float]:
+    import av
+
+    with av.open(str(path)) as file:
+        return [frame.time for frame in file.decode(video=0)]
+
+
+def test_a_file_stands_for_the_camera_at_its_own_pace(video_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: slow_model(0.1))
+    output = tmp_path / "out.mp4"
+    said: list[str] = []
+    started = time.monotonic()
+    webcam(["slow"], camera=str(video_file), size=64, headless=True, output=output, say=said.append)
+    assert 0.9 < time.monotonic() - started < 3  # slowed down to the network it would take 3 s
+    times = times_of(output)
+    assert 3 < len(times) < 14  # of 30
+    assert times == sorted(times) and 0.7 < times[-1] - times[0] < 1.2
+    assert said[0] == f"recorded {output}" and "(95%)" in said[1]
+
+    with pytest.raises(FileExistsError, match="exists already"):
+        webcam(["slow"], camera=str(video_file), headless=True, output=output)
+
+
+def test_it_chooses_a_size_and_says_so(video_file, monkeypatch):
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: slow_model(0.001))
+    said: list[str] = []
+    webcam(["fast"], camera=str(video_file), headless=True, frames=3, say=said.append)
+    assert said[0].startswith("working size 72 px of the camera's 96x72: the network takes")
+    assert said[1].startswith("3 frames, ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_file(video_file, tmp_path, monkeypatch, number):
+    calls = itertools.count()
+
+    def stylize(pixels, *, strength, keep_colors):
+        if next(calls) == 5:
+            os.kill(os.getpid(), number)
+        return pixels
+
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", stylize))
+    output = tmp_path / "out.mp4"
+    webcam(
+        ["model"], camera=str(video_file), size=64, headless=True, output=output, say=lambda _: None
+    )
+    assert 3 <= len(times_of(output)) < 25
+
+
+@pytest.mark.parametrize("camera", ["97", "nowhere.mp4", __file__])
+def test_a_missing_camera_is_one_clear_message(camera: str, capfd: pytest.CaptureFixture[str]):
+    pytest.importorskip("cv2")
+    with pytest.raises(ValueError, match=r"camera .*--camera takes another index, a video file or"):
+        webcam(["model"], camera=camera, headless=True, frames=1)
+    assert capfd.readouterr() == ("", "")  # OpenCV keeps silent
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="other systems always have a display")
+def test_without_a_display_the_message_names_headless(monkeypatch):
+    pytest.importorskip("cv2")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(ValueError, match="--headless"):
+        webcam(["model"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": []}, "no model"),
+        ({"headless": True}, "--output"),
+        ({"fps": 0}, "fps=0"),
+        ({"size": 8}, "size=8"),
+        ({"strength": 1.5}, "strength=1.5"),
+        ({"frames": 0}, "frames=0"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        webcam(**{"models": ["model"], **options})
+
+
+def test_without_opencv_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImportError, match=r"pip install 'fst\[webcam\]'"):
+        webcam(["model"], headless=True, frames=1)
