@@ -47,7 +47,7 @@ def fst(site: Path, tmp_path: Path):
         return subprocess.run(
             [site / "bin" / "fst", *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(site)},  # before this checkout
+            env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(site)},  # not this checkout
             capture_output=True,
             text=True,
             check=True,
@@ -86,10 +86,18 @@ def test_installed_wheel_composes_its_configuration(fst, site: Path, style_pictu
     assert str(style_picture) in printed
     installed = {path.name for path in (site / "fst" / "conf" / "style").iterdir()}
     assert {"picture.yaml", "vortices.yaml", "vortices.jpg"} <= installed
-    assert list((site / "fst").rglob("slim.safetensors"))
+    assert (site / "fst" / "losses" / "slim.safetensors").is_file()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_installed_command_starts(fst, command: str):
     required = ["style=vortices"] if command == "train" else []
     assert command in fst(command, *required, "--help")
+
+
+def test_completion_can_be_installed(fst, tmp_path: Path):
+    fst("--install-completion", "--shell", "bash", "--output", tmp_path / "completion")
+    typed = "COMP_WORDS=(fst sty) COMP_CWORD=1; _fst; echo ${COMPREPLY[@]}"
+    bash = ["bash", "-c", f"source {tmp_path / 'completion'}; {typed}"]
+    done = subprocess.run(bash, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["stylize"]
