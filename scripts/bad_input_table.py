@@ -4,6 +4,7 @@ python scripts/bad_input_table.py PICTURE PHOTOGRAPHS > docs/reference/mistakes.
 """
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -97,8 +98,8 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "empty").mkdir()
+        folder = Path(name) / "you"  # messages name it
+        (folder / "empty").mkdir(parents=True)
         for text in ("text.jpg", "fake.mp4"):
             (folder / text).write_text("neither a picture nor a video")
         (folder / "runs" / "taken").mkdir(parents=True)
@@ -162,7 +163,8 @@ def attempt(command: str, folder: Path) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stderr.strip().replace(str(folder), "/home/you")
+    message = re.sub(r"^fst( \w+)?: ", "", done.stderr.strip())
+    return done.returncode, message.replace(str(folder), "/home/you")
 
 
 def shown(command: str) -> str:

@@ -1,6 +1,6 @@
-"""Distil VGG16 up to relu3_3 into the small loss network of the package, `fst/losses/slim.safetensors`.
+"""Distil VGG16 up to relu3_3 into the small loss network, `fst/losses/slim.safetensors`.
 
-python scripts/distill_vgg16.py PHOTOGRAPHS STYLES --weights VGG16 [--output fst/losses/slim.safetensors]
+python scripts/distill_vgg16.py PHOTOGRAPHS STYLES --weights VGG16 [--output SLIM.safetensors]
 
 A network that has only seen photographs is soon fooled: whoever lowers its loss moves to pictures
 that it judges too mildly. So it is trained on what is made to please it as it is now: a few
