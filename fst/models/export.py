@@ -205,7 +205,9 @@ def export_onnx(path: Path, network: TransformerNetwork, info: ModelInfo, wish: 
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("exporting to ONNX needs its tools: pip install 'fst[export]'") from error
+        raise ImportError(
+            "exporting to ONNX needs its tools: pip install 'fst-style-transfer[export]'"
+        ) from error
     body = plain(network)
     if wish.half:
         _norms_in_fp32(body)
