@@ -22,6 +22,9 @@ app = App(
     help="Train feed-forward neural style transfer networks, and stylize with them in real time.",
     help_format="plaintext",
 )
+app.register_install_completion_command(
+    help="Install completion of commands and flags for the current shell."
+)
 
 
 @app.command

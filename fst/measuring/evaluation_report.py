@@ -29,7 +29,7 @@ def require_plotting() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "fst evaluate draws with matplotlib: pip install 'fst[evaluate]'"
+            "fst evaluate draws with matplotlib: pip install 'fst-style-transfer[evaluate]'"
         ) from error
 
 

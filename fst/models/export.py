@@ -52,7 +52,7 @@ class Standalone(nn.Module):
         height, width = image.shape[-2:]
         network = self.network
         missing: list[Any] = [
-            torch.sym_max(network.MIN_PX - px, -px % network.STRIDE) for px in (height, width)
+            torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes know.
         if fits := all(isinstance(px, int) and px == 0 for px in missing):
@@ -205,7 +205,9 @@ def export_onnx(path: Path, network: TransformerNetwork, info: ModelInfo, wish: 
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("exporting to ONNX needs its tools: pip install 'fst[export]'") from error
+        raise ImportError(
+            "exporting to ONNX needs its tools: pip install 'fst-style-transfer[export]'"
+        ) from error
     body = plain(network)
     if wish.half:
         _norms_in_fp32(body)

@@ -19,7 +19,8 @@ from fst.config import OptimizeConfig
 from fst.device import autocast, available_bytes, pick_device, set_tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import LossNetwork, load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.registry import LOSSES
 from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.stylizing.stylizer import load

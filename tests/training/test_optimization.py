@@ -19,7 +19,9 @@ from torch import Tensor
 import fst
 from fst.config import GatysLossConfig, OptimizeConfig, RelativeLossConfig
 from fst.errors import TrainingStoppedError
-from fst.losses.perceptual import GatysLoss, RelativeLoss, gram_matrix
+from fst.losses.papers import GatysLoss
+from fst.losses.relative import RelativeLoss
+from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import load_vgg16
 from fst.optimize import expand
 from fst.pictures.image import read_image, resize, write_image
