@@ -17,18 +17,20 @@ import torch
 from torch import Tensor
 
 from fst.atomic import replacing
-from fst.config import SCHEMAS, LossConfig, RelativeLossConfig, Vgg16Config
+from fst.config import SCHEMAS, LossConfig, MomentsLossConfig, Vgg16Config
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.measuring.artefacts import Artefacts, measure_artefacts
-from fst.measuring.benchmark import seconds_of
 from fst.measuring.comparison import load_models, passed_over, photographs_of, run_names
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.measuring.stability import Stability, measure_stability
 from fst.models.model_file import ModelInfo
 from fst.pictures.image import read_image, resize, to_unit_range, write_image
+from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer
 from fst.training.data import MIN_PX
 from fst.training.optimization import descend
@@ -131,7 +133,7 @@ class _Subject:
     stylizer: Stylizer
     style: Tensor
     """(1, 3, H, W) in [0, 1], as large as its file has it."""
-    judging: RelativeLoss
+    judging: MomentsLoss
     objective: PerceptualLoss
 
     def stylize(self, pictures: Tensor) -> Tensor:
@@ -336,7 +338,7 @@ def _subjects(
 ) -> list[_Subject]:
     """Return the models, each with its losses, on one VGG16."""
     configs = [_objective_of(stylizer.info) for stylizer in stylizers.values()]
-    judging = RelativeLossConfig()
+    judging = MomentsLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
     layers |= set(LAYERS)
     infos = [stylizer.info for stylizer in stylizers.values()]
@@ -353,7 +355,7 @@ def _subjects(
                 path,
                 stylizer,
                 pictures[i],
-                RelativeLoss(network, picture, judging),
+                MomentsLoss(network, picture, judging),
                 LOSSES[config.name](network, picture, config),
             )
         )
@@ -363,7 +365,7 @@ def _subjects(
 def _objective_of(info: ModelInfo) -> LossConfig:
     """Return the loss that a model was trained by, or the default one if its file does not say."""
     told: dict[str, Any] | None = info.training_config.get("loss")
-    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else RelativeLossConfig()
+    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else MomentsLossConfig()
     return config
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.losses.perceptual import gram_matrix, squared_distance
+from fst.losses.statistics import gram_matrix, squared_distance
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """VGG16 layers at which the style is compared; the figures are their mean."""
@@ -122,4 +122,5 @@ def _quality_of(
 
 def _relative(value: Tensor, target: Tensor) -> Tensor:
     """Return |value - target|^2 / |target|^2, both of one picture."""
-    return squared_distance(value, target)[0] / target.square().sum()
+    distance: Tensor = squared_distance(value, target)[0] / target.square().sum()
+    return distance

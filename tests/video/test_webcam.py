@@ -463,5 +463,5 @@ def test_options_out_of_range_are_reported(options: dict, message: str):
 
 def test_without_opencv_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"pip install 'fst\[webcam\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[webcam\]'"):
         webcam(["model"], headless=True, frames=1)
