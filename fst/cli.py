@@ -193,16 +193,17 @@ def benchmark(
     rounds: int = 9,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
-    """Measure how fast networks run here, in turns, against a plain eager pass of the same.
+    """Measure the speed of networks on this machine against a plain eager pass.
 
     Args:
-        networks: Names of networks, or models, with commas between.
-        sizes: Among 256, 512, 480p, 720p, 1080p, 4k; otherwise 256,512,720p on a CPU and
-            512,720p,1080p,4k on a GPU.
-        engines: Among fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
-            onnxruntime, onnxruntime-half, openvino.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        rounds: How often each is timed; medians are told.
+        networks: Networks or models, comma-separated.
+        sizes: Some of 256, 512, 480p, 720p, 1080p, 4k, comma-separated; by default 256,512,720p on
+            a CPU and 512,720p,1080p,4k on a GPU.
+        engines: Some of fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
+            onnxruntime, onnxruntime-half, openvino, comma-separated. Those that are not installed
+            are reported and skipped.
+        device: cuda, cpu ...; auto takes a GPU if there is one.
+        rounds: Timing rounds; the median is reported.
         output: The folder for benchmark.md and benchmark.json.
     """
     from fst.device import pick_device
@@ -212,7 +213,7 @@ def benchmark(
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
         sizes = "512,720p,1080p,4k" if on_gpu else "256,512,720p"
-    machine, rows = measuring.benchmark(
+    measured = measuring.benchmark(
         networks.split(","),
         sizes.split(","),
         engines.split(","),
@@ -221,8 +222,8 @@ def benchmark(
         lambda line: print(line, file=sys.stderr, flush=True),
     )
     command = command_line()
-    print(measuring.markdown(machine, rows, command))
-    print(*measuring.write_report(output, machine, rows, command), sep="\n")
+    print(measuring.markdown(measured, command))
+    print(*measuring.write_report(output, measured, command), sep="\n")
 
 
 @app.command
@@ -237,26 +238,28 @@ def evaluate(
     start: str = "noise",
     video: Path | None = None,
     weights: Path | None = None,
+    pt2: list[Path] | None = None,
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("evaluation"),
 ) -> None:
-    """Judge models on photographs under VGG16, against Gatys' method, and for artefacts.
+    """Evaluate models on photographs: quality under VGG16, Gatys' method, artefacts, speed.
 
     Args:
-        models: Run folders, model files or names; what is there but is no model is left alone.
-        photographs: A folder; otherwise those that the first model's training held out.
-        style: The style picture, where a model's file does not say it.
-        images: How many photographs at the smallest size; as many fewer at larger ones as they
-            have more pixels.
-        sizes: Sides in pixels, with commas between, at which seconds are compared.
-        curves: Sides in pixels at which the objective is compared with L-BFGS; '' for none, which
-            is quick.
-        iterations: Of L-BFGS.
+        models: Run folders, model files or names; paths without a model are skipped.
+        photographs: A folder; by default the photographs that the first run's training held out.
+        style: The style picture; by default the one that the run was trained on.
+        images: Number of photographs at the smallest size; at larger sizes fewer, in proportion
+            to their pixels.
+        sizes: Sides in pixels, comma-separated, at which seconds are compared.
+        curves: Sides in pixels at which the objective is compared with L-BFGS; '' skips this, the
+            slow part.
+        iterations: Iterations of L-BFGS.
         start: What L-BFGS starts from: noise, as in the paper, or content.
-        video: A file to measure the temporal stability on.
-        weights: A file of VGG16 weights; otherwise the cache or a download.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for the report; stopped, the command goes on when it is run again.
+        video: A video file on which temporal stability is measured.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, cpu ...; auto takes a GPU if there is one.
+        output: The folder for the report; run an interrupted command again to resume it.
     """
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
@@ -265,22 +268,23 @@ def evaluate(
 
     require_plotting()
     if output.exists() and not output.is_dir():
-        raise UserError(f"an evaluation needs a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
     with closing(WorkConsole()) as console:
         report = measure(
             models,
             output,
-            photographs,
-            style,
-            images,
-            _numbers("sizes", sizes),
-            _numbers("curves", curves),
-            iterations,
-            start,
-            video,
-            weights,
-            device,
-            console.show,
+            photographs=photographs,
+            style=style,
+            images=images,
+            sizes=_numbers("sizes", sizes),
+            curves=_numbers("curves", curves),
+            iterations=iterations,
+            start=start,
+            video=video,
+            weights=weights,
+            device=device,
+            progress=console.show,
+            packages=pt2 or [],
         )
     command = command_line()
     written = write_report(output, report, command, device)
@@ -292,7 +296,7 @@ def evaluate(
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{name}={text} must be numbers of pixels with commas between")
+        raise UserError(f"{name}={text} must be comma-separated numbers of pixels")
     return [int(part) for part in parts]
 
 
@@ -302,38 +306,41 @@ def compare(
     photographs: Path | None = None,
     images: int = 6,
     size: int = 256,
+    pt2: list[Path] | None = None,
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
 ) -> None:
-    """Compare trained models: one sheet of the same photographs, one table of what is known.
+    """Compare trained models: a sheet of the same photographs, a table of settings and figures.
 
     Args:
-        runs: Run folders (runs/painting/* for all of a sweep), model files, or names of runs and
-            of released models.
-        photographs: A folder of photographs; otherwise those that the first run's training held
-            out.
-        images: How many of them.
+        runs: Run folders (runs/painting/* for a whole sweep), model files, or names of runs and
+            released models.
+        photographs: A folder; by default the photographs that the first run's training held out.
+        images: Number of photographs.
         size: Their side in pixels; they are cut square from the middle.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for comparison.jpg, .md, .json and TensorBoard's file; an earlier
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, cpu ...; auto takes a GPU if there is one.
+        output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier
             comparison in it is replaced.
     """
-    from fst.measuring import comparison as comparing
+    from fst.measuring.comparison import compare as measure
+    from fst.measuring.comparison_report import markdown, write_comparison
     from fst.report import command_line
 
     if output.exists() and not output.is_dir():
-        raise UserError(f"a comparison needs a folder, but -o {output} is a file")
-    compared = comparing.compare(
+        raise UserError(f"-o {output} is a file, but a comparison needs a folder")
+    compared = measure(
         runs,
         photographs,
         images,
         size,
         device,
         lambda line: print(line, file=sys.stderr, flush=True),
+        pt2 or [],
     )
     command = command_line()
-    print(comparing.markdown(compared, command))
-    print(*comparing.write_comparison(output, compared, command), sep="\n")
+    print(markdown(compared, command))
+    print(*write_comparison(output, compared, command), sep="\n")
 
 
 @app.command
