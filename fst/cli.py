@@ -13,13 +13,17 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
-from fst.errors import one_line, one_line_errors
+from fst.cache import keep_compiled
+from fst.errors import UserError, one_line, one_line_errors
 
 app = App(
     name="fst",
     version=__version__,
     help="Train feed-forward neural style transfer networks, and stylize with them in real time.",
     help_format="plaintext",
+)
+app.register_install_completion_command(
+    help="Install completion of commands and flags for the current shell."
 )
 
 
@@ -88,11 +92,11 @@ def stylize(
     from fst.video.video_file import is_video
 
     if not inputs:
-        raise ValueError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
+        raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     check_options(strength, size, tile_px, smooth)
     found, left_alone = find_inputs(inputs, output)
     if mask is not None and any(is_video(source) for source, _ in found):
-        raise ValueError("--mask is for pictures, and there are videos: do them without it")
+        raise UserError("--mask is for pictures, and there are videos: do them without it")
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():
         if compile:
@@ -161,7 +165,7 @@ def export(
     if size is not None:
         numbers = size.split("x")
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise ValueError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
+            raise UserError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
         height_width = (int(numbers[0]), int(numbers[1]))
     agreements = export_model(
         model,
@@ -203,6 +207,7 @@ def benchmark(
     """
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
+    from fst.report import command_line
 
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
@@ -215,7 +220,7 @@ def benchmark(
         rounds,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
-    command = measuring.command_line()
+    command = command_line()
     print(measuring.markdown(machine, rows, command))
     print(*measuring.write_report(output, machine, rows, command), sep="\n")
 
@@ -253,14 +258,14 @@ def evaluate(
         device: cuda, cpu ...; auto takes CUDA where there is one.
         output: The folder for the report; stopped, the command goes on when it is run again.
     """
-    from fst.measuring.benchmark import command_line
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
+    from fst.report import command_line
     from fst.stylizing.console import WorkConsole
 
     require_plotting()
     if output.exists() and not output.is_dir():
-        raise ValueError(f"an evaluation needs a folder, but -o {output} is a file")
+        raise UserError(f"an evaluation needs a folder, but -o {output} is a file")
     with closing(WorkConsole()) as console:
         report = measure(
             models,
@@ -287,7 +292,7 @@ def evaluate(
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{name}={text} must be numbers of pixels with commas between")
+        raise UserError(f"{name}={text} must be numbers of pixels with commas between")
     return [int(part) for part in parts]
 
 
@@ -314,10 +319,10 @@ def compare(
             comparison in it is replaced.
     """
     from fst.measuring import comparison as comparing
-    from fst.measuring.benchmark import command_line
+    from fst.report import command_line
 
     if output.exists() and not output.is_dir():
-        raise ValueError(f"a comparison needs a folder, but -o {output} is a file")
+        raise UserError(f"a comparison needs a folder, but -o {output} is a file")
     compared = comparing.compare(
         runs,
         photographs,
@@ -350,16 +355,17 @@ app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 def main() -> None:
     """Run the command of `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
+    keep_compiled()
     if sys.argv[1:2] in (["train"], ["optimize"]):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]
         importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
-    with one_line_errors("fst"):
+    with one_line_errors("fst", "use a smaller size, smaller tiles (--tile-px) or --device cpu"):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))
         except CycloptsError as error:
-            raise ValueError(f"{one_line(error)} (see fst --help)") from error
+            raise UserError(f"{one_line(error)} (see fst --help)") from error
 
 
 if __name__ == "__main__":

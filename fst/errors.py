@@ -7,30 +7,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class UserError(ValueError):
+    """A mistake that the user can correct; the message says what was wrong and what to do."""
+
+
 class TrainingStoppedError(RuntimeError):
-    """Training cannot go on, though nothing was wrong with what was asked for."""
+    """Training cannot continue, although nothing was wrong with the request."""
 
 
 class CameraLostError(RuntimeError):
-    """The camera worked, and stopped giving frames."""
+    """The camera worked at first, then stopped delivering frames."""
 
 
 @contextmanager
-def one_line_errors(program: str) -> Iterator[None]:
+def one_line_errors(
+    program: str, less_memory: str = "use smaller pictures or the CPU"
+) -> Iterator[None]:
     """Print an expected error as one line on stderr and exit: 2 for the user's, 1 for the rest.
 
-    `FST_TRACEBACK=1` in the environment shows where it came from.
+    Expected are `UserError`, `OSError` (a missing file, a full disk), `ImportError` (an extra that
+    is not installed), and running out of memory. Everything else is a bug and keeps its traceback.
+    `FST_TRACEBACK=1` in the environment shows every traceback.
+
+    Args:
+        program: The command's name, printed before the message.
+        less_memory: What to do when memory runs out, appended to that message.
     """
     try:
         yield
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (ValueError, OSError, ImportError, TrainingStoppedError, CameraLostError) as error:
+    except Exception as error:
+        status, message = 2, one_line(error)
+        if isinstance(error, TrainingStoppedError | CameraLostError):
+            status = 1
+        elif is_out_of_memory(error):
+            status, message = 1, f"out of memory: {less_memory} ({message})"
+        elif not isinstance(error, UserError | OSError | ImportError):
+            raise
         if os.environ.get("FST_TRACEBACK"):
             raise
-        print(f"{program}: {one_line(error)}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, TrainingStoppedError | CameraLostError) else 2)
+        print(f"{program}: {message}", file=sys.stderr)
+        sys.exit(status)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether Python or torch, on the CPU or an accelerator, failed to allocate memory."""
+    # torch is not imported for this: `fst --help` must not wait for it. On the CPU it raises a
+    # plain RuntimeError.
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photograph
 from pathlib import Path
 
 from fst.config import TrainConfig
+from fst.errors import UserError
 from fst.training.overrides import choices, quote_paths, run
 
 _PATHS = (
@@ -35,7 +36,7 @@ def expand(override: str) -> list[str]:
     A style that is no name in `conf/style/` is a picture.
 
     Raises:
-        ValueError: the list of styles holds both names and pictures.
+        UserError: the list of styles holds both names and pictures.
         FileNotFoundError: the style is neither.
     """
     key, _, value = override.partition("=")
@@ -46,7 +47,7 @@ def expand(override: str) -> list[str]:
     if all(one in names for one in chosen):
         return [override]
     if len(chosen) > 1 and any(one in names for one in chosen):
-        raise ValueError(f"style={value} mixes names and pictures; sweep over either")
+        raise UserError(f"style={value} mixes names and pictures; sweep over either")
     if len(chosen) == 1 and not Path(value).suffix and not Path(value).exists():
         raise FileNotFoundError(
             f"style={value} is neither a picture nor one of conf/style/: {', '.join(names)}"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from fst.errors import UserError
 from fst.video.camera import Camera
 from fst.video.live import (
     STALL_SECONDS,
@@ -53,7 +54,7 @@ def webcam(
         say: Is told, line by line, what happens.
 
     Raises:
-        ValueError: an option is out of range, there is no display, or no picture from the camera.
+        UserError: an option is out of range, there is no display, or no picture from the camera.
         FileNotFoundError: there is no such model.
         FileExistsError: the output exists.
         ImportError: OpenCV is not installed.
@@ -61,9 +62,9 @@ def webcam(
     """
     _check(fps, size, strength, frames)
     if not models:
-        raise ValueError("no model to stylize with: fst webcam MODEL...")
+        raise UserError("no model to stylize with: fst webcam MODEL...")
     if headless and output is None and frames is None:
-        raise ValueError("--headless shows nothing: give it --output FILE to record, or --frames N")
+        raise UserError("--headless shows nothing: give it --output FILE to record, or --frames N")
     if output is not None and output.exists():
         raise FileExistsError(f"{output} exists already: name another output, or remove it")
     if output is not None:
@@ -90,13 +91,13 @@ def webcam(
 
 def _check(fps: float, size: int | None, strength: float, frames: int | None) -> None:
     if not fps > 0:
-        raise ValueError(f"fps={fps} must be above 0")
+        raise UserError(f"fps={fps} must be above 0")
     if size is not None and size < SMALLEST_PX:
-        raise ValueError(f"size={size} must be at least {SMALLEST_PX} pixels")
+        raise UserError(f"size={size} must be at least {SMALLEST_PX} pixels")
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength={strength} must be in [0, 1]")
+        raise UserError(f"strength={strength} must be in [0, 1]")
     if frames is not None and frames < 1:
-        raise ValueError(f"frames={frames} must be at least 1")
+        raise UserError(f"frames={frames} must be at least 1")
 
 
 def _load(model: str | Path, device: str) -> Model:

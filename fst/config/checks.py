@@ -5,42 +5,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fst.errors import UserError
+
 
 def at_least(key: str, value: float, minimum: float) -> None:
-    """Raise ValueError unless the value is finite and at least `minimum`."""
+    """Raise UserError unless the value is finite and at least `minimum`."""
     if not (math.isfinite(value) and value >= minimum):
-        raise ValueError(f"{key}={value} must be at least {minimum}")
+        raise UserError(f"{key}={value} must be at least {minimum}")
 
 
 def one_of(key: str, value: str, known: Sequence[str]) -> None:
-    """Raise ValueError unless the value is one of those known."""
+    """Raise UserError unless the value is one of those known."""
     if value not in known:
-        raise ValueError(f"{key}={value} is unknown; choose one of {', '.join(known)}")
+        raise UserError(f"{key}={value} is unknown; choose one of {', '.join(known)}")
 
 
 def existing(key: str, path: str) -> None:
     """Raise FileNotFoundError unless the path exists."""
     if not path:  # Path("") would be the current folder
-        raise ValueError(f"{key}= is empty")
+        raise UserError(f"{key}= is empty")
     if not Path(path).exists():
         raise FileNotFoundError(f"{key}={path} does not exist (looked in {Path.cwd()})")
 
 
 def valid_seed(seed: int) -> None:
-    """Raise ValueError unless torch's and NumPy's generators both take the seed."""
+    """Raise UserError unless torch's and NumPy's generators both take the seed."""
     if not 0 <= seed < 2**63:
-        raise ValueError(f"seed={seed} must be in [0, 2^63), as generators take it")
+        raise UserError(f"seed={seed} must be in [0, 2^63), as generators take it")
 
 
 def chosen_by_group(group: str, chosen: Any) -> None:
-    """Raise ValueError if the name in a group was set by itself: choosing the group sets it."""
+    """Raise UserError if the name in a group was set by itself: choosing the group sets it."""
     if chosen.name != type(chosen).name:
-        raise ValueError(f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses")
+        raise UserError(f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses")
 
 
 def inside_folder(runs_dir: str, name: str | None) -> None:
-    """Raise ValueError unless the name leads to a folder inside `runs_dir`."""
+    """Raise UserError unless the name leads to a folder inside `runs_dir`."""
     if not runs_dir:
-        raise ValueError("runs_dir= is empty")
+        raise UserError("runs_dir= is empty")
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"name={name} must name a folder inside {runs_dir}/")
+        raise UserError(f"name={name} must name a folder inside {runs_dir}/")

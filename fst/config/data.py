@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from fst.config.checks import at_least, existing
+from fst.errors import UserError
 
 
 @dataclass
@@ -33,7 +34,7 @@ class DataConfig:
         at_least("data.heldout_images", self.heldout_images, 0)
         at_least("data.heldout_px", self.heldout_px, 32)
         if not 0 < self.min_crop_scale <= 1:
-            raise ValueError(f"data.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
+            raise UserError(f"data.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
         if self.heldout_path is not None:
             existing("data.heldout_path", self.heldout_path)
 
@@ -48,7 +49,7 @@ class FolderDataConfig(DataConfig):
         super().__post_init__()
         existing("data.path", self.path)
         if not Path(self.path).is_dir():
-            raise ValueError(f"data.path={self.path} is no folder of pictures (data=parquet?)")
+            raise UserError(f"data.path={self.path} is no folder of pictures (data=parquet?)")
 
 
 @dataclass

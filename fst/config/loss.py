@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 from fst.config.checks import at_least, one_of
 from fst.config.loss_network import VGG16_LAYERS, LossNetworkConfig
+from fst.errors import UserError
 
 
 @dataclass
@@ -18,10 +19,13 @@ class LossConfig:
     """Layer at which content is compared."""
     content_weight: float = 1.0
     style_layers: list[str] = MISSING
-    """Layers whose Gram matrices are compared."""
+    """Layers at which the style is compared."""
     style_layer_weights: list[float] = field(default_factory=list)
     """One weight a style layer, their mean taken as one; empty means all alike."""
     style_weight: float = MISSING
+    """Weight of the style; training starts from it where `content_target` is set."""
+    content_target: float | None = None
+    """Content distance at which training aims by adapting the style weight; null keeps it."""
     style_levels: int = 1
     """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
     tv_weight: float = MISSING
@@ -30,13 +34,15 @@ class LossConfig:
     def __post_init__(self) -> None:
         one_of("loss.content_layer", self.content_layer, VGG16_LAYERS)
         if not self.style_layers:
-            raise ValueError(f"loss.style_layers is empty; name some of {', '.join(VGG16_LAYERS)}")
+            raise UserError(f"loss.style_layers is empty; name some of {', '.join(VGG16_LAYERS)}")
         for layer in self.style_layers:
             one_of("loss.style_layers", layer, VGG16_LAYERS)
         if len(set(self.style_layers)) < len(self.style_layers):
-            raise ValueError(f"loss.style_layers={self.style_layers} names a layer twice")
+            raise UserError(f"loss.style_layers={self.style_layers} names a layer twice")
         at_least("loss.content_weight", self.content_weight, 0)
         at_least("loss.style_weight", self.style_weight, 0)
+        if self.content_target is not None:
+            at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1)
         weights = self.style_layer_weights
@@ -45,15 +51,30 @@ class LossConfig:
             or not all(math.isfinite(weight) and weight >= 0 for weight in weights)
             or sum(weights) <= 0
         ):
-            raise ValueError(
+            raise UserError(
                 f"loss.style_layer_weights={weights} must hold one weight of at least 0 for each "
                 f"of {', '.join(self.style_layers)}, not all 0"
             )
 
 
 @dataclass
+class MomentsLossConfig(LossConfig):
+    """Mean and covariance of the style's features, and the content's structure: the default."""
+
+    name: str = "moments"
+    style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
+    style_weight: float = 10.0
+    content_target: float | None = 1.1
+    """Structure distance to aim at: 0.8 leaves a photograph with the style's colours and brush
+    strokes, 1.1 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
+    `style_weight`."""
+    style_levels: int = 3
+    tv_weight: float = 0.02
+
+
+@dataclass
 class RelativeLossConfig(LossConfig):
-    """Every term divided by what it is measured against: the weights fit every style."""
+    """Gram matrices and features relative to their targets: the weights fit every style."""
 
     name: str = "relative"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
@@ -89,26 +110,26 @@ class GatysLossConfig(LossConfig):
 
 
 def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
-    """Raise ValueError unless the loss network has the layers that the loss compares."""
+    """Raise UserError unless the loss network has the layers that the loss compares."""
     if loss.name in ("johnson", "gatys") and loss_network.name == "slim":
-        raise ValueError(
+        raise UserError(
             f"loss={loss.name} compares at {max(loss.style_layers)} and divides by the number of "
             "VGG16's channels; loss_network=slim has neither: take loss=relative, or "
             "loss_network=vgg16"
         )
     for layer in (loss.content_layer, *loss.style_layers):
         if layer not in loss_network.layers:
-            raise ValueError(
+            raise UserError(
                 f"loss={loss.name} compares at {layer}, but loss_network={loss_network.name} has "
                 f"only {', '.join(loss_network.layers)}: take those, or loss_network=vgg16"
             )
 
 
 def large_enough(smallest_px: int, loss: LossConfig, larger: str) -> None:
-    """Raise ValueError if a picture's smallest pyramid level vanishes in the poolings."""
+    """Raise UserError if a picture's smallest pyramid level vanishes in the poolings."""
     poolings = max(int(layer[4]) for layer in loss.style_layers) - 1  # reluB_C: block B
     if smallest_px >> (loss.style_levels - 1) < 2**poolings:
-        raise ValueError(
+        raise UserError(
             f"loss.style_levels={loss.style_levels} halves pictures of {smallest_px} px to fewer "
             f"than VGG16's {poolings} poolings need: take fewer levels, or larger {larger}"
         )

@@ -10,6 +10,7 @@ from fst.config.checks import at_least, chosen_by_group, existing, inside_folder
 from fst.config.loss import LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.training import PRECISIONS
+from fst.errors import UserError
 
 
 @dataclass
@@ -60,7 +61,7 @@ class OptimizeConfig:
     def __post_init__(self) -> None:
         existing("content", self.content)
         if not self.styles:
-            raise ValueError("styles=[] is empty: name a picture, or several")
+            raise UserError("styles=[] is empty: name a picture, or several")
         for picture in self.styles:
             existing("style", picture)
         shares = self.style_shares
@@ -69,7 +70,7 @@ class OptimizeConfig:
             or not all(math.isfinite(share) and share >= 0 for share in shares)
             or sum(shares) <= 0
         ):
-            raise ValueError(
+            raise UserError(
                 f"style_shares={shares} must hold one share of at least 0 for each of the "
                 f"{len(self.styles)} style picture(s), not all 0"
             )
@@ -85,12 +86,12 @@ class OptimizeConfig:
         at_least("tolerance", self.tolerance, 0)
         for key in ("learning_rate", "style_scale"):
             if not (math.isfinite(getattr(self, key)) and getattr(self, key) > 0):
-                raise ValueError(f"{key}={getattr(self, key)} must be above 0")
+                raise UserError(f"{key}={getattr(self, key)} must be above 0")
         if self.coarsest_px is None:
             fresh = self.init in ("content", "noise")
             self.coarsest_px = min(128, self.size_px) if fresh else self.size_px
         if not 32 <= self.coarsest_px <= self.size_px:
-            raise ValueError(
+            raise UserError(
                 f"coarsest_px={self.coarsest_px} must be in [32, size_px={self.size_px}]"
             )
         smallest_px = round(min(1, self.style_scale) * self.sizes_px[0])

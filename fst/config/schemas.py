@@ -9,17 +9,24 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from fst.config.data import CocoDataConfig, FolderDataConfig, ParquetDataConfig
-from fst.config.loss import GatysLossConfig, JohnsonLossConfig, RelativeLossConfig
+from fst.config.loss import (
+    GatysLossConfig,
+    JohnsonLossConfig,
+    MomentsLossConfig,
+    RelativeLossConfig,
+)
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
 from fst.config.training import OptimizerConfig, StyleConfig, TrainConfig, TrainingConfig
+from fst.errors import UserError
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "optimize": OptimizeConfig,
     "network/johnson": JohnsonConfig,
     "network/fast": FastConfig,
+    "loss/moments": MomentsLossConfig,
     "loss/relative": RelativeLossConfig,
     "loss/gatys": GatysLossConfig,
     "loss/johnson": JohnsonLossConfig,
@@ -47,11 +54,11 @@ def register_schemas() -> None:
 
 
 def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
-    """Raise ValueError on a key that no schema has: Hydra's `+key=value` would let it in."""
+    """Raise UserError on a key that no schema has: Hydra's `+key=value` would let it in."""
     known = {entry.name for entry in dataclasses.fields(config)}
     for name, value in vars(config).items():
         if name not in known:
-            raise ValueError(unknown_key(prefix + name, command))
+            raise UserError(unknown_key(prefix + name, command))
         if dataclasses.is_dataclass(value):
             refuse_unknown(value, command, f"{prefix}{name}.")
 

@@ -11,6 +11,7 @@ from fst.config.data import DataConfig
 from fst.config.loss import LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import NetworkConfig
+from fst.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 """What is computed in, as the configuration names it."""
@@ -31,12 +32,12 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"optimizer.learning_rate={self.learning_rate} must be above 0")
+            raise UserError(f"optimizer.learning_rate={self.learning_rate} must be above 0")
         for name in ("beta1", "beta2", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
+                raise UserError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
         if not self.clip_norm > 0:
-            raise ValueError(f"optimizer.clip_norm={self.clip_norm} must be above 0")
+            raise UserError(f"optimizer.clip_norm={self.clip_norm} must be above 0")
 
 
 @dataclass
@@ -44,7 +45,7 @@ class StyleConfig:
     """The style picture."""
 
     picture: str = MISSING
-    size_px: int = 256
+    size_px: int = 448
     """Its shorter side when its Gram matrices are taken: larger gives larger strokes."""
     title: str | None = None
     """Kept in the model file; null takes the picture's file name."""
@@ -106,10 +107,10 @@ class TrainConfig:
         for group in ("network", "loss", "loss_network", "optimizer"):
             chosen_by_group(group, getattr(self, group))
         if self.data.kind != type(self.data).kind:
-            raise ValueError(f"data.kind={self.data.kind} is no setting: data=... chooses")
+            raise UserError(f"data.kind={self.data.kind} is no setting: data=... chooses")
         compatible(self.loss, self.loss_network)
         if self.init == "":
-            raise ValueError("init= is empty")
+            raise UserError("init= is empty")
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
         large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
         self.name = self.name or self.style.title

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from fst.atomic import replacing
 from fst.cache import cache_dir
 from fst.config import VGG16_LAYERS
+from fst.errors import UserError
 
 _MEAN_RGB = (255 * 0.48235, 255 * 0.45882, 255 * 0.40784)
 _CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -85,6 +86,10 @@ class VGG16(nn.Module):
                 break
         return features
 
+    def in_vgg16_channels(self, features: Tensor, layer: str) -> Tensor:
+        """Return the features as they are: `Slim` has other channels."""
+        return features
+
 
 def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True) -> VGG16:
     """Return VGG16 up to `last_layer` with published weights.
@@ -97,7 +102,7 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
 
     Raises:
         FileNotFoundError: no weights are there and none can be downloaded.
-        ValueError: the file is no VGG16, ends too early or holds other weights.
+        UserError: the file is no VGG16, ends too early or holds other weights.
     """
     path = Path(weights) if weights is not None else cached_weights()
     tensors = _read_tensors(path)
@@ -108,13 +113,13 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
             key = f"features.{index}.{kind}"
             if key not in tensors:
                 if layer == VGG16_LAYERS[0]:
-                    raise ValueError(f"{path} is no VGG16 of torchvision's: it has no {key}")
-                raise ValueError(
+                    raise UserError(f"{path} is no VGG16 of torchvision's: it has no {key}")
+                raise UserError(
                     f"{path} has no {key} ({layer}), but the loss compares up to {last_layer}: "
                     "name fewer layers, or leave loss_network.weights out to download all"
                 )
             if tensors[key].shape != parameter.shape:
-                raise ValueError(
+                raise UserError(
                     f"{path} is no VGG16: {key} has shape {tuple(tensors[key].shape)}, "
                     f"not {tuple(parameter.shape)}"
                 )
@@ -181,17 +186,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} can't be read as weights: {error}") from error
+        raise UserError(f"{path} can't be read as weights: {error}") from error
     except Exception as error:
         # torch.load raises UnpicklingError and more on what is no checkpoint at all
-        raise ValueError(f"{path} is no file of weights (.safetensors or .pth)") from error
+        raise UserError(f"{path} is no file of weights (.safetensors or .pth)") from error
     return _tensors_only(state, path)
 
 
 def _tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
-    """Return what was loaded from `path` if it is a dict of tensors, else raise ValueError."""
+    """Return what was loaded from `path` if it is a dict of tensors, else raise UserError."""
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} holds no plain state dict: names and tensors")
+        raise UserError(f"{path} holds no plain state dict: names and tensors")
     return state
 
 
@@ -200,7 +205,7 @@ def _verify(network: VGG16, path: Path) -> None:
         values = [convolution.get_parameter(kind).numpy().tobytes() for kind in ("weight", "bias")]
         found = hashlib.sha256(b"".join(values)).hexdigest()[:16]
         if layer in _FINGERPRINTS and found != _FINGERPRINTS[layer]:
-            raise ValueError(
+            raise UserError(
                 f"{path} does not hold the Oxford weights of VGG16 (torchvision's "
                 f"IMAGENET1K_FEATURES): {layer} differs. Weights trained otherwise expect another "
                 "input; loss_network.verify=false takes them all the same"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fst.errors import UserError
+
 BORDER_PX = 8
 """Width of the strip that is compared with the centre."""
 _BAND = 1 / 32
@@ -60,7 +62,7 @@ def measure_artefacts(
         seed: of the smooth pictures.
 
     Raises:
-        ValueError: there is no picture, or what `smooth_pictures` raises.
+        UserError: there is no picture, or what `smooth_pictures` raises.
     """
     smooth = smooth_pictures(count, side_px, seed)
     half = side_px // 2
@@ -90,13 +92,13 @@ def smooth_pictures(count: int, side_px: int, seed: int) -> Tensor:
     Constant pictures would not do: instance norm divides by their deviation, which is 0.
 
     Raises:
-        ValueError: `side_px` is no multiple of 8 (for the grid's frequencies to be bins of the
+        UserError: `side_px` is no multiple of 8 (for the grid's frequencies to be bins of the
             spectrum, when shifted by half too) or less than 128, or `count` less than 1.
     """
     if count < 1:
-        raise ValueError(f"count={count} must be at least 1")
+        raise UserError(f"count={count} must be at least 1")
     if side_px < 128 or side_px % 8:
-        raise ValueError(f"side_px={side_px} must be a multiple of 8, and at least 128")
+        raise UserError(f"side_px={side_px} must be a multiple of 8, and at least 128")
     noise = torch.randn(count, 3, side_px, side_px, generator=torch.Generator().manual_seed(seed))
     frequency = torch.fft.fftfreq(side_px)
     distance = torch.hypot(frequency[:, None], frequency)

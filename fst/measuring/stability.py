@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fst.errors import UserError
 from fst.video.video_file import Frame, VideoReader
 
 STATIC = 2.0
@@ -65,12 +66,12 @@ def measure_stability(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no video, or one of fewer than two frames, or of less than 16 pixels a
+        UserError: it holds no video, or one of fewer than two frames, or of less than 16 pixels a
             side; or a setting is out of range.
         ImportError: PyAV or OpenCV is not installed.
     """
     if frames < 2:
-        raise ValueError(f"frames={frames} must be at least 2")
+        raise UserError(f"frames={frames} must be at least 2")
     _opencv()  # before anything is stylized
     with VideoReader(source, size) as reader:
         total = min(frames, reader.total or frames)
@@ -103,7 +104,7 @@ def stability_of(
         progress: is told the frames done.
 
     Raises:
-        ValueError: there are fewer than two frames, or they have less than 16 pixels a side.
+        UserError: there are fewer than two frames, or they have less than 16 pixels a side.
         ImportError: OpenCV is not installed.
     """
     flickers = Flicker(), Flicker()
@@ -125,7 +126,7 @@ def stability_of(
         progress(flickers[0].frames)
     count = flickers[0].frames
     if count < 2:
-        raise ValueError(f"stability needs at least 2 frames; there is {count or 'none'}")
+        raise UserError(f"stability needs at least 2 frames; there is {count or 'none'}")
 
     roots = np.sqrt(np.mean(errors, 0)) if errors else None
     maps, maps_stylized = (flicker.maps()[0] for flicker in flickers)
@@ -185,13 +186,13 @@ def flow_between(frame: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
         (H, W, 2) float32, steps to the right and down in pixels; (H, W) bool.
 
     Raises:
-        ValueError: a side has less than 16 pixels.
+        UserError: a side has less than 16 pixels.
         ImportError: OpenCV is not installed.
     """
     cv2 = _opencv()
     height, width = frame.shape[:2]
     if min(height, width) < _MIN_PX:
-        raise ValueError(f"optical flow needs {_MIN_PX} pixels a side; a frame is {width}x{height}")
+        raise UserError(f"optical flow needs {_MIN_PX} pixels a side; a frame is {width}x{height}")
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
     grey, other_grey = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other))
@@ -233,5 +234,5 @@ def _opencv() -> ModuleType:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise ImportError(
-            f"optical flow needs OpenCV ({error}): pip install 'fst[evaluate]'"
+            f"optical flow needs OpenCV ({error}): pip install 'fst-style-transfer[evaluate]'"
         ) from error

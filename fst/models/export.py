@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.atomic import replacing
-from fst.device import fast_dtype, pick_device, prepare_compiler
+from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
+from fst.errors import UserError
 from fst.models.model_file import ModelInfo, find_model, load_model
 from fst.models.runtime import EXPORTED, ExportInfo, export_metadata
 from fst.networks.plain import plain
@@ -51,7 +52,7 @@ class Standalone(nn.Module):
         height, width = image.shape[-2:]
         network = self.network
         missing: list[Any] = [
-            torch.sym_max(network.MIN_PX - px, -px % network.STRIDE) for px in (height, width)
+            torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes know.
         if fits := all(isinstance(px, int) and px == 0 for px in missing):
@@ -148,17 +149,17 @@ def export_model(
     Raises:
         FileExistsError: `output` is there.
         ImportError: what writes or runs such files is not installed.
-        ValueError: an unknown suffix, an exported model, or the pictures differ.
+        UserError: an unknown suffix, an exported model, or the pictures differ.
     """
     if output.suffix not in EXPORTERS:
-        raise ValueError(f"can't export to {output}: take one of {', '.join(EXPORTERS)}")
+        raise UserError(f"can't export to {output}: take one of {', '.join(EXPORTERS)}")
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists: --overwrite replaces it")
     if size is not None and min(size) < 1:
-        raise ValueError(f"size={size[0]}x{size[1]} must be at least 1x1")
+        raise UserError(f"size={size[0]}x{size[1]} must be at least 1x1")
     path = find_model(model)
     if path.suffix in EXPORTED:
-        raise ValueError(f"{path} is exported already: give the .safetensors that it came from")
+        raise UserError(f"{path} is exported already: give the .safetensors that it came from")
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
     network, info = load_model(path)
@@ -171,7 +172,7 @@ def export_model(
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]
         if not worst.psnr_db >= floor:  # nor NaN
-            raise ValueError(
+            raise UserError(
                 f"{output} was not kept, it does not give the network's pictures: {worst} (in "
                 f"{export.precision} at least {floor:.0f} dB are wanted)"
             )
@@ -204,7 +205,9 @@ def export_onnx(path: Path, network: TransformerNetwork, info: ModelInfo, wish: 
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("exporting to ONNX needs its tools: pip install 'fst[export]'") from error
+        raise ImportError(
+            "exporting to ONNX needs its tools: pip install 'fst-style-transfer[export]'"
+        ) from error
     body = plain(network)
     if wish.half:
         _norms_in_fp32(body)
@@ -234,9 +237,9 @@ def export_package(
     place = pick_device(wish.device)
     prepare_compiler(place)
     dtype = fast_dtype(place) if wish.half else torch.float32
-    precision = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[dtype]
+    precision = dtype_name(dtype)
     if wish.half and dtype == torch.float32:
-        raise ValueError(f"{place} computes no faster in half precision: leave --half out")
+        raise UserError(f"{place} computes no faster in half precision: leave --half out")
     export = ExportInfo(precision, place.type, wish.uint8, wish.size)
     module = Standalone(plain(network), dtype, wish.uint8).eval().to(place)
     module = module.to(memory_format=torch.channels_last)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from fst import __version__
 from fst.atomic import replacing
-from fst.networks.registry import build_network, network_name
+from fst.errors import UserError
+from fst.networks.registry import build_network, complete_arguments, network_name
 from fst.networks.transformer import TransformerNetwork
 
 FORMAT_VERSION = 1
@@ -61,7 +62,7 @@ def load_model(path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, of a newer format, or no model.
+        UserError: it is damaged, of a newer format, or no model.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,11 +71,11 @@ def load_model(path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
         tensors, info = _read_own(path)
     else:
         tensors, info = _read_foreign(path)
-    network = build_network(info.network, info.network_arguments)
+    network = build_network(info.network, complete_arguments(info.network, info.network_arguments))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the network it names: {error}") from error
+        raise UserError(f"{path} does not fit the network it names: {error}") from error
     return network.eval().requires_grad_(False), info
 
 
@@ -113,7 +114,7 @@ def parse_info(text: str, path: Path) -> ModelInfo:
     """Return the `ModelInfo` that the file `path` holds as JSON.
 
     Raises:
-        ValueError: it is damaged, or of a newer format.
+        UserError: it is damaged, or of a newer format.
     """
     try:
         values = json.loads(text)
@@ -121,9 +122,9 @@ def parse_info(text: str, path: Path) -> ModelInfo:
         known = {entry.name for entry in dataclasses.fields(ModelInfo)}
         info = ModelInfo(**{key: value for key, value in values.items() if key in known})
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} has damaged metadata: {error}") from error
+        raise UserError(f"{path} has damaged metadata: {error}") from error
     if version > FORMAT_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{path} is of format {version}, and this fst {__version__} knows up to "
             f"{FORMAT_VERSION}: update fst"
         )
@@ -136,9 +137,9 @@ def _read_own(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
     if METADATA_KEY not in metadata:
-        raise ValueError(f"{path} holds tensors, but is no model file of fst: it does not say so")
+        raise UserError(f"{path} holds tensors, but is no model file of fst: it does not say so")
     return tensors, parse_info(metadata[METADATA_KEY], path)
 
 
@@ -148,7 +149,7 @@ def _read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch.load raises UnpicklingError, EOFError, RuntimeError ... on what is no checkpoint
-        raise ValueError(
+        raise UserError(
             f"{path} is neither a model file of fst (.safetensors) nor a plain state dict"
         ) from error
     if (
@@ -156,7 +157,7 @@ def _read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         or not all(isinstance(value, Tensor) for value in state.values())
         or not {f"{name}.conv2d.weight" for name in ("conv1", "deconv1", "deconv3")} <= state.keys()
     ):
-        raise ValueError(f"{path} is no state dict of a known style transfer network")
+        raise UserError(f"{path} is no state dict of a known style transfer network")
     blocks = sum(key.endswith(".conv1.conv2d.weight") for key in state)
     arguments = {
         "width": state["conv1.conv2d.weight"].shape[0],

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fst.device import pick_device
-from fst.errors import one_line
+from fst.errors import UserError, one_line
 from fst.models.model_file import METADATA_KEY, ModelInfo, parse_info
 
 EXPORT_KEY = "fst_export"
@@ -60,11 +60,11 @@ class ExportedNetwork:
         """Stylize (N, 3, H, W), float in [0, 1].
 
         Raises:
-            ValueError: it takes one size only, and this is another.
+            UserError: it takes one size only, and this is another.
         """
         if self.export.size not in (None, tuple(image.shape[-2:])):
             height, width = self.export.size or ()
-            raise ValueError(
+            raise UserError(
                 f"this model was exported for pictures of {height}x{width} (height x width) alone, "
                 f"not {image.shape[-2]}x{image.shape[-1]}: use the .safetensors, or one exported "
                 "without --size"
@@ -88,7 +88,8 @@ class OnnxNetwork(ExportedNetwork):
             import onnxruntime
         except ImportError as error:
             raise ImportError(
-                f"{path} needs onnxruntime: pip install 'fst[onnx]' (or onnxruntime-gpu)"
+                f"{path} needs onnxruntime: pip install 'fst-style-transfer[onnx]' "
+                "(or onnxruntime-gpu)"
             ) from error
         kinds = {"cpu"} if device == "cpu" else {"cpu", "cuda"}
         available = onnxruntime.get_available_providers()
@@ -98,10 +99,10 @@ class OnnxNetwork(ExportedNetwork):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # it raises classes of its own, derived from Exception
-            raise ValueError(f"{path} is damaged or no ONNX model: {one_line(error)}") from error
+            raise UserError(f"{path} is damaged or no ONNX model: {one_line(error)}") from error
         used = self.session.get_providers()[0]
         if device not in ("auto", "cpu") and PROVIDERS.get(used) != "cuda":
-            raise ValueError(
+            raise UserError(
                 f"device={device}: onnxruntime can't use it here (it has "
                 f"{', '.join(available)}); pip install onnxruntime-gpu"
             )
@@ -124,13 +125,13 @@ class PackageNetwork(ExportedNetwork):
         self.info, self.export = _metadata(_package_metadata(path), path, "a .pt2 package")
         self.device = pick_device(self.export.device)
         if device != "auto" and torch.device(device).type != self.device.type:
-            raise ValueError(f"{path} was compiled for {self.device.type}, not {device}")
+            raise UserError(f"{path} was compiled for {self.device.type}, not {device}")
         # It warns that there is no CUDA, where none was asked for.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         try:
             self.package = torch._inductor.aoti_load_package(str(path))
         except Exception as error:  # RuntimeError, and what the system's loader raises
-            raise ValueError(
+            raise UserError(
                 f"{path} can't be loaded here: {one_line(error)}; it was compiled for another "
                 "machine or torch: export it again"
             ) from error
@@ -159,7 +160,7 @@ def export_metadata(info: ModelInfo, export: ExportInfo) -> dict[str, str]:
 
 def _metadata(found: dict[str, str], path: Path, what: str) -> tuple[ModelInfo, ExportInfo]:
     if METADATA_KEY not in found or EXPORT_KEY not in found:
-        raise ValueError(
+        raise UserError(
             f"{path} is {what}, but not one that `fst export` wrote: it does not say so"
         )
     try:
@@ -167,7 +168,7 @@ def _metadata(found: dict[str, str], path: Path, what: str) -> tuple[ModelInfo, 
         values["size"] = tuple(values["size"]) if values["size"] else None
         export = ExportInfo(**values)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} has damaged metadata: {error}") from error
+        raise UserError(f"{path} has damaged metadata: {error}") from error
     return parse_info(found[METADATA_KEY], path), export
 
 
@@ -176,9 +177,9 @@ def _package_metadata(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as package:
             if (damaged := package.testzip()) is not None:
-                raise ValueError(f"{path} is damaged: {damaged} is not what was written")
+                raise UserError(f"{path} is damaged: {damaged} is not what was written")
             names = [name for name in package.namelist() if name.endswith("wrapper_metadata.json")]
             found = json.loads(package.read(names[0])) if names else {}
     except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no .pt2 package: {error}") from error
+        raise UserError(f"{path} is damaged or no .pt2 package: {error}") from error
     return dict(found)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fst.errors import UserError
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.transformer import TransformerNetwork
@@ -10,18 +11,30 @@ NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fas
 """The networks by the name that the configuration and the model file give."""
 
 
+def complete_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a model file means, which may be older than some of them."""
+    if name == "fast" and "coarse_blocks" not in arguments:
+        full_width = arguments.get("width", 40) // 5
+        return (
+            {"width": 40, "residual_blocks": 4, "coarse_blocks": 0}
+            | arguments
+            | {"full_width": full_width}
+        )
+    return arguments
+
+
 def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
     """Return a new network.
 
     Raises:
-        ValueError: there is no such network, or it takes no such arguments.
+        UserError: there is no such network, or it takes no such arguments.
     """
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
+        raise UserError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
     try:
         return NETWORKS[name](**arguments)
     except (TypeError, KeyError) as error:
-        raise ValueError(f"network {name!r} can't be built with {arguments}: {error}") from error
+        raise UserError(f"network {name!r} can't be built with {arguments}: {error}") from error
 
 
 def network_name(network: TransformerNetwork) -> str:

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fst.atomic import replacing
+from fst.errors import UserError
 
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -48,7 +49,7 @@ _KEPT_EXIF_IFD = {
 }
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(UserError):
     """A file that holds no picture, or a damaged one."""
 
 
@@ -146,7 +147,7 @@ def write_image(image: Tensor, path: str | Path) -> None:
     """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, whole or not at all.
 
     Raises:
-        ValueError: an unknown suffix, or a size that the format can't hold.
+        UserError: an unknown suffix, or a size that the format can't hold.
     """
     pixels = (image.detach().float().clamp(0, 1) * 255).round().byte()
     write_picture(Picture(pixels.cpu()), path)
@@ -158,7 +159,7 @@ def write_picture(picture: Picture, path: str | Path) -> None:
     JPEG holds no transparency: there the picture stays as it lies over white.
 
     Raises:
-        ValueError: an unknown suffix, or a size that the format can't hold.
+        UserError: an unknown suffix, or a size that the format can't hold.
     """
     path = Path(path)
     options = dict(_WRITE_OPTIONS[writable_suffix(path)])
@@ -175,14 +176,14 @@ def write_picture(picture: Picture, path: str | Path) -> None:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the format
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-            raise ValueError(f"can't write {path} ({size} pixels): {error}") from error
+            raise UserError(f"can't write {path} ({size} pixels): {error}") from error
 
 
 def writable_suffix(path: Path) -> str:
-    """Return the path's suffix in lower case; raise ValueError if no such file can be written."""
+    """Return the path's suffix in lower case; raise UserError if no such file can be written."""
     suffix = path.suffix.lower()
     if suffix not in _WRITE_OPTIONS:
-        raise ValueError(
+        raise UserError(
             f"can't write {path}: unknown suffix {suffix!r}; "
             f"take one of {', '.join(_WRITE_OPTIONS)}"
         )

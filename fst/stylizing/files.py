@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fst.errors import UserError
 from fst.pictures.image import PICTURE_SUFFIXES, files_below, writable_suffix
 from fst.video.video_file import format_of, is_video
 
@@ -87,7 +88,7 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
         output: the one result, if there is one and this has a suffix; else a folder.
 
     Raises:
-        ValueError: two results would have one name, a result would be written over a picture that
+        UserError: two results would have one name, a result would be written over a picture that
             is read, or `output` is of no format that can be written, or a file and there are
             several.
     """
@@ -95,12 +96,12 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
     to_file = bool(folder.suffix) and not output.endswith(("/", os.sep)) and not folder.is_dir()
     if len(found) * len(models) > 1:
         if to_file and (is_video(folder) or folder.suffix.lower() in PICTURE_SUFFIXES):
-            raise ValueError(
+            raise UserError(
                 f"{len(found) * len(models)} results need a folder: -o {output} is none"
             )
         to_file = False
     if folder.is_file() and not to_file:
-        raise ValueError(f"the results need a folder, but -o {output} is a file")
+        raise UserError(f"the results need a folder, but -o {output} is a file")
     jobs = []
     for model in models:
         place = folder / model if len(models) > 1 else folder
@@ -112,16 +113,16 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
     for job in jobs:
         _check_suffix(job.source, job.target)
         if os.path.realpath(job.target) in originals:
-            raise ValueError(f"{job.target} would be written over a picture: choose another -o")
+            raise UserError(f"{job.target} would be written over a picture: choose another -o")
         if job.target in sources:
             both = f"{sources[job.target]} and {job.source}"
-            raise ValueError(f"{both} would both become {job.target}: do them one after the other")
+            raise UserError(f"{both} would both become {job.target}: do them one after the other")
         sources[job.target] = job.source
     return jobs
 
 
 def _check_suffix(source: Path, target: Path) -> None:
-    """Raise ValueError if what comes of `source` can't be written as `target`."""
+    """Raise UserError if what comes of `source` can't be written as `target`."""
     if is_video(source):
         format_of(target)
     else:

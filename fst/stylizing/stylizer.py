@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler
+from fst.errors import UserError
 from fst.models.model_file import ModelInfo, find_model, load_model
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
@@ -58,10 +59,10 @@ class Stylizer:
         What was compiled is kept in the cache folder. CUDA graphs are used where there is CUDA.
 
         Raises:
-            ValueError: it is an exported model, or there is no C++ compiler for the CPU.
+            UserError: it is an exported model, or there is no C++ compiler for the CPU.
         """
         if not isinstance(self.network, TransformerNetwork):
-            raise ValueError(f"an exported model can't be compiled: {self.engine} runs it as it is")
+            raise UserError(f"an exported model can't be compiled: {self.engine} runs it as it is")
         prepare_compiler(self.device)
         self.engine += ", compiled"
         mode = "reduce-overhead" if self.device.type == "cuda" else None
@@ -91,13 +92,13 @@ class Stylizer:
             progress: is told the share of the tiles that is done, in [0, 1].
 
         Raises:
-            ValueError: the picture is of another shape or type, or a setting out of range.
+            UserError: the picture is of another shape or type, or a setting out of range.
         """
         check_options(strength, None, tile_px, 0.0)
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
         if mask is not None and mask.shape != (1, 1, height, width):
-            raise ValueError(
+            raise UserError(
                 f"the mask has shape {tuple(mask.shape)}, the picture needs (1, 1, {height}, "
                 f"{width})"
             )
@@ -108,7 +109,7 @@ class Stylizer:
         options = (strength, keep_colors, mask)
         if tile_px:
             if not isinstance(network, TransformerNetwork):
-                raise ValueError(
+                raise UserError(
                     f"tile_px={tile_px}: an exported model does a picture in one piece; leave it "
                     "out, or use the .safetensors"
                 )
@@ -160,14 +161,14 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
     Raises:
         FileNotFoundError: there is no such model.
         ImportError: it is an ONNX model, and onnxruntime is not installed.
-        ValueError: the file is damaged or no model, or there is no such device or dtype.
+        UserError: the file is damaged or no model, or there is no such device or dtype.
     """
     if dtype not in ("auto", *DTYPES):
-        raise ValueError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+        raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
         if dtype != "auto":
-            raise ValueError(f"dtype={dtype}: {path} computes as it was exported; leave it out")
+            raise UserError(f"dtype={dtype}: {path} computes as it was exported; leave it out")
         pick_device(device)
         exported = EXPORTED[path.suffix](path, device)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
@@ -184,7 +185,7 @@ def load_several(
     A name is the model's title, or where two have one title, that of its run or file.
 
     Raises:
-        ValueError: what `load` raises, or two have one name.
+        UserError: what `load` raises, or two have one name.
     """
     one = Path(names_or_paths).exists()
     paths = [find_model(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
@@ -197,21 +198,21 @@ def load_several(
         # A title comes out of a file from anywhere: it must not lead out of the output folder.
         name = re.sub(r"[^\w .,=+-]", "_", title).strip(". ") or "model"
         if name in stylizers:
-            raise ValueError(f"two models are called {name!r}: use them one after the other")
+            raise UserError(f"two models are called {name!r}: use them one after the other")
         stylizers[name] = stylizer
     return stylizers
 
 
 def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
-    """Raise ValueError if an option of `fst stylize` is out of range."""
+    """Raise UserError if an option of `fst stylize` is out of range."""
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength={strength} must be in [0, 1]")
+        raise UserError(f"strength={strength} must be in [0, 1]")
     if size is not None and size < 1:
-        raise ValueError(f"size={size} must be at least 1 pixel")
+        raise UserError(f"size={size} must be at least 1 pixel")
     if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
-        raise ValueError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
+        raise UserError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
     if not 0 <= smooth < 1:
-        raise ValueError(f"smooth={smooth} must be in [0, 1)")
+        raise UserError(f"smooth={smooth} must be in [0, 1)")
 
 
 def blend(
@@ -246,7 +247,7 @@ def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
         picture = np.array(picture.convert("RGB"))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-            raise ValueError(
+            raise UserError(
                 f"expected uint8 frames (H, W, 3) or (N, H, W, 3), not {picture.dtype} of shape "
                 f"{picture.shape}"
             )

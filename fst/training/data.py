@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fst.config import SCHEMAS, CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.errors import UserError
 from fst.pictures.image import (
     PICTURE_SUFFIXES,
     UnreadableImageError,
@@ -158,7 +159,7 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
 
     Raises:
         FileNotFoundError: there are no pictures.
-        ValueError: a file of them can't be read as such.
+        UserError: a file of them can't be read as such.
     """
     if config.heldout_path is not None:
         leave_out = [*leave_out, Path(config.heldout_path)]
@@ -210,7 +211,7 @@ def content_batches(
         pin_memory: for a faster way to a GPU.
 
     Raises:
-        ValueError: a hundred pictures in a row can't be read.
+        UserError: a hundred pictures in a row can't be read.
     """
     share = batch_size // world_size
     batches = [
@@ -229,7 +230,7 @@ def content_batches(
     for images, skipped in loader:
         if images is None:
             name, reason = skipped[-1]
-            raise ValueError(
+            raise UserError(
                 f"{_ATTEMPTS} pictures in a row can't be used, the last {name}: {reason}"
             )
         yield images, skipped
@@ -281,10 +282,10 @@ def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tup
 
     Raises:
         FileNotFoundError: the pictures are not there any more.
-        ValueError: the model file does not say what it was trained on.
+        UserError: the model file does not say what it was trained on.
     """
     if not training_config:
-        raise ValueError("its file does not say what it was trained on")
+        raise UserError("its file does not say what it was trained on")
     given = training_config["data"]
     if given["heldout_path"] is not None:
         return squared_pictures(given["heldout_path"], count, side_px)
@@ -362,7 +363,7 @@ def _load(image_column: str, path: str, **arguments: Any) -> Source:
 
     rows = datasets.load_dataset(path, split="train", **arguments)
     if image_column not in rows.column_names:
-        raise ValueError(
+        raise UserError(
             f"data.image_column={image_column} is no column of {path}: there are "
             f"{', '.join(rows.column_names)}"
         )

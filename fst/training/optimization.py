@@ -5,7 +5,6 @@ in neural style transfer", section 6) do it: large shapes are found where they a
 """
 
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import OptimizeConfig
-from fst.device import DTYPES, pick_device
-from fst.errors import TrainingStoppedError
+from fst.device import autocast, available_bytes, pick_device, set_tf32
+from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import LossNetwork, load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.registry import LOSSES
 from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.stylizing.stylizer import load
@@ -76,7 +76,7 @@ def descend(
     while True:
         with (
             torch.enable_grad(),
-            torch.autocast(image.device.type, DTYPES[precision], enabled=precision != "fp32"),
+            autocast(image.device, precision),
         ):
             terms = loss.against(target, image)
         (gradient,) = torch.autograd.grad(terms["total"], image)
@@ -111,7 +111,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
         then is written all the same.
 
     Raises:
-        ValueError: a picture or file of weights is unfit, a result is there already, or the
+        UserError: a picture or file of weights is unfit, a result is there already, or the
             picture needs more memory than there is.
         FileNotFoundError: no VGG16 weights, or no model to start from.
         TrainingStoppedError: the objective is not finite.
@@ -121,11 +121,11 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     result = Path(config.output) if config.output else folder.path / "stylized.png"
     writable_suffix(result)
     if result.exists() and not config.overwrite:
-        raise ValueError(f"{result} exists: overwrite=true replaces it, name=... makes another")
+        raise UserError(f"{result} exists: overwrite=true replaces it, name=... makes another")
     if folder.model.exists():
-        raise ValueError(f"{folder.path} holds a training; give this one another name=...")
+        raise UserError(f"{folder.path} holds a training; give this one another name=...")
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        set_tf32(True)
     content = read_image(config.content).to(device)
     styles = [read_image(path).to(device) for path in config.styles]
     layers = {config.loss.content_layer, *config.loss.style_layers}
@@ -136,7 +136,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     height, width = (round(length * scale) for length in content.shape[-2:])
     needed, there = needed_bytes(loss_network, config, height * width), available_bytes(device)
     if needed > there:
-        raise ValueError(
+        raise UserError(
             f"size_px={config.size_px} ({width}x{height}) needs about {needed / 1e9:.1f} GB of "
             f"memory, and {there / 1e9:.1f} GB are free: take a smaller one"
             + (", or precision=bf16" if config.precision == "fp32" else "")
@@ -195,7 +195,7 @@ def starting_picture(config: OptimizeConfig, content: Tensor) -> Tensor:
 
     Raises:
         FileNotFoundError: there is no such picture or model.
-        ValueError: the picture is of another shape than the content.
+        UserError: the picture is of another shape than the content.
     """
     if config.init == "content":
         return content
@@ -206,7 +206,7 @@ def starting_picture(config: OptimizeConfig, content: Tensor) -> Tensor:
         picture = read_image(config.init).to(content.device)
         there, here = (p.shape[-1] / p.shape[-2] for p in (picture, content))
         if not 0.98 < there / here < 1.02:
-            raise ValueError(
+            raise UserError(
                 f"init={config.init} is {there:.2f} times as wide as high, and the content "
                 f"{here:.2f} times: a start has the content's shape"
             )
@@ -232,19 +232,3 @@ def needed_bytes(loss_network: LossNetwork, config: OptimizeConfig, pixels: int)
     levels = sum(4.0**-level for level in range(config.loss.style_levels))
     bytes_each = 4 if config.precision == "fp32" else 3  # Gram matrices and the rest stay in fp32
     return int(2 * bytes_each * channels * levels * pixels)
-
-
-def available_bytes(device: torch.device) -> float:
-    """Return how much memory a device has free; infinity where that is not told."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    told = [
-        (Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)", 1024),
-        (Path("/sys/fs/cgroup/memory.max"), r"(\d+)", 1),  # what a container may take at all
-    ]
-    found = [
-        (re.search(pattern, path.read_text()), unit)
-        for path, pattern, unit in told
-        if path.exists()
-    ]
-    return min((int(match[1]) * unit for match, unit in found if match), default=math.inf)

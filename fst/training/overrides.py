@@ -17,8 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fst.cache import keep_compiled
 from fst.config import refuse_unknown, register_schemas, unknown_key
-from fst.errors import one_line, one_line_errors
+from fst.errors import UserError, one_line, one_line_errors
 
 register_schemas()
 
@@ -34,17 +35,19 @@ def run(
         action: is given each composed configuration (several in a sweep) and returns the number of
             the signal that stopped it, if one did.
     """
+    less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
+    keep_compiled()
     # Hydra prints its own errors over several lines and exits with 1, unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
     @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command)
     def compose_and_act(composed: DictConfig) -> None:
         # Caught here already, or Hydra prints a line of its own first.
-        with one_line_errors(f"fst {command}"):
+        with one_line_errors(f"fst {command}", less_memory):
             try:
                 config: Any = OmegaConf.to_object(composed)
             except OmegaConfBaseException as error:
-                raise ValueError(_explain(error, command)) from error
+                raise UserError(_explain(error, command)) from error
             refuse_unknown(config, command)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 task = HydraConfig.get().overrides.task
@@ -53,12 +56,12 @@ def run(
         if stopped_by:
             sys.exit(128 + stopped_by)
 
-    with one_line_errors(f"fst {command}"):
+    with one_line_errors(f"fst {command}", less_memory):
         sys.argv[1:] = [expanded for given in sys.argv[1:] for expanded in expand(given)]
         try:
             compose_and_act()
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_explain(error, command)) from error
+            raise UserError(_explain(error, command)) from error
 
 
 def quote_paths(override: str, keys: Collection[str]) -> str:

@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 
 from fst.atomic import replacing
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
+from fst.errors import UserError
 
 FREE_KEYS = {
     "name",
@@ -76,13 +77,13 @@ class RunFolder:
         return self.path / "contact_sheet.jpg"
 
     def refuse_other_run(self, config: TrainConfig) -> None:
-        """Raise ValueError, naming what differs, if the folder holds another configuration."""
+        """Raise UserError, naming what differs, if the folder holds another configuration."""
         if not (self.config.exists() and self.state.exists()):
             return  # what failed before its first save may be begun anew in another way
         try:
             there = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
         except (yaml.YAMLError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{self.config} is damaged; restore it, or give another name=..."
             ) from error
         here = flatten(dataclasses.asdict(config))
@@ -94,7 +95,7 @@ class RunFolder:
         if differing:
             shown = "; ".join(differing[:_DIFFERENCES_SHOWN])
             more = len(differing) - _DIFFERENCES_SHOWN
-            raise ValueError(
+            raise UserError(
                 f"{self.path} holds a run of another configuration ({shown}"
                 f"{f'; and {more} more' if more > 0 else ''}). "
                 "Give this one another name=..., or remove that folder"
@@ -110,7 +111,7 @@ class RunFolder:
         """Keep other processes from training in this folder.
 
         Raises:
-            ValueError: one does already.
+            UserError: one does already.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
@@ -118,7 +119,7 @@ class RunFolder:
                 if sys.platform != "win32":
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(
+                raise UserError(
                     f"another process is working in {self.path}; give this one another name=..."
                 ) from None
             yield
@@ -136,7 +137,7 @@ class RunFolder:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:
             # torch.load raises UnpicklingError, EOFError, RuntimeError ... on a damaged file
-            raise ValueError(
+            raise UserError(
                 f"{self.state} is damaged; remove it to start again, or give another name=..."
             ) from error
         return state

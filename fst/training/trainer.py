@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
-from fst.device import pick_device
-from fst.errors import TrainingStoppedError
+from fst.config import MomentsLossConfig, OptimizerConfig, TrainConfig
+from fst.device import autocast, pick_device, set_tf32
+from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, find_model, load_model, save_model
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_network, network_name
@@ -35,8 +37,6 @@ from fst.training.distributed import World, process_group
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
-
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(config: TrainConfig, console: bool = False) -> int:
@@ -50,13 +50,13 @@ def train(config: TrainConfig, console: bool = False) -> int:
         0 when the run is complete, else the number of the signal that stopped it.
 
     Raises:
-        ValueError: the run folder holds another run, or a picture or file of weights is unfit.
+        UserError: the run folder holds another run, or a picture or file of weights is unfit.
         FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
     with process_group() as world:
         trainer = Trainer(config, world, device)
@@ -69,12 +69,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         if config.training.batch_size % world.size:
-            raise ValueError(
+            raise UserError(
                 f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
                 "processes: it counts the images of all, so make it a multiple"
             )
         if config.network.arguments().get("norm") == "batch" and world.size > 1:
-            raise ValueError("network.norm=batch normalises over the batch of one process: use one")
+            raise UserError("network.norm=batch normalises over the batch of one process: use one")
         self.config = config
         self.world = world
         self.device = device
@@ -133,6 +133,7 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "style_weight": self.loss.style_weight,
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
             "skipped": self.skipped,
@@ -144,11 +145,11 @@ class Trainer:
         """Take up what `state_dict` returned.
 
         Raises:
-            ValueError: the pictures are not those that the run began with.
+            UserError: the pictures are not those that the run began with.
         """
         for what, fingerprint in self.inputs.items():
             if state["inputs"][what] != fingerprint:
-                raise ValueError(
+                raise UserError(
                     f"{what} are not those that {self.folder.path} began with, so it can't go on "
                     "as if never stopped: bring them back, or give another name=..."
                 )
@@ -158,6 +159,7 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.loss.style_weight.copy_(state["style_weight"])
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
         self.skipped = state["skipped"]
@@ -231,11 +233,7 @@ class Trainer:
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(
-            self.device.type,
-            _AUTOCAST[settings.precision],
-            enabled=settings.precision != "fp32",
-        ):
+        with autocast(self.device, settings.precision):
             terms = self.loss(self.parallel(content), content)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
@@ -245,10 +243,12 @@ class Trainer:
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        style_weight = self.loss.style_weight.clone()
+        self.loss.adapt(self.world.mean(terms["content"].detach()), settings.batch_size)
         self.seen_images += settings.batch_size
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
         update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
-        self.meter.add({**terms, "gradient_norm": gradient_norm})
+        self.meter.add({**terms, "style_weight": style_weight, "gradient_norm": gradient_norm})
 
     def passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""
@@ -387,7 +387,7 @@ def build_losses(
         style: the style picture, (1, 3, H, W) in [0, 1].
         world: its main process downloads the weights, the others wait for them.
     """
-    judging = RelativeLossConfig()
+    judging = MomentsLossConfig()
     layers = {
         config.loss.content_layer,
         *config.loss.style_layers,
@@ -401,7 +401,7 @@ def build_losses(
         world.barrier()
     network = network.to(memory_format=torch.channels_last)
     loss = LOSSES[config.loss.name](network, style, config.loss)
-    return loss, RelativeLoss(network, style, judging)
+    return loss, MomentsLoss(network, style, judging)
 
 
 def start_from(network: TransformerNetwork, name_or_path: str) -> None:
@@ -409,14 +409,14 @@ def start_from(network: TransformerNetwork, name_or_path: str) -> None:
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: it is a model of another network.
+        UserError: it is a model of another network.
     """
     try:
         trained, _ = load_model(find_model(name_or_path))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
     if (type(trained), trained.arguments) != (type(network), network.arguments):
-        raise ValueError(
+        raise UserError(
             f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
             "a start wants the same network"
         )

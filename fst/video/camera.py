@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
-from fst.errors import CameraLostError
+from fst.errors import CameraLostError, UserError
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Camera:
         mirror: flip a camera's frames left to right, as people know themselves; a file's stay.
 
     Raises:
-        ValueError: there is no such camera, or it gives no picture.
+        UserError: there is no such camera, or it gives no picture.
     """
 
     def __init__(self, source: str, mirror: bool = True) -> None:
@@ -42,7 +42,7 @@ class Camera:
         seen, pixels = self._capture.read()
         if not seen:
             self._capture.release()
-            raise ValueError(_why_no_picture(source))
+            raise UserError(_why_no_picture(source))
         count = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
         self.is_file = Path(source).is_file() or count > 0
         self._mirror = mirror and not self.is_file
@@ -100,7 +100,7 @@ def opencv() -> ModuleType:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:
         raise ImportError(
-            f"the webcam needs OpenCV ({error}): pip install 'fst[webcam]'"
+            f"the webcam needs OpenCV ({error}): pip install 'fst-style-transfer[webcam]'"
         ) from error
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

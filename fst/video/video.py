@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from fst.atomic import replacing
+from fst.errors import UserError
 from fst.video.video_file import Frame, VideoReader, VideoWriter, format_of
 
 Item = TypeVar("Item")
@@ -70,12 +71,12 @@ def stylize_video(
 
     Raises:
         FileNotFoundError: there is no such source.
-        ValueError: it holds no video that can be decoded, or the target or a setting is no good.
+        UserError: it holds no video that can be decoded, or the target or a setting is no good.
         ImportError: PyAV is not installed.
     """
     format_of(target)
     if source.resolve() == target.resolve():
-        raise ValueError(f"the result would overwrite its source {source}; choose another name")
+        raise UserError(f"the result would overwrite its source {source}; choose another name")
     smoother = TemporalSmoother(smooth)
     started = perf_counter()
     frames, seconds_network = 0, 0.0
@@ -159,7 +160,7 @@ class TemporalSmoother:
 
     def __init__(self, smooth: float) -> None:
         if not 0 <= smooth < 1:
-            raise ValueError(f"smooth={smooth} must be in [0, 1)")
+            raise UserError(f"smooth={smooth} must be in [0, 1)")
         self.smooth = smooth
         self._state: tuple[torch.Tensor, torch.Tensor] | None = None
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fst.errors import UserError
+
 # What a suffix is written as: container, codec of the pictures, codec of sound that is converted
 _FORMATS = {
     ".mp4": ("mp4", "libx264", "aac"),
@@ -59,14 +61,14 @@ class VideoReader:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no video, or none of its frames can be decoded.
+        UserError: it holds no video, or none of its frames can be decoded.
         ImportError: PyAV is not installed.
     """
 
     def __init__(self, source: Path, size: int | None = None) -> None:
         av = _pyav()
         if size is not None and size < 2:
-            raise ValueError(f"size={size} must be at least 2 pixels")
+            raise UserError(f"size={size} must be at least 2 pixels")
         if not source.exists():
             raise FileNotFoundError(f"no video {source}")
         self.notes: list[str] = []
@@ -77,7 +79,7 @@ class VideoReader:
         try:
             self._container = av.open(str(source.absolute()))
         except av.FFmpegError as error:
-            raise ValueError(f"{source} can't be read as a video: {error.strerror}") from error
+            raise UserError(f"{source} can't be read as a video: {error.strerror}") from error
         try:
             self._open(source, av)
         except BaseException:
@@ -94,7 +96,7 @@ class VideoReader:
         ]
         # FFmpeg reads a picture as a video of one frame.
         if not videos or container.format.name.endswith("_pipe"):
-            raise ValueError(f"{source} holds no video that can be decoded")
+            raise UserError(f"{source} holds no video that can be decoded")
         self._video = video = videos[0]
         self.audio: Sequence[Any] = container.streams.audio
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
@@ -115,7 +117,7 @@ class VideoReader:
             if isinstance(item, Frame):
                 self._begin = item.time
                 return
-        raise ValueError(f"{source} is damaged: none of its frames can be decoded")
+        raise UserError(f"{source} is damaged: none of its frames can be decoded")
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +217,7 @@ class VideoWriter:
         audio: PyAV's streams of sound, whose packets `write_audio` takes.
 
     Raises:
-        ValueError: the suffix is of no format that can be written.
+        UserError: the suffix is of no format that can be written.
         ImportError: PyAV is not installed.
     """
 
@@ -283,7 +285,7 @@ class VideoWriter:
             duration: how long, in seconds; matters for the last frame alone.
 
         Raises:
-            ValueError: the frame has not the size of the video.
+            ValueError: the frame does not have the size of the video.
         """
         if frame.shape != self._shape:
             raise ValueError(f"expected a frame of shape {self._shape}, not {frame.shape}")
@@ -349,10 +351,10 @@ class _Sound:
 
 
 def format_of(target: Path) -> tuple[str, str, str]:
-    """Return container and codecs for a suffix; raise ValueError if it can't be written."""
+    """Return container and codecs for a suffix; raise UserError if it can't be written."""
     written_as = _FORMATS.get(target.suffix.lower())
     if written_as is None:
-        raise ValueError(
+        raise UserError(
             f"can't write {target}: {target.suffix or 'no suffix'!r} names no video that can be "
             f"written; take one of {', '.join(_FORMATS)}"
         )
@@ -396,5 +398,5 @@ def _pyav() -> Any:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise ImportError("videos need PyAV: pip install 'fst[video]'") from error
+        raise ImportError("videos need PyAV: pip install 'fst-style-transfer[video]'") from error
     return av

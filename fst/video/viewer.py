@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fst.atomic import replacing
+from fst.errors import UserError
 from fst.video.camera import opencv, scaled
 from fst.video.live import (
     ClosedError,
@@ -217,12 +218,12 @@ def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
 
 
 def need_display() -> None:
-    """Raise a `ValueError` if no window can be opened."""
+    """Raise a `UserError` if no window can be opened."""
     opencv()
     # In a process of its own, because Qt aborts the whole process where there is no display.
     attempt = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"]
     if subprocess.run(attempt, capture_output=True, check=False).returncode:
-        raise ValueError(
+        raise UserError(
             "no window can be opened: there is no display, or OpenCV was installed without windows "
             "(opencv-python-headless); --headless with --output FILE records without one"
         )

@@ -1,0 +1,60 @@
+"""How commands end: one line for what users can correct, a traceback for bugs."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fst.errors import UserError, is_out_of_memory, one_line_errors
+
+
+def end_of(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """The exit status and stderr of a command that raises the error."""
+    with pytest.raises(SystemExit) as ended, one_line_errors("fst", "use --size"):
+        raise error
+    return ended.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("size=0 must be\nat least 1"),
+        FileNotFoundError("size=0 must be at least 1"),
+        ImportError("size=0 must be at least 1"),
+    ],
+)
+def test_what_a_user_can_correct_is_one_line_and_status_2(error: Exception, capsys):
+    assert end_of(error, capsys) == (2, "fst: size=0 must be at least 1\n")
+
+
+@pytest.mark.parametrize("bug", [ValueError("inner"), KeyError("inner"), RuntimeError("inner")])
+def test_a_bug_keeps_its_traceback(bug: Exception):
+    with pytest.raises(type(bug), match="inner"), one_line_errors("fst", ""):
+        raise bug
+
+
+def test_out_of_memory_names_the_ways_out_and_exits_with_1(capsys):
+    status, said = end_of(torch.OutOfMemoryError("CUDA out of memory.\nTried to ..."), capsys)
+    assert status == 1
+    assert said == "fst: out of memory: use --size (CUDA out of memory. Tried to ...)\n"
+
+
+def test_the_cpu_allocator_of_torch_counts_as_out_of_memory():
+    with pytest.raises(RuntimeError) as failed:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(failed.value)
+
+
+def test_a_bug_in_a_command_shows_where_it_is():
+    code = (
+        "import sys, fst.cli, fst.models.inspection as inspection\n"
+        "def broken(model): raise ValueError('a bug')\n"
+        "inspection.inspect_model = broken\n"
+        "sys.argv = ['fst', 'inspect', 'x']\n"
+        "fst.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("ValueError: a bug\n")
