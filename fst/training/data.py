@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fst.config import SCHEMAS, CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
 from fst.pictures.image import (
     PICTURE_SUFFIXES,
@@ -185,7 +185,10 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
     train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
-    return Data(train, judged_by, summary, source.fingerprint(config.path))
+    fingerprint = (
+        f"{source.fingerprint(config.path)} {hashlib.sha256(train.indices.tobytes()).hexdigest()}"
+    )
+    return Data(train, judged_by, summary, fingerprint)
 
 
 def content_batches(
@@ -275,25 +278,50 @@ def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tens
 def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
     """Return pictures that a model was not trained on, as `squared_pictures` does.
 
+    The configuration comes from a model file, which anyone may have written: it can name folders
+    of this machine, and nothing that `datasets` would download or run.
+
     Args:
-        training_config: what its model file says of its training.
-        count: how many at most; no more than its training held out of its own pictures.
+        training_config: the training configuration in the model file.
+        count: how many at most; no more than the training held out of its own pictures.
         side_px: what they are scaled to.
 
     Raises:
-        FileNotFoundError: the pictures are not there any more.
-        UserError: the model file does not say what it was trained on.
+        FileNotFoundError: the pictures no longer exist.
+        UserError: the file does not name local folders of pictures.
     """
     if not training_config:
         raise UserError("its file does not say what it was trained on")
-    given = training_config["data"]
-    if given["heldout_path"] is not None:
-        return squared_pictures(given["heldout_path"], count, side_px)
-    settings = {"heldout_images": min(count, given["heldout_images"]), "heldout_px": side_px}
-    config = SCHEMAS[f"data/{given['kind']}"](**(given | settings))
-    runs = Path(training_config["runs_dir"])
-    data = open_data(config, training_config["seed"], leave_out=[runs])
-    return data.heldout, []
+    data, seed = training_config.get("data"), training_config.get("seed")
+    given = data if isinstance(data, dict) else {}
+    path, heldout_path = given.get("path"), given.get("heldout_path")
+    held_out, runs_dir = given.get("heldout_images"), training_config.get("runs_dir")
+    if isinstance(heldout_path, str):
+        return squared_pictures(_local(heldout_path), count, side_px)
+    if given.get("kind") in ("parquet", "coco"):
+        raise UserError(
+            f"it was trained on data={given['kind']}, and only folders that a model file names are "
+            "read"
+        )
+    if not (
+        (given.get("kind"), heldout_path) == ("folder", None)
+        and isinstance(path, str)
+        and isinstance(runs_dir, str)
+        and type(held_out) is type(seed) is int
+        and seed >= 0
+    ):
+        raise UserError("its file describes its training in an unknown way")
+    config = FolderDataConfig(
+        path=_local(path), heldout_images=min(count, held_out), heldout_px=side_px
+    )
+    return open_data(config, seed, leave_out=[Path(runs_dir)]).heldout, []
+
+
+def _local(path: str) -> str:
+    """Return a path that a model file names; raise UserError if it leads to another machine."""
+    if path.startswith(("//", "\\\\")):  # Windows would log in there
+        raise UserError(f"its file names {path}, which is not a folder of this machine")
+    return path
 
 
 def _take(

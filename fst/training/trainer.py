@@ -10,7 +10,7 @@ import hashlib
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from fst.pictures.image import read_image, resize, to_unit_range
 from fst.pictures.sheet import contact_sheet
 from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
+from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
@@ -83,14 +84,16 @@ class Trainer:
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
         style = read_image(config.style.picture).to(device)
-        self.inputs = {
-            "the pictures in data.path": self.data.fingerprint,
-            "the pixels of style.picture": hashlib.sha256(
-                style.cpu().numpy().tobytes()
-            ).hexdigest(),
-        }
         self.style = resize(style, config.style.size_px)
         self.loss, self.heldout_loss = build_losses(config, self.style, world)
+        self.inputs = {
+            "the pictures in data.path": self.data.fingerprint,
+            "the held-out pictures": fingerprint([self.data.heldout]),
+            "the pixels of style.picture": fingerprint([style]),
+            "the weights of the loss network": fingerprint(
+                self.loss.loss_network.state_dict().values()
+            ),
+        }
 
         torch.manual_seed(config.seed)
         network = build_network(config.network.name, config.network.arguments())
@@ -141,16 +144,21 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned.
+        """Continue from what `state_dict` returned.
 
         Raises:
-            UserError: the pictures are not those that the run began with.
+            UserError: the state is damaged, or pictures or weights have changed since the run
+                began.
         """
-        for what, fingerprint in self.inputs.items():
-            if state["inputs"][what] != fingerprint:
+        try:
+            check_state(state, self.state_dict(), list(self.network.parameters()))
+        except UnfitStateError as error:
+            raise self.folder.damaged_state() from error
+        for what, hashed in self.inputs.items():
+            if state["inputs"][what] != hashed:
                 raise UserError(
-                    f"{what} are not those that {self.folder.path} began with, so it can't go on "
-                    "as if never stopped: bring them back, or give another name=..."
+                    f"{what} have changed since {self.folder.path} began, so it cannot resume "
+                    "exactly: restore them, or give another name=..."
                 )
         self.seen_images = state["seen_images"]
         self.seconds = state["seconds"]
@@ -236,7 +244,8 @@ class Trainer:
             _AUTOCAST[settings.precision],
             enabled=settings.precision != "fp32",
         ):
-            terms = self.loss(self.parallel(content), content)
+            stylized = self.parallel(content)
+            terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
         self.scaler.unscale_(self.optimizer)
@@ -402,6 +411,14 @@ def build_losses(
     network = network.to(memory_format=torch.channels_last)
     loss = LOSSES[config.loss.name](network, style, config.loss)
     return loss, RelativeLoss(network, style, judging)
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a hash of the tensors' values, by which a resumed run recognizes its inputs."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def start_from(network: TransformerNetwork, name_or_path: str) -> None:

@@ -11,6 +11,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.errors import UserError
 from fst.training.data import (
     ContentDataset,
     content_batches,
@@ -172,10 +173,43 @@ def test_a_model_s_held_out_pictures_are_found_again_and_no_others(compose, tiny
     found, skipped = heldout_of(dataclasses.asdict(apart), 12, 40)
     assert torch.equal(found, squared_pictures(photos / "more", 12, 40)[0])
     assert (found.shape, skipped) == ((8, 3, 40, 40), [])
-    with pytest.raises(ValueError, match="does not say what it was trained on"):
+    with pytest.raises(UserError, match="does not say what it was trained on"):
         heldout_of({}, 2, 48)
     with pytest.raises(FileNotFoundError, match="no folder of pictures missing"):
         squared_pictures("missing", 2, 48)
+
+
+@pytest.mark.parametrize("kind", ["coco", "parquet"])
+def test_a_model_file_cannot_have_a_data_set_opened(compose, tiny_overrides, monkeypatch, kind):
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("a builder that a model file names was called")
+
+    monkeypatch.setattr("datasets.load_dataset", opened)
+    written = dataclasses.asdict(compose(tiny_overrides))
+    written["data"] |= {"kind": kind, "path": "someone/their-data", "image_column": "image"}
+    with pytest.raises(UserError, match=f"trained on data={kind}, and only folders"):
+        heldout_of(written, 2, 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": 3}, "in an unknown way"),
+        ({"data": {}}, "in an unknown way"),
+        ({"data": {"kind": "imagefolder", "path": "/tmp", "heldout_path": None}}, "unknown way"),
+        ({"seed": "0"}, "in an unknown way"),
+        ({"seed": -1}, "in an unknown way"),
+        ({"runs_dir": None}, "in an unknown way"),
+        ({"data": {"heldout_path": r"\\host\share"}}, "not a folder of this machine"),
+        ({"data": {"heldout_path": "//host/share"}}, "not a folder of this machine"),
+    ],
+)
+def test_what_a_model_file_says_of_its_training_is_validated(
+    compose, tiny_overrides, changes, message: str
+):
+    written = dataclasses.asdict(compose(tiny_overrides)) | changes
+    with pytest.raises(UserError, match=message):
+        heldout_of(written, 2, 48)
 
 
 def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, tmp_path: Path):

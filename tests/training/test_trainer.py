@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import fst
 from fst.config import OptimizerConfig, TrainConfig
-from fst.errors import TrainingStoppedError
+from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image
+from fst.training import run_folder
 from fst.training.distributed import World
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
@@ -264,7 +265,7 @@ def test_another_configuration_is_refused_with_the_difference(compose, tiny_over
 def test_a_damaged_state_says_what_to_do(config: TrainConfig):
     train(config)
     (config.run_dir / "state.pt").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="state.pt is damaged; remove it to start again"):
+    with pytest.raises(ValueError, match="state.pt is damaged.*: remove it to start again"):
         train(config)
 
 
@@ -286,14 +287,52 @@ def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides,
     assert interrupt_after(12, config) == signal.SIGTERM
     train(config)  # the contact sheet, which lies in the folder now, is none of them
     shutil.copy(photos / "00.png", folder / "another.png")
-    with pytest.raises(ValueError, match="not those that .* began with"):
+    with pytest.raises(UserError, match="the pictures in data.path have changed since .* began"):
         train(config)
 
 
-def test_two_processes_do_not_train_in_one_folder(config: TrainConfig):
+def test_files_may_move_between_sittings_but_not_change(
+    compose, tiny_overrides, photos, random_vgg, tmp_path: Path
+):
+    heldout, weights = tmp_path / "heldout", tmp_path / "weights.safetensors"
+    shutil.copytree(photos / "more", heldout)
+    shutil.copytree(photos / "more", tmp_path / "before")
+    shutil.copy(random_vgg, weights)
+    first = [*tiny_overrides, f"data.heldout_path={tmp_path / 'before'}"]
+    assert interrupt_after(12, compose(first)) == signal.SIGTERM
+    moved = [*first, f"data.heldout_path={heldout}", f"loss_network.weights={weights}"]
+    moved += ["style.title=another", "training.images=24"]
+    resumed = Trainer(compose(moved), World(), torch.device("cpu"))
+    resumed.load_state_dict(resumed.folder.read_state())
+    assert resumed.seen_images == 12
+
+    shutil.copy(photos / "00.png", heldout / "00.png")
+    with pytest.raises(UserError, match="the held-out pictures have changed since"):
+        train(compose(moved))
+    (heldout / "00.png").unlink()
+    tensors = load_file(weights)
+    tensors["features.0.weight"] *= 2
+    save_file(tensors, weights)
+    with pytest.raises(UserError, match="the weights of the loss network have changed since"):
+        train(compose(moved))
+    with pytest.raises(UserError, match="the pictures in data.path have changed since"):
+        train(compose([*tiny_overrides]))  # trains on fewer of them: some are held out
+
+
+def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.precision=bf16"])
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    seen = []
+    trainer.loss.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    trainer.step(torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8))
+    assert seen == [torch.float32]
+
+
+def test_two_processes_do_not_train_in_one_folder(config: TrainConfig, monkeypatch):
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.1)
     with (
         RunFolder(config.run_dir).locked(),
-        pytest.raises(ValueError, match="another process is working in"),
+        pytest.raises(UserError, match=f"process {os.getpid()} on .* is working in"),
     ):
         train(config)
 
