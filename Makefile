@@ -1,9 +1,10 @@
 # make test    create the environment if there is none, run every check and test
 # make demo    train a style end to end and show the result
+# make docs    build the documentation into build/site; a broken link is an error
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check docs format clean
 
 # The stamp is younger than pyproject.toml once the environment holds what that asks for.
 .venv/stamp: pyproject.toml
@@ -21,6 +22,10 @@ check: .venv/stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/stamp
+	$(BIN)/python scripts/write_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: .venv/stamp
 	$(BIN)/ruff check --fix .

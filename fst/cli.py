@@ -13,6 +13,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
+from fst.cache import keep_compiled
 from fst.errors import UserError, one_line, one_line_errors
 
 app = App(
@@ -20,6 +21,9 @@ app = App(
     version=__version__,
     help="Train feed-forward neural style transfer networks, and stylize with them in real time.",
     help_format="plaintext",
+)
+app.register_install_completion_command(
+    help="Install completion of commands and flags for the current shell."
 )
 
 
@@ -203,6 +207,7 @@ def benchmark(
     """
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
+    from fst.report import command_line
 
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
@@ -215,7 +220,7 @@ def benchmark(
         rounds,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
-    command = measuring.command_line()
+    command = command_line()
     print(measuring.markdown(machine, rows, command))
     print(*measuring.write_report(output, machine, rows, command), sep="\n")
 
@@ -253,9 +258,9 @@ def evaluate(
         device: cuda, cpu ...; auto takes CUDA where there is one.
         output: The folder for the report; stopped, the command goes on when it is run again.
     """
-    from fst.measuring.benchmark import command_line
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
+    from fst.report import command_line
     from fst.stylizing.console import WorkConsole
 
     require_plotting()
@@ -314,7 +319,7 @@ def compare(
             comparison in it is replaced.
     """
     from fst.measuring import comparison as comparing
-    from fst.measuring.benchmark import command_line
+    from fst.report import command_line
 
     if output.exists() and not output.is_dir():
         raise UserError(f"a comparison needs a folder, but -o {output} is a file")
@@ -350,6 +355,7 @@ app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 def main() -> None:
     """Run the command of `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
+    keep_compiled()
     if sys.argv[1:2] in (["train"], ["optimize"]):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]

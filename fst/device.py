@@ -1,21 +1,55 @@
-"""Devices: which one to compute on, in which dtype, and compilers for it."""
+"""Devices: which one to compute on, in which dtype, its free memory, and compilers for it."""
 
 import os
 import shutil
+from pathlib import Path
 
 import torch
 
-from fst.cache import cache_dir
+from fst.cache import keep_compiled
 from fst.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""The names of dtypes, as flags, configurations and exported files use them."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype in `DTYPES`."""
+    return next(name for name, known in DTYPES.items() if known == dtype)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; `auto` takes CUDA, else MPS, else the CPU.
+
+    `cuda` is the device of this process under torchrun.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cpu"
+        if torch.cuda.is_available():
+            name = "cuda"
+        elif torch.backends.mps.is_available():
+            name = "mps"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} is not available: {reason}") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return what a device computes fastest in, for pictures that look the same.
+    """Return the fastest dtype of a device whose results look like those of fp32.
 
-    fp16 on CUDA, bf16 on CPUs with instructions for it: the difference to fp32 is less than what
-    the rounding of a photograph to 8 bits makes.
+    fp16 on CUDA, bf16 on CPUs with instructions for it: the difference to fp32 is less than the
+    rounding of a photograph to 8 bits.
     """
     if device.type == "cuda":
         return torch.float16
@@ -23,35 +57,54 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and has_bf16 else torch.float32
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context that computes in a dtype of `DTYPES`; `fp32` leaves everything as it is.
+
+    It also ends an autocast around it when the precision is `fp32`.
+    """
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+
+
+def set_tf32(allowed: bool) -> None:
+    """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions on CUDA.
+
+    By default torch forbids it in matmuls and allows it in cuDNN's convolutions.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def prepare_compiler(device: torch.device) -> None:
-    """Have torch keep what it compiles in the cache folder.
+    """Have torch keep compiled code in the cache folder.
 
     Raises:
         UserError: there is no C++ compiler, which the CPU needs.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
+    keep_compiled()
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise UserError(f"compiling for the CPU needs a C++ compiler: install {compiler}")
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """Return the device of that name; `auto` is this process's CUDA device if there is one.
-
-    Raises:
-        UserError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"device {name!r} can't be used here: {str(error).splitlines()[0]}"
-        ) from error
+def available_bytes(device: torch.device) -> float:
+    """Return how much memory a device has free, within the limit of a container if there is one."""
     if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device
+        return float(torch.cuda.mem_get_info(device)[0])
+    import psutil  # only long trainings ask
+
+    return float(min([psutil.virtual_memory().available, *_container_bytes()]))
+
+
+def _container_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Return what is left of the container's own limit: one number, or none without a limit."""
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        used = int((cgroup / "memory.current").read_text())
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+    if not limit.isdecimal():  # "max"
+        return []
+    # Cached files count as used, but make room when memory is asked for.
+    cached = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+    return [max(0, int(limit) - used + cached)]

@@ -20,7 +20,9 @@ class CameraLostError(RuntimeError):
 
 
 @contextmanager
-def one_line_errors(program: str, less_memory: str) -> Iterator[None]:
+def one_line_errors(
+    program: str, less_memory: str = "use smaller pictures or the CPU"
+) -> Iterator[None]:
     """Print an expected error as one line on stderr and exit: 2 for the user's, 1 for the rest.
 
     Expected are `UserError`, `OSError` (a missing file, a full disk), `ImportError` (an extra that

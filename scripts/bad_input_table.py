@@ -1,9 +1,10 @@
-"""Make every mistake of the README's table and print what is said: the table itself, in Markdown.
+"""Make every mistake of docs/reference/mistakes.md and print that page with what fst says.
 
-python scripts/bad_input_table.py PICTURE PHOTOGRAPHS
+python scripts/bad_input_table.py PICTURE PHOTOGRAPHS > docs/reference/mistakes.md
 """
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -16,71 +17,89 @@ from safetensors.torch import save_file
 FST = [sys.executable, "-m", "fst.cli"]
 MISTAKES = [
     ("misspelt key", "train {run} network.widht=3"),
-    ("key that no schema has", "train {run} +extra=1"),
+    ("key that does not exist", "train {run} +extra=1"),
     ("wrong type", "train {run} network.width=wide"),
     ("impossible value", "train {run} data.crop_px=-5"),
     ("unknown layer", "train {run} loss.style_layers=[relu9_9]"),
     ("unknown choice", "train {run} network=vast"),
     ("unknown experiment", "train {run} experiment=qick"),
-    ("a list without a sweep", "train {run} loss.style_weight=2,5"),
-    ("broken syntax", "train {run} loss.style_layers=[relu1_2"),
-    ("no style", "train data.path={photos}"),
+    ("list of values without -m", "train {run} loss.style_weight=2,5"),
+    ("invalid syntax", "train {run} loss.style_layers=[relu1_2"),
+    ("no style picture given", "train data.path={photos}"),
     ("style picture missing", "train style=missing.jpg data.path={photos}"),
     ("style picture damaged", "train style=text.jpg data.path={photos} {weights}"),
-    ("no data", "train style={style}"),
+    ("no photographs given", "train style={style}"),
     ("folder of photographs missing", "train style={style} data.path=missing"),
     ("folder of photographs empty", "train style={style} data.path=empty"),
     ("weights missing", "train {run} loss_network.weights=missing.pth"),
-    ("weights that are none", "train {run} loss_network.weights=text.jpg"),
+    ("not a weights file", "train {run} loss_network.weights=text.jpg"),
     ("weights of another network", "train {run} {weights}"),
-    ("no weights and no network", "train {run}"),
-    ("a layer that slim lacks", "train {run} loss_network=slim loss=johnson"),
-    ("a start from nothing", "train {run} loss_network=slim init=nowhere"),
-    ("a start from another network", "train {run} loss_network=slim init={model} network.width=8"),
-    ("no such device", "train {run} training.device=cuda:9"),
-    ("run folder of another configuration", "train {run} name=taken"),
+    ("no weights and no internet access", "train {run}"),
+    (
+        "loss layer missing from the small loss network",
+        "train {run} loss_network=slim loss=johnson",
+    ),
+    ("init: model missing", "train {run} loss_network=slim init=nowhere"),
+    ("init: another architecture", "train {run} loss_network=slim init={model} network.width=8"),
+    ("device not available", "train {run} training.device=cuda:9"),
+    ("run folder holds another configuration", "train {run} name=taken"),
     ("model missing", "stylize nowhere {style} -o out.png"),
     ("model damaged", "stylize cut.safetensors {style} -o out.png"),
     ("exported model damaged", "stylize cut.onnx {style} -o out.png"),
     ("exported package damaged", "stylize cut.pt2 {style} -o out.png"),
-    ("a network that fst did not export", "stylize foreign.onnx {style} -o out.png"),
-    ("precision of an exported model", "stylize model.onnx {style} -o out.png --dtype bf16"),
-    ("optimising: a result that exists", "optimize {picture} output=style.jpg"),
-    ("optimising: a share too many", "optimize {picture} style_shares=[1,2]"),
-    ("optimising: more than memory holds", "optimize {picture} loss_network=slim size_px=50000"),
-    ("optimising: a start from nothing", "optimize {picture} loss_network=slim init=nowhere"),
-    ("nothing to compare", "compare"),
-    ("a folder without a model", "compare empty"),
-    ("no photographs known", "compare {model}"),
-    ("no style known", "evaluate {model} --photographs photos"),
-    ("a size to evaluate that is none", "evaluate {model} --photographs photos --sizes big"),
-    ("unknown format to export", "export {model} -o out.tflite"),
-    ("an export that exists", "export {model} -o model.onnx"),
-    ("an engine that is none", "benchmark --engines warp"),
+    ("ONNX model from elsewhere", "stylize foreign.onnx {style} -o out.png"),
+    ("precision for an exported model", "stylize model.onnx {style} -o out.png --dtype bf16"),
+    ("optimize: result exists", "optimize {picture} output=style.jpg"),
+    ("optimize: wrong number of shares", "optimize {picture} style_shares=[1,2]"),
+    ("optimize: larger than memory", "optimize {picture} loss_network=slim size_px=50000"),
+    ("optimize: init missing", "optimize {picture} loss_network=slim init=nowhere"),
+    ("compare: no models given", "compare"),
+    ("compare: folder without a model", "compare empty"),
+    ("compare: photographs unknown", "compare {model}"),
+    ("evaluate: style picture unknown", "evaluate {model} --photographs photos"),
+    ("evaluate: invalid size", "evaluate {model} --photographs photos --sizes big"),
+    ("export: unknown format", "export {model} -o out.tflite"),
+    ("export: file exists", "export {model} -o model.onnx"),
+    ("benchmark: unknown engine", "benchmark --engines warp"),
     ("picture missing", "stylize {model} missing.jpg -o out.png"),
     ("picture damaged", "stylize {model} text.jpg -o out.png"),
     ("some pictures damaged", "stylize {model} {style} text.jpg -o out"),
-    ("a result that exists", "stylize {model} {style} -o {style}"),
-    ("several results, one file", "stylize {model} {style} text.jpg -o out.png"),
+    ("result would replace its own picture", "stylize {model} {style} -o {style}"),
+    ("several results but one output file", "stylize {model} {style} text.jpg -o out.png"),
     ("unknown device", "stylize {model} {style} -o out.png --device banana"),
-    ("no video in the file", "stylize {model} fake.mp4 -o out.mp4"),
-    ("no such camera", "webcam {model} --camera 9 --headless --frames 1"),
-    ("unknown format to write", "stylize {model} {style} -o out.xyz"),
-    ("no output named", "stylize {model} {style}"),
+    ("video damaged", "stylize {model} fake.mp4 -o out.mp4"),
+    ("camera missing", "webcam {model} --camera 9 --headless --frames 1"),
+    ("unknown output format", "stylize {model} {style} -o out.xyz"),
+    ("no output given", "stylize {model} {style}"),
     ("unknown flag", "stylize {model} {style} -o out.png --colour"),
     ("unknown command", "paint {style}"),
 ]
+PAGE = """\
+# Mistakes
+
+<!-- Generated by scripts/bad_input_table.py. -->
+
+Each mistake is reported in one line on stderr, which starts with the command's name, and ends with
+exit status 2; 1 means that some of several files failed. Nothing is lost or half-written.
+`FST_TRACEBACK=1` shows where an error came from. `...` stands for `style=style.jpg
+data.path=photos`.
+
+`python scripts/bad_input_table.py PICTURE PHOTOGRAPHS` makes each of these mistakes and prints this
+page.
+
+| mistake | command | message | status |
+|---|---|---|---|"""
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path)
     parser.add_argument("photographs", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "empty").mkdir()
+        folder = Path(name) / "you"  # messages name it
+        (folder / "empty").mkdir(parents=True)
         for text in ("text.jpg", "fake.mp4"):
             (folder / text).write_text("neither a picture nor a video")
         (folder / "runs" / "taken").mkdir(parents=True)
@@ -104,7 +123,7 @@ def main() -> None:
         taken = folder / "runs" / "taken" / "config.yaml"
         taken.with_name("state.pt").touch()
         taken.write_text(config.replace("style_weight: 5.0", "style_weight: 7.0"))
-        print("| mistake | command | what is said | status |\n|---|---|---|---|")
+        print(PAGE)
         for mistake, template in MISTAKES:
             command = template.format(**names)
             status, said = attempt(command, folder)
@@ -121,7 +140,7 @@ def make_model(path: Path) -> None:
 
 
 def make_exports(folder: Path) -> None:
-    """Export the model, and make what is like it and not."""
+    """Export the model, and make damaged and foreign variants of the export."""
     import onnx
 
     from fst.models.export import export_model
@@ -136,7 +155,7 @@ def make_exports(folder: Path) -> None:
 
 
 def attempt(command: str, folder: Path) -> tuple[int, str]:
-    """Run `fst` with these arguments; return its exit status and what it said on stderr."""
+    """Run `fst` with these arguments; return its exit status and what it wrote to stderr."""
     done = subprocess.run(
         [*FST, *shlex.split(command)],
         cwd=folder,
@@ -144,11 +163,12 @@ def attempt(command: str, folder: Path) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stderr.strip().replace(str(folder), "/home/you")
+    message = re.sub(r"^fst( \w+)?: ", "", done.stderr.strip())
+    return done.returncode, message.replace(str(folder), "/home/you")
 
 
 def shown(command: str) -> str:
-    """Return the command as the table shows it, what all have in common left out."""
+    """Return the command as the table shows it, with the settings common to all left out."""
     return "fst " + command.replace("style=style.jpg data.path=photos", "...")
 
 

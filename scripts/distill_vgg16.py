@@ -1,6 +1,6 @@
-"""Distil VGG16 up to relu3_3 into the small loss network of the package, `fst/slim.safetensors`.
+"""Distil VGG16 up to relu3_3 into the small loss network, `fst/losses/slim.safetensors`.
 
-python scripts/distill_vgg16.py PHOTOGRAPHS STYLES --weights VGG16 [--output fst/slim.safetensors]
+python scripts/distill_vgg16.py PHOTOGRAPHS STYLES --weights VGG16 [--output SLIM.safetensors]
 
 A network that has only seen photographs is soon fooled: whoever lowers its loss moves to pictures
 that it judges too mildly. So it is trained on what is made to please it as it is now: a few
@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from fst.atomic import replacing
 from fst.config import SLIM_LAYERS, FolderDataConfig
-from fst.losses.perceptual import differences, gram_matrix
 from fst.losses.slim import CHANNELS, Slim
+from fst.losses.statistics import differences, gram_matrix
 from fst.losses.vgg import VGG16, load_vgg16
 from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, to_unit_range
@@ -429,7 +429,7 @@ def main() -> None:
     parser.add_argument("--weights", help="a file of VGG16 weights; otherwise cache or download")
     parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--bf16", action="store_true", help="faster where the processor has it")
-    parser.add_argument("--output", type=Path, default=Path("fst/slim.safetensors"))
+    parser.add_argument("--output", type=Path, default=Path("fst/losses/slim.safetensors"))
     parser.add_argument("--state", type=Path, default=Path("runs/slim.pt"))
     given = parser.parse_args()
     torch.manual_seed(0)

@@ -26,8 +26,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fst.config import SLIM_LAYERS, RelativeLossConfig, TrainConfig, register_schemas
-from fst.losses.perceptual import LossNetwork, RelativeLoss, gram_matrix
+from fst.losses.loss_network import LossNetwork
+from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
+from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import load_vgg16
 from fst.models.model_file import load_model
 from fst.networks.fast import Fast

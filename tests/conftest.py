@@ -94,6 +94,8 @@ def tiny_overrides(
         "loss_network.verify=false",
         "network.width=8",
         "network.residual_blocks=1",
+        "network.coarse_width=8",
+        "network.coarse_blocks=1",
         "training.images=24",
         "training.report_every=8",
         "training.save_every=8",

@@ -15,6 +15,7 @@ from fst.config.loss import (
     GatysLossConfig,
     JohnsonLossConfig,
     LossConfig,
+    MomentsLossConfig,
     RelativeLossConfig,
 )
 from fst.config.loss_network import (
@@ -57,6 +58,7 @@ __all__ = [
     "JohnsonLossConfig",
     "LossConfig",
     "LossNetworkConfig",
+    "MomentsLossConfig",
     "NetworkConfig",
     "OptimizeConfig",
     "OptimizerConfig",

@@ -19,10 +19,13 @@ class LossConfig:
     """Layer at which content is compared."""
     content_weight: float = 1.0
     style_layers: list[str] = MISSING
-    """Layers whose Gram matrices are compared."""
+    """Layers at which the style is compared."""
     style_layer_weights: list[float] = field(default_factory=list)
     """One weight a style layer, their mean taken as one; empty means all alike."""
     style_weight: float = MISSING
+    """Weight of the style; training starts from it where `content_target` is set."""
+    content_target: float | None = None
+    """Content distance at which training aims by adapting the style weight; null keeps it."""
     style_levels: int = 1
     """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
     tv_weight: float = MISSING
@@ -38,6 +41,8 @@ class LossConfig:
             raise UserError(f"loss.style_layers={self.style_layers} names a layer twice")
         at_least("loss.content_weight", self.content_weight, 0)
         at_least("loss.style_weight", self.style_weight, 0)
+        if self.content_target is not None:
+            at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1)
         weights = self.style_layer_weights
@@ -53,8 +58,23 @@ class LossConfig:
 
 
 @dataclass
+class MomentsLossConfig(LossConfig):
+    """Mean and covariance of the style's features, and the content's structure: the default."""
+
+    name: str = "moments"
+    style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
+    style_weight: float = 10.0
+    content_target: float | None = 1.1
+    """Structure distance to aim at: 0.8 leaves a photograph with the style's colours and brush
+    strokes, 1.1 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
+    `style_weight`."""
+    style_levels: int = 3
+    tv_weight: float = 0.02
+
+
+@dataclass
 class RelativeLossConfig(LossConfig):
-    """Every term divided by what it is measured against: the weights fit every style."""
+    """Gram matrices and features relative to their targets: the weights fit every style."""
 
     name: str = "relative"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])

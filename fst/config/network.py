@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from fst.config.checks import at_least, one_of
+from fst.errors import UserError
 
 
 @dataclass
@@ -49,10 +50,21 @@ class FastConfig(NetworkConfig):
 
     name: str = "fast"
     width: int = 40
-    """Channels of the residual blocks; more pays in long trainings, and costs."""
-    residual_blocks: int = 4
-    """Residual blocks at quarter resolution."""
+    """Channels at quarter resolution; more is slower, and better after a long training."""
+    residual_blocks: int = 2
+    """Residual blocks at quarter resolution, half of them before the coarse stage."""
+    coarse_width: int = 64
+    """Channels at an eighth of the resolution, a multiple of 4."""
+    coarse_blocks: int = 4
+    """Residual blocks at an eighth of the resolution: large shapes; 0 leaves the stage out."""
+    full_width: int = 16
+    """Channels at full resolution, before the last convolution."""
 
     def __post_init__(self) -> None:
         at_least("network.width", self.width, 8)
         at_least("network.residual_blocks", self.residual_blocks, 0)
+        at_least("network.coarse_width", self.coarse_width, 4)
+        if self.coarse_width % 4:
+            raise UserError(f"network.coarse_width={self.coarse_width} must be a multiple of 4")
+        at_least("network.coarse_blocks", self.coarse_blocks, 0)
+        at_least("network.full_width", self.full_width, 1)

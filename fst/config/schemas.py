@@ -9,7 +9,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from fst.config.data import CocoDataConfig, FolderDataConfig, ParquetDataConfig
-from fst.config.loss import GatysLossConfig, JohnsonLossConfig, RelativeLossConfig
+from fst.config.loss import (
+    GatysLossConfig,
+    JohnsonLossConfig,
+    MomentsLossConfig,
+    RelativeLossConfig,
+)
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
@@ -21,6 +26,7 @@ SCHEMAS: dict[str, type] = {
     "optimize": OptimizeConfig,
     "network/johnson": JohnsonConfig,
     "network/fast": FastConfig,
+    "loss/moments": MomentsLossConfig,
     "loss/relative": RelativeLossConfig,
     "loss/gatys": GatysLossConfig,
     "loss/johnson": JohnsonLossConfig,

@@ -45,7 +45,7 @@ class StyleConfig:
     """The style picture."""
 
     picture: str = MISSING
-    size_px: int = 256
+    size_px: int = 448
     """Its shorter side when its Gram matrices are taken: larger gives larger strokes."""
     title: str | None = None
     """Kept in the model file; null takes the picture's file name."""

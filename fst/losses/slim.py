@@ -74,8 +74,13 @@ class Slim(nn.Module):
                 break
         return features
 
+    def in_vgg16_channels(self, features: Tensor, layer: str) -> Tensor:
+        """Return features (N, C, H, W) of a layer as (N, C of VGG16, H, W) in its channels."""
+        basis = self.basis(layer)
+        return F.conv2d(features.to(basis.dtype), basis[..., None, None])
+
     def basis(self, layer: str) -> Tensor:
-        """Return (C of VGG16, C): what takes features of a layer to VGG16's own channels."""
+        """Return (C of VGG16, C): the matrix of `in_vgg16_channels`."""
         return self.get_buffer(_basis_name(layer))
 
 

@@ -86,6 +86,10 @@ class VGG16(nn.Module):
                 break
         return features
 
+    def in_vgg16_channels(self, features: Tensor, layer: str) -> Tensor:
+        """Return the features as they are: `Slim` has other channels."""
+        return features
+
 
 def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True) -> VGG16:
     """Return VGG16 up to `last_layer` with published weights.

@@ -9,17 +9,12 @@ import dataclasses
 import io
 import json
 import os
-import platform
-import shlex
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -36,6 +31,7 @@ from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, network_name
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
+from fst.report import machine_name, number, seconds_of, table
 from fst.stylizing.stylizer import Stylizer
 
 SIZES = {
@@ -232,8 +228,8 @@ def measure_case(
     seconds: dict[str, list[float]] = {engine: [] for engine in engines}
     whole: dict[str, list[float]] = {engine: [] for engine in engines}
     jpeg = _encode(image.cpu())
-    for number in range(rounds):
-        progress(f"{label} {size}: round {number + 1} of {rounds}")
+    for done in range(rounds):
+        progress(f"{label} {size}: round {done + 1} of {rounds}")
         for engine in engines:
             seconds[engine].append(seconds_of(case.device, runs[engine], image))
             whole[engine].append(
@@ -294,26 +290,40 @@ def markdown(machine: Machine, rows: list[Row], command: str) -> str:
         "",
         f"`{command}`",
         "",
-        "| network | size | engine | ms | fps | times the reference | PSNR to it "
-        "| of the best matmul | of the bandwidth | peak memory | end to end |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *table(_COLUMNS, map(_cells, rows)),
     ]
-    for row in rows:
-        cells = [
-            row.network,
-            row.size,
-            row.engine,
-            f"{row.milliseconds:.1f}",
-            f"{1e3 / row.milliseconds:.1f}",
-            f"{row.times_reference:.2f}",
-            "" if row.psnr_db is None else f"{row.psnr_db:.0f} dB",
-            f"{row.matmul_share:.0%}",
-            "" if row.bandwidth_share is None else f"{row.bandwidth_share:.0%}",
-            "" if row.peak_megabytes is None else f"{row.peak_megabytes:.0f} MB",
-            f"{row.end_to_end_milliseconds:.0f} ms",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+_COLUMNS = (
+    "network",
+    "size",
+    "engine",
+    "ms",
+    "fps",
+    "times the reference",
+    "PSNR to it",
+    "of the best matmul",
+    "of the bandwidth",
+    "peak memory",
+    "end to end",
+)
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.network,
+        row.size,
+        row.engine,
+        f"{row.milliseconds:.1f}",
+        f"{1e3 / row.milliseconds:.1f}",
+        f"{row.times_reference:.2f}",
+        number(row.psnr_db, ".0f", " dB"),
+        f"{row.matmul_share:.0%}",
+        number(row.bandwidth_share, ".0%"),
+        number(row.peak_megabytes, ".0f", " MB"),
+        f"{row.end_to_end_milliseconds:.0f} ms",
+    ]
 
 
 def write_report(folder: Path, machine: Machine, rows: list[Row], command: str) -> list[Path]:
@@ -331,25 +341,6 @@ def write_report(folder: Path, machine: Machine, rows: list[Row], command: str) 
         with replacing(folder / name) as temporary:
             temporary.write_text(text)
     return [folder / name for name in texts]
-
-
-def command_line() -> str:
-    """Return the command that is running, as it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]])
-
-
-def machine_name(device: torch.device) -> str:
-    """Return what a device is called by its maker."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
-
-
-def seconds_of(device: torch.device, action: Callable[..., object], *arguments: Any) -> float:
-    """Return how long an action takes, from an idle device until its work there is done."""
-    _wait_for(device)
-    start = time.perf_counter()
-    action(*arguments)
-    _wait_for(device)
-    return time.perf_counter() - start
 
 
 def _as_file(name: str, folder: Path) -> Path:
@@ -385,11 +376,6 @@ def _encode(image: Tensor) -> bytes:
 
 def _end_to_end(run: Run, jpeg: bytes, device: torch.device) -> bytes:
     return _encode(run(_decode(jpeg).to(device)).cpu())
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _bytes_moved(network: TransformerNetwork, height: int, width: int) -> int:
@@ -431,10 +417,3 @@ def _with_peak(run: Run, image: Tensor) -> tuple[Tensor, float | None]:
 def _status_kilobytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

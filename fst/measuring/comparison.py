@@ -8,7 +8,7 @@ import dataclasses
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from torch.utils.tensorboard import SummaryWriter
 from fst.atomic import replacing
 from fst.device import pick_device
 from fst.errors import UserError, one_line
-from fst.measuring.benchmark import machine_name, seconds_of
 from fst.models.model_file import ModelInfo, find_model
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import GAP_PX, labelled_sheet
+from fst.report import few, machine_line, number, seconds_of, table
 from fst.stylizing.stylizer import Stylizer, load
 from fst.training.data import MIN_PX, Skipped, heldout_of, squared_pictures
 from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
@@ -45,7 +45,6 @@ _HELDOUT_KEYS = ("data.heldout_path", "data.heldout_images", "data.heldout_px")
 _DRAWN_BY = ("data.kind", "data.path", "data.files", "data.image_column", "seed")
 """What decides, beside `_HELDOUT_KEYS`, on pictures that a run held out of its own."""
 _SETTINGS_SHOWN = 8
-_NAMED = 8
 _MAX_SIDE_PX = 65_500
 """A JPEG's longest side."""
 _EVENTS_SUFFIX = ".comparison"
@@ -150,7 +149,7 @@ def compare(
         for i, (name, (path, stylizer)) in enumerate(zip(names, stylizers.items(), strict=True))
     ]
     notes = cautions(infos) + passed_over(left_alone, skipped)
-    return Comparison(rows, sheet, size, machine_name(place), notes)
+    return Comparison(rows, sheet, size, machine_line(place), notes)
 
 
 def run_names(models: Sequence[Path]) -> list[str]:
@@ -241,18 +240,13 @@ def markdown(comparison: Comparison, command: str) -> str:
     engines = {row.engine for row in rows}
     if len(engines) > 1:
         facts["run by"] = [row.engine for row in rows]
-    lines = [
-        f"`{command}`",
-        "",
-        *(table_line([name, *cells]) for name, cells in facts.items()),
-    ]
-    lines.insert(3, "|" + "---|" * (len(rows) + 1))
+    header, *body = ([name, *cells] for name, cells in facts.items())
+    lines = [f"`{command}`", "", *table(header, body)]
     engine = f", {engines.pop()}" if len(engines) == 1 else ""
     lines += [
         "",
         f"Speed: a picture of {comparison.size}x{comparison.size} at a time, medians of {ROUNDS} "
-        f"rounds in turns; {comparison.machine}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}{engine}.",
+        f"rounds in turns; {comparison.machine}{engine}.",
     ]
     notes = list(comparison.notes)
     if more := keys[_SETTINGS_SHOWN:]:
@@ -377,8 +371,8 @@ def _time(
     """Return for each model the median of the milliseconds that a picture, (1, 3, H, W), takes."""
     there = [picture.to(stylizer.device) for stylizer in stylizers]
     seconds: list[list[float]] = [[] for _ in stylizers]
-    for number in range(ROUNDS):
-        progress(f"timing, round {number + 1} of {ROUNDS}")
+    for done in range(ROUNDS):
+        progress(f"timing, round {done + 1} of {ROUNDS}")
         for stylizer, image, taken in zip(stylizers, there, seconds, strict=True):
             taken.append(seconds_of(stylizer.device, stylizer, image))
     return [statistics.median(taken) * 1e3 for taken in seconds]
@@ -418,22 +412,6 @@ def passed_over(left_alone: Sequence[str], skipped: Skipped) -> list[str]:
         reasons = [f"{name} ({reason})" for name, reason in skipped]
         notes.append(f"{len(skipped)} unreadable pictures skipped: {few(reasons)}.")
     return notes
-
-
-def few(names: Sequence[str]) -> str:
-    """Return the first of the names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def table_line(cells: Iterable[str]) -> str:
-    """Return a row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def number(value: float | None, form: str, unit: str = "") -> str:
-    """Return a number as a cell of a table; what is not known is left blank."""
-    return "" if value is None else f"{value:{form}}{unit}"
 
 
 def _setting(settings: dict[str, Any], key: str) -> str:

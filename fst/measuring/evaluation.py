@@ -17,17 +17,20 @@ import torch
 from torch import Tensor
 
 from fst.atomic import replacing
-from fst.config import SCHEMAS, LossConfig, RelativeLossConfig, Vgg16Config
+from fst.config import SCHEMAS, LossConfig, MomentsLossConfig, Vgg16Config
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.measuring.artefacts import Artefacts, measure_artefacts
-from fst.measuring.benchmark import seconds_of
 from fst.measuring.comparison import load_models, passed_over, photographs_of, run_names
+from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.measuring.stability import Stability, measure_stability
 from fst.models.model_file import ModelInfo
 from fst.pictures.image import read_image, resize, to_unit_range, write_image
+from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer
 from fst.training.data import MIN_PX
 from fst.training.optimization import descend
@@ -97,6 +100,8 @@ class Evaluation:
     """Under TensorBoard's names, `heldout/...`: by the loss that judges every model alike."""
     objective: dict[str, float]
     """The terms of the loss that it was trained by, on the same pictures, under VGG16."""
+    quality: Quality
+    """On the same pictures, with the style as large as they are: comparable between recipes."""
     curves: list[Curve]
     speeds: list[Speed]
     artefacts: Artefacts
@@ -126,7 +131,9 @@ class _Subject:
     name: str
     path: Path
     stylizer: Stylizer
-    judging: RelativeLoss
+    style: Tensor
+    """(1, 3, H, W) in [0, 1], as large as its file has it."""
+    judging: MomentsLoss
     objective: PerceptualLoss
 
     def stylize(self, pictures: Tensor) -> Tensor:
@@ -227,6 +234,12 @@ def evaluate(
                 subject.stylizer.info,
                 {f"heldout/{name}": value for name, value in terms.items()},
                 mean_terms(subject.objective, stylized, contents),
+                measure_quality(
+                    subject.judging.loss_network,
+                    contents,
+                    stylized,
+                    resize(subject.style, size_px).to(place),
+                ),
                 found[subject.name],
                 speeds[subject.name],
                 measure_artefacts(subject.stylize, [contents]),
@@ -325,21 +338,24 @@ def _subjects(
 ) -> list[_Subject]:
     """Return the models, each with its losses, on one VGG16."""
     configs = [_objective_of(stylizer.info) for stylizer in stylizers.values()]
-    judging = RelativeLossConfig()
+    judging = MomentsLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
+    layers |= set(LAYERS)
     infos = [stylizer.info for stylizer in stylizers.values()]
     pictures = [_style_of(name, info, style) for name, info in zip(names, infos, strict=True)]
     network = load_loss_network(_weights_of(infos[0], weights), layers).to(device)
     network = network.to(memory_format=torch.channels_last)
     subjects = []
     for i, (path, stylizer) in enumerate(stylizers.items()):
-        config, picture = configs[i], pictures[i].to(device)
+        config, size_px = configs[i], infos[i].training_config.get("style", {}).get("size_px")
+        picture = resize(pictures[i], size_px or _STYLE_PX).to(device)
         subjects.append(
             _Subject(
                 names[i],
                 path,
                 stylizer,
-                RelativeLoss(network, picture, judging),
+                pictures[i],
+                MomentsLoss(network, picture, judging),
                 LOSSES[config.name](network, picture, config),
             )
         )
@@ -349,7 +365,7 @@ def _subjects(
 def _objective_of(info: ModelInfo) -> LossConfig:
     """Return the loss that a model was trained by, or the default one if its file does not say."""
     told: dict[str, Any] | None = info.training_config.get("loss")
-    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else RelativeLossConfig()
+    config: LossConfig = SCHEMAS[f"loss/{told['name']}"](**told) if told else MomentsLossConfig()
     return config
 
 
@@ -363,13 +379,13 @@ def _weights_of(info: ModelInfo, weights: Path | None) -> Vgg16Config:
 
 
 def _style_of(name: str, info: ModelInfo, style: Path | None) -> Tensor:
-    """Return the style picture as the training measured it."""
+    """Return the style picture, as large as its file has it."""
     told = info.training_config.get("style", {})
     path = style or told.get("picture")
     if path is None or not Path(path).exists():
         missing = "its file does not say" if path is None else f"{path} is not there"
         raise FileNotFoundError(f"{name}: no style picture ({missing}): give --style PICTURE")
-    return resize(read_image(path), told.get("size_px", _STYLE_PX))
+    return read_image(path)
 
 
 def _objectives(loss: PerceptualLoss, stylized: Tensor, contents: Tensor) -> list[float]:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from fst.atomic import replacing
 from fst.device import pick_device
-from fst.measuring.benchmark import machine_name
-from fst.measuring.comparison import number, table_line
 from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Curve, Evaluation, Report
 from fst.pictures.image import to_bytes_tensor, write_image
 from fst.pictures.sheet import labelled_sheet
+from fst.report import machine_line, number, table
 from fst.training.tracking import add_settings
 
 _SHOWN_ITERATIONS = (10, 30, 100, 300, 500)
@@ -31,7 +29,7 @@ def require_plotting() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "fst evaluate draws with matplotlib: pip install 'fst[evaluate]'"
+            "fst evaluate draws with matplotlib: pip install 'fst-style-transfer[evaluate]'"
         ) from error
 
 
@@ -59,8 +57,7 @@ def markdown(report: Report, command: str, device: str) -> str:
     lines = [
         f"`{command}`",
         "",
-        f"{machine_name(pick_device(device))}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}.",
+        f"{machine_line(pick_device(device))}.",
         "",
         f"### Losses under VGG16, {report.images} photographs of {report.size_px} px",
         "",
@@ -75,6 +72,15 @@ def markdown(report: Report, command: str, device: str) -> str:
                 "the loss it was trained by": lambda e: number(e.objective["total"], ".4g"),
             },
         ),
+    ]
+    lines += [
+        "",
+        f"### Picture quality under VGG16, photographs and style of {report.size_px} px",
+        "",
+        *_table(report.evaluations, _QUALITY),
+        "",
+        "Distances relative to the target, 0 is a perfect match; comparable between models of one "
+        "style, however they were trained.",
     ]
     if any(e.curves for e in report.evaluations):
         lines += ["", "### Against L-BFGS (Johnson et al. 2016, figure 5)", "", *_curves(report)]
@@ -183,11 +189,8 @@ def _curves(report: Report) -> list[str]:
     shown = [n for n in _SHOWN_ITERATIONS if n <= report.iterations]
     shown = sorted({*shown, report.iterations})
     header = ["model", "size", "pictures", "photograph", "network"]
-    lines = [
-        table_line([*header, *(f"L-BFGS {n}" for n in shown), "equals iterations"]),
-        "|" + "---|" * (len(header) + len(shown) + 1),
-    ]
-    said = []
+    header += [*(f"L-BFGS {n}" for n in shown), "equals iterations"]
+    rows, said = [], []
     for evaluation in report.evaluations:
         for curve in evaluation.curves:
             equal = curve.equal_iterations
@@ -200,18 +203,16 @@ def _curves(report: Report) -> list[str]:
                 *(number(curve.mean[n], ".3f") for n in shown),
                 f"over {report.iterations}" if equal is None else f"{equal}",
             ]
-            lines.append(table_line(cells))
+            rows.append(cells)
             name = f"{evaluation.name}: " if len(report.evaluations) > 1 else ""
             said += ["", name + sentence(curve, report.iterations, report.start)]
-    return lines + said
+    return table(header, rows) + said
 
 
 def _speeds(report: Report) -> list[str]:
     header = ["model", "size", *(f"L-BFGS {n}" for n in TABLE_ITERATIONS), "network"]
-    lines = [
-        table_line([*header, *(f"ratio {n}" for n in TABLE_ITERATIONS)]),
-        "|" + "---|" * (len(header) + len(TABLE_ITERATIONS)),
-    ]
+    header += [f"ratio {n}" for n in TABLE_ITERATIONS]
+    rows = []
     for evaluation in report.evaluations:
         for speed in evaluation.speeds:
             cells = [
@@ -221,13 +222,22 @@ def _speeds(report: Report) -> list[str]:
                 f"{speed.network_seconds:.4f} s",
                 *(f"{speed.times_as_fast(n):,.0f}x" for n in TABLE_ITERATIONS),
             ]
-            lines.append(table_line(cells))
+            rows.append(cells)
     return [
-        *lines,
+        *table(header, rows),
         "",
         f"One picture at a time, all in fp32, medians of {ROUNDS} in turns: a pass of the network, "
         "and one iteration of L-BFGS times their number.",
     ]
+
+
+_QUALITY: dict[str, Callable[[Evaluation], str]] = {
+    "style: Gram matrices": lambda e: f"{e.quality.gram:.4f}",
+    "style: covariance matrices": lambda e: f"{e.quality.covariance:.4f}",
+    "style: sliced Wasserstein": lambda e: f"{e.quality.wasserstein:.4f}",
+    "content": lambda e: f"{e.quality.content:.3f}",
+    "structure (content without palette and contrast)": lambda e: f"{e.quality.structure:.3f}",
+}
 
 
 _ARTEFACTS: dict[str, Callable[[Evaluation], str]] = {
@@ -262,11 +272,8 @@ def _table(
     evaluations: Sequence[Evaluation], facts: dict[str, Callable[[Evaluation], str]]
 ) -> list[str]:
     """Return a table with a column for each model."""
-    return [
-        table_line(["model", *(e.name for e in evaluations)]),
-        "|" + "---|" * (len(evaluations) + 1),
-        *(table_line([name, *(cell(e) for e in evaluations)]) for name, cell in facts.items()),
-    ]
+    header = ["model", *(e.name for e in evaluations)]
+    return table(header, ([name, *(cell(e) for e in evaluations)] for name, cell in facts.items()))
 
 
 def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
@@ -278,6 +285,8 @@ def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
     for curve in evaluation.curves:
         for iteration, value in enumerate(curve.mean):
             writer.add_scalar(f"evaluation/lbfgs_{curve.size_px}_px", value, iteration)
+    for name, value in dataclasses.asdict(evaluation.quality).items():
+        writer.add_scalar(f"quality/{name}", value, seen)
     for name, value in dataclasses.asdict(evaluation.artefacts).items():
         writer.add_scalar(f"artefacts/{name}", value, seen)
     if evaluation.stability is not None:

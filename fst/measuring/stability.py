@@ -234,5 +234,5 @@ def _opencv() -> ModuleType:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise ImportError(
-            f"optical flow needs OpenCV ({error}): pip install 'fst[evaluate]'"
+            f"optical flow needs OpenCV ({error}): pip install 'fst-style-transfer[evaluate]'"
         ) from error

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.atomic import replacing
-from fst.device import fast_dtype, pick_device, prepare_compiler
+from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.model_file import ModelInfo, find_model, load_model
 from fst.models.runtime import EXPORTED, ExportInfo, export_metadata
@@ -52,7 +52,7 @@ class Standalone(nn.Module):
         height, width = image.shape[-2:]
         network = self.network
         missing: list[Any] = [
-            torch.sym_max(network.MIN_PX - px, -px % network.STRIDE) for px in (height, width)
+            torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes know.
         if fits := all(isinstance(px, int) and px == 0 for px in missing):
@@ -205,7 +205,9 @@ def export_onnx(path: Path, network: TransformerNetwork, info: ModelInfo, wish: 
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("exporting to ONNX needs its tools: pip install 'fst[export]'") from error
+        raise ImportError(
+            "exporting to ONNX needs its tools: pip install 'fst-style-transfer[export]'"
+        ) from error
     body = plain(network)
     if wish.half:
         _norms_in_fp32(body)
@@ -235,7 +237,7 @@ def export_package(
     place = pick_device(wish.device)
     prepare_compiler(place)
     dtype = fast_dtype(place) if wish.half else torch.float32
-    precision = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[dtype]
+    precision = dtype_name(dtype)
     if wish.half and dtype == torch.float32:
         raise UserError(f"{place} computes no faster in half precision: leave --half out")
     export = ExportInfo(precision, place.type, wish.uint8, wish.size)

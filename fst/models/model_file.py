@@ -19,7 +19,7 @@ from torch import Tensor
 from fst import __version__
 from fst.atomic import replacing
 from fst.errors import UserError
-from fst.networks.registry import build_network, network_name
+from fst.networks.registry import build_network, complete_arguments, network_name
 from fst.networks.transformer import TransformerNetwork
 
 FORMAT_VERSION = 1
@@ -71,7 +71,7 @@ def load_model(path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
         tensors, info = _read_own(path)
     else:
         tensors, info = _read_foreign(path)
-    network = build_network(info.network, info.network_arguments)
+    network = build_network(info.network, complete_arguments(info.network, info.network_arguments))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

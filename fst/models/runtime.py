@@ -88,7 +88,8 @@ class OnnxNetwork(ExportedNetwork):
             import onnxruntime
         except ImportError as error:
             raise ImportError(
-                f"{path} needs onnxruntime: pip install 'fst[onnx]' (or onnxruntime-gpu)"
+                f"{path} needs onnxruntime: pip install 'fst-style-transfer[onnx]' "
+                "(or onnxruntime-gpu)"
             ) from error
         kinds = {"cpu"} if device == "cpu" else {"cpu", "cuda"}
         available = onnxruntime.get_available_providers()

@@ -11,6 +11,18 @@ NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fas
 """The networks by the name that the configuration and the model file give."""
 
 
+def complete_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a model file means, which may be older than some of them."""
+    if name == "fast" and "coarse_blocks" not in arguments:
+        full_width = arguments.get("width", 40) // 5
+        return (
+            {"width": 40, "residual_blocks": 4, "coarse_blocks": 0}
+            | arguments
+            | {"full_width": full_width}
+        )
+    return arguments
+
+
 def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
     """Return a new network.
 

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 class TransformerNetwork(nn.Module):
     """Any input size from 1x1 up gives exactly that size: `forward` pads, runs `body` and crops."""
 
-    STRIDE = 4
+    stride: int = 4
     """`body` takes heights and widths that are multiples of this ..."""
-    MIN_PX = 12
+    min_px: int = 12
     """... and at least this, for the reflections to fit."""
-    MARGIN_PX = 8
-    """No unit sees farther than so many pixels of its input, instance norm aside."""
+    scale: int = 4
+    """Pixels of the picture, in each direction, to one position between the units."""
+    margin_px: int = 8
+    """No unit's convolutions see farther than this many pixels of its input."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
@@ -27,17 +29,23 @@ class TransformerNetwork(nn.Module):
 
     @abstractmethod
     def units(self) -> list[nn.Module]:
-        """Return what the picture goes through, one after the other."""
+        """Return the steps of `body`, each from one tensor (N, C, H, W) to one.
+
+        Tiles rely on this contract: the first unit divides the resolution by `scale`, the last
+        one multiplies it, those between keep it. A unit's instance norms run in the order in
+        which `modules()` lists them, and each sees its input at a whole fraction of the unit's
+        resolution. A unit never changes its input in place.
+        """
 
     def body(self, image: Tensor) -> Tensor:
-        """Stylize (N, 3, H, W) of a size that `STRIDE` and `MIN_PX` allow."""
+        """Stylize (N, 3, H, W) of a size that `stride` and `min_px` allow."""
         for unit in self.units():
             image = unit(image)
         return image
 
     def padded_px(self, px: int) -> int:
-        """Return the smallest length of at least `px` that `STRIDE` and `MIN_PX` allow."""
-        return max(self.MIN_PX, -(-px // self.STRIDE) * self.STRIDE)
+        """Return the smallest length of at least `px` that `stride` and `min_px` allow."""
+        return max(self.min_px, -(-px // self.stride) * self.stride)
 
     def forward(self, image: Tensor) -> Tensor:
         """Stylize (N, 3, H, W) in [0, 1]; the result has the same shape and range."""

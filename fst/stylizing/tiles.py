@@ -197,11 +197,11 @@ def stylize_in_tiles(
         OSError: there is no room on the disk for the features at quarter resolution.
     """
     full = (network.padded_px(height), network.padded_px(width))
-    quarter = (full[0] // network.STRIDE, full[1] // network.STRIDE)
+    quarter = (full[0] // network.scale, full[1] // network.scale)
     first, *middle, last = network.units()
     tile_px = network.padded_px(tile_px)
-    tiles = split(*full, tile_px, network.MARGIN_PX)
-    small_tiles = split(*quarter, tile_px // network.STRIDE, network.MARGIN_PX)
+    tiles = split(*full, tile_px, network.margin_px)
+    small_tiles = split(*quarter, tile_px // network.scale, network.margin_px)
     passes = [len(norms_of(unit)) + 1 for unit in network.units()]
 
     def share_of(number: int) -> Callable[[float], None]:
@@ -218,15 +218,15 @@ def stylize_in_tiles(
         return F.pad(image, (0, beside, 0, below), mode="replicate")
 
     def write_scaled_up(tile: Tile, part: Tensor) -> None:
-        top, left = (span.start * network.STRIDE for span in tile.inner)
+        top, left = (span.start * network.scale for span in tile.inner)
         part = part[..., : height - top, : width - left]
         rows, columns = slice(top, top + part.shape[-2]), slice(left, left + part.shape[-1])
         write(rows, columns, part)
 
     before = FeatureFile(*quarter)
     run_unit(first, tiles, read_padded, before.write, share_of(0))
-    after = FeatureFile(*quarter)
     for number, unit in enumerate(middle, 1):
+        after = FeatureFile(*quarter)  # a new one: units may have different numbers of channels
         run_unit(unit, small_tiles, before.read, after.write, share_of(number))
-        before, after = after, before
+        before = after
     run_unit(last, small_tiles, before.read, write_scaled_up, share_of(len(passes) - 1))

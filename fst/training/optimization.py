@@ -5,7 +5,6 @@ in neural style transfer", section 6) do it: large shapes are found where they a
 """
 
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import OptimizeConfig
-from fst.device import DTYPES, pick_device
+from fst.device import autocast, available_bytes, pick_device, set_tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import LossNetwork, load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.registry import LOSSES
 from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.stylizing.stylizer import load
@@ -76,7 +76,7 @@ def descend(
     while True:
         with (
             torch.enable_grad(),
-            torch.autocast(image.device.type, DTYPES[precision], enabled=precision != "fp32"),
+            autocast(image.device, precision),
         ):
             terms = loss.against(target, image)
         (gradient,) = torch.autograd.grad(terms["total"], image)
@@ -125,7 +125,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     if folder.model.exists():
         raise UserError(f"{folder.path} holds a training; give this one another name=...")
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        set_tf32(True)
     content = read_image(config.content).to(device)
     styles = [read_image(path).to(device) for path in config.styles]
     layers = {config.loss.content_layer, *config.loss.style_layers}
@@ -232,19 +232,3 @@ def needed_bytes(loss_network: LossNetwork, config: OptimizeConfig, pixels: int)
     levels = sum(4.0**-level for level in range(config.loss.style_levels))
     bytes_each = 4 if config.precision == "fp32" else 3  # Gram matrices and the rest stay in fp32
     return int(2 * bytes_each * channels * levels * pixels)
-
-
-def available_bytes(device: torch.device) -> float:
-    """Return how much memory a device has free; infinity where that is not told."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    told = [
-        (Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)", 1024),
-        (Path("/sys/fs/cgroup/memory.max"), r"(\d+)", 1),  # what a container may take at all
-    ]
-    found = [
-        (re.search(pattern, path.read_text()), unit)
-        for path, pattern, unit in told
-        if path.exists()
-    ]
-    return min((int(match[1]) * unit for match, unit in found if match), default=math.inf)

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fst.cache import keep_compiled
 from fst.config import refuse_unknown, register_schemas, unknown_key
 from fst.errors import UserError, one_line, one_line_errors
 
@@ -35,6 +36,7 @@ def run(
             the signal that stopped it, if one did.
     """
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
+    keep_compiled()
     # Hydra prints its own errors over several lines and exits with 1, unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 

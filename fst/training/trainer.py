@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import OptimizerConfig, RelativeLossConfig, TrainConfig
-from fst.device import pick_device
+from fst.config import MomentsLossConfig, OptimizerConfig, TrainConfig
+from fst.device import autocast, pick_device, set_tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import LOSSES, PerceptualLoss, RelativeLoss, mean_terms
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, find_model, load_model, save_model
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_network, network_name
@@ -36,8 +38,6 @@ from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
-
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(config: TrainConfig, console: bool = False) -> int:
@@ -57,7 +57,7 @@ def train(config: TrainConfig, console: bool = False) -> int:
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
+        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
     with process_group() as world:
         trainer = Trainer(config, world, device)
@@ -136,6 +136,7 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "style_weight": self.loss.style_weight,
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
             "skipped": self.skipped,
@@ -166,6 +167,7 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.loss.style_weight.copy_(state["style_weight"])
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
         self.skipped = state["skipped"]
@@ -239,11 +241,7 @@ class Trainer:
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(
-            self.device.type,
-            _AUTOCAST[settings.precision],
-            enabled=settings.precision != "fp32",
-        ):
+        with autocast(self.device, settings.precision):
             stylized = self.parallel(content)
             terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
         self.optimizer.zero_grad(set_to_none=True)
@@ -254,10 +252,12 @@ class Trainer:
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        style_weight = self.loss.style_weight.clone()
+        self.loss.adapt(self.world.mean(terms["content"].detach()), settings.batch_size)
         self.seen_images += settings.batch_size
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
         update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
-        self.meter.add({**terms, "gradient_norm": gradient_norm})
+        self.meter.add({**terms, "style_weight": style_weight, "gradient_norm": gradient_norm})
 
     def passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""
@@ -396,7 +396,7 @@ def build_losses(
         style: the style picture, (1, 3, H, W) in [0, 1].
         world: its main process downloads the weights, the others wait for them.
     """
-    judging = RelativeLossConfig()
+    judging = MomentsLossConfig()
     layers = {
         config.loss.content_layer,
         *config.loss.style_layers,
@@ -410,7 +410,7 @@ def build_losses(
         world.barrier()
     network = network.to(memory_format=torch.channels_last)
     loss = LOSSES[config.loss.name](network, style, config.loss)
-    return loss, RelativeLoss(network, style, judging)
+    return loss, MomentsLoss(network, style, judging)
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -100,7 +100,7 @@ def opencv() -> ModuleType:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:
         raise ImportError(
-            f"the webcam needs OpenCV ({error}): pip install 'fst[webcam]'"
+            f"the webcam needs OpenCV ({error}): pip install 'fst-style-transfer[webcam]'"
         ) from error
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

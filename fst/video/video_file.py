@@ -398,5 +398,5 @@ def _pyav() -> Any:
         import av
         import av.video.reformatter
     except ImportError as error:
-        raise ImportError("videos need PyAV: pip install 'fst[video]'") from error
+        raise ImportError("videos need PyAV: pip install 'fst-style-transfer[video]'") from error
     return av

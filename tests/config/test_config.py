@@ -22,10 +22,13 @@ def run_train(fst_command, *overrides: str, cwd: Path) -> subprocess.CompletedPr
 def test_every_schema_has_its_file_and_every_group_its_choice(compose, tiny_overrides):
     for path in SCHEMAS.keys() - {"train"}:
         assert (ROOT / "conf" / f"{path}.yaml").is_file()
-    assert compose([*tiny_overrides]).network == FastConfig(width=8, residual_blocks=1)
-    johnson = compose([*tiny_overrides, "network=johnson", "network.norm=batch"])
+    assert compose([*tiny_overrides]).network == FastConfig(
+        width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1
+    )
+    of_both = [override for override in tiny_overrides if "coarse" not in override]
+    johnson = compose([*of_both, "network=johnson", "network.norm=batch"])
     assert johnson.network == JohnsonConfig(width=8, residual_blocks=1, norm="batch")
-    assert johnson.loss.name == "relative"
+    assert johnson.loss.name == "moments"
     assert compose([*tiny_overrides, "loss=johnson"]).loss.style_layers[-1] == "relu4_3"
 
 

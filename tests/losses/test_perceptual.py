@@ -7,15 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.config import GatysLossConfig, JohnsonLossConfig, LossConfig, RelativeLossConfig
-from fst.losses.perceptual import (
-    LOSSES,
-    JohnsonLoss,
-    PerceptualLoss,
-    RelativeLoss,
-    gram_matrix,
-    squared_distance,
+from fst.config import (
+    GatysLossConfig,
+    JohnsonLossConfig,
+    LossConfig,
+    MomentsLossConfig,
+    RelativeLossConfig,
 )
+from fst.losses.papers import JohnsonLoss
+from fst.losses.perceptual import ADAPTATION_PER_IMAGE, PerceptualLoss
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss, RelativeLoss
+from fst.losses.statistics import gram_matrix, moments, squared_distance, standardised
 from fst.losses.vgg import VGG16, load_vgg16
 
 LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
@@ -149,6 +152,7 @@ def test_relative_terms_do_not_depend_on_the_scale_of_the_weights(random_vgg, st
 def test_a_term_is_a_mean_over_pictures(kind: str, vgg: VGG16, style: Tensor):
     # What makes two processes with half a batch each equal to one with the whole.
     config = {
+        "moments": MomentsLossConfig(),
         "relative": RelativeLossConfig(),
         "johnson": JohnsonLossConfig(style_layers=LAYERS),
         "gatys": GatysLossConfig(style_layers=LAYERS, content_layer="relu3_3"),
@@ -216,3 +220,58 @@ def test_impossible_loss_settings_are_refused_by_name():
         with pytest.raises(ValueError, match=message):
             RelativeLossConfig(**wrong)
     assert isinstance(JohnsonLossConfig(), LossConfig)
+
+
+def test_moments_of_a_case_worked_manually():
+    features = torch.tensor([[[[1.0, 3.0]], [[2.0, 8.0]]]])  # two channels, 1 x 2 pixels
+    expected = torch.tensor([[[1.0, 3.0, 2.0], [3.0, 9.0, 5.0]]])
+    assert torch.equal(moments(features), expected)
+
+
+def test_moments_have_the_gradient_that_autograd_finds():
+    features = torch.rand(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(moments, features)
+
+
+def test_moments_do_not_depend_on_memory_format_and_add_up_to_the_gram_matrix():
+    features = torch.rand(2, 6, 5, 7, dtype=torch.float64)
+    found = moments(features)
+    again = moments(features.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(again, found)
+    covariance, mean = found[..., :-1], found[..., -1:]
+    torch.testing.assert_close(covariance + mean @ mean.mT, gram_matrix(features))
+
+
+def test_standardised_features_forget_scale_and_offset():
+    features = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(standardised(5 * features + 2, 0.0), standardised(features, 0.0))
+
+
+def test_structure_ignores_contrast_and_sees_edges(vgg: VGG16, style: Tensor):
+    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=1))
+    relative = RelativeLoss(vgg, style, RelativeLossConfig(style_levels=1))
+    photo = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(3))
+    pale = 0.5 + 0.6 * (photo - 0.5)
+    assert loss(pale, photo)["content"] < relative(pale, photo)["content"]
+    other = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(4))
+    assert loss(other, photo)["content"] > 5 * loss(pale, photo)["content"]
+
+
+def test_style_of_itself_is_perfect(vgg: VGG16, style: Tensor):
+    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=2))
+    assert loss(style, style)["style"] < 1e-9
+
+
+def test_style_weight_moves_towards_the_content_target(vgg: VGG16, style: Tensor):
+    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=1, style_weight=10))
+    loss.adapt(torch.tensor(0.6), images=4)  # too much of the photograph is left
+    expected = 10 * torch.exp(torch.tensor(ADAPTATION_PER_IMAGE * 4 * 0.5))
+    torch.testing.assert_close(loss.style_weight, expected)
+    loss.adapt(torch.tensor(1e6), images=4)
+    assert loss.style_weight == 1  # a tenth of the configured weight at least
+
+
+def test_without_a_content_target_the_style_weight_stays(vgg: VGG16, style: Tensor):
+    loss = build(vgg, style, style_levels=1)
+    loss.adapt(torch.tensor(0.1), images=4)
+    assert loss.style_weight == loss.config.style_weight

@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 
 from fst.config import SLIM_LAYERS, RelativeLossConfig
-from fst.losses.perceptual import RelativeLoss, gram_matrix
+from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
+from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import VGG16, load_vgg16
 from fst.pictures.image import files_below, read_image, resize
 

@@ -23,17 +23,11 @@ from fst.measuring.comparison import (
 from fst.models.model_file import ModelInfo, describe, load_model, save_model
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
-from fst.networks.johnson import Johnson
 from fst.pictures.sheet import GAP_PX
 from fst.training.data import squared_pictures
 from fst.training.trainer import train
 
 JUDGED = ("content", "style", "total_variation", "total")
-FOREIGN_LAYERS = {
-    "down.0": "conv1.conv2d", "down.1": "in1", "down.3": "conv2.conv2d", "down.4": "in2",
-    "down.6": "conv3.conv2d", "down.7": "in3", "up.0.1": "deconv1.conv2d", "up.1": "in4",
-    "up.3.1": "deconv2.conv2d", "up.4": "in5", "up.6": "deconv3.conv2d",
-}  # fmt: skip
 
 
 def config_of(**values: object) -> dict[str, object]:
@@ -191,26 +185,14 @@ def test_tensorboard_shows_the_last_comparison_alone(model, photos, tmp_path: Pa
     assert table.tensor_proto.string_val[0].decode() == markdown(compared, "--size 48")
 
 
-def test_nothing_is_invented_for_a_foreign_model(model, photos, tmp_path: Path):
-    network = Johnson(width=4, residual_blocks=1, output="clamp")
-    state = {}
-    for name, value in network.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        if layer.startswith("residual.0."):
-            part = layer.removeprefix("residual.0.")
-            state[
-                f"res1.{part}.conv2d.{kind}" if "conv" in part else f"res1.in{part[-1]}.{kind}"
-            ] = value
-        else:
-            state[f"{FOREIGN_LAYERS[layer]}.{kind}"] = value
-    torch.save(state, tmp_path / "mosaic.pth")
-    compared = compare([str(tmp_path / "mosaic.pth"), str(model)], photos, 1, 32, "cpu")
+def test_nothing_is_invented_for_a_foreign_model(model, foreign_model, photos):
+    compared = compare([str(foreign_model), str(model)], photos, 1, 32, "cpu")
     row = compared.rows[0]
     assert row.name == "mosaic"
     assert row.settings["network.name"] == "johnson"
     assert (row.losses, row.loss_network, row.seen_images) == ({}, "", None)
     assert row.training_seconds is None
-    assert row.parameters == count_parameters(network)
+    assert row.parameters == count_parameters(load_model(foreign_model)[0])
     line = cells(markdown(compared, ""))[0]
     assert all(line[f"heldout/{name}"] == "" for name in JUDGED)
     assert line["images seen"] == line["training time"] == line["loss network"] == ""

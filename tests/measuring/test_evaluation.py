@@ -1,5 +1,6 @@
 """Evaluation: the figures are training's own, the curves mean what they say, all is written."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -11,11 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import fst
 from fst.config import TrainConfig
+from fst.losses.vgg import load_vgg16
 from fst.measuring import evaluation
 from fst.measuring.evaluation import Curve, Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
-from fst.pictures.image import read_image, resize
+from fst.measuring.quality import measure_quality
+from fst.pictures.image import read_image, resize, to_unit_range
+from fst.training.data import squared_pictures
 from fst.training.optimization import descend
 from fst.training.trainer import train
 
@@ -70,6 +75,20 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_by(
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
     assert found.objective["total"] == pytest.approx(expected, rel=1e-5)
     assert found.objective["total"] == pytest.approx(sum(found.curves[0].network) / 2, rel=1e-5)
+
+
+def test_quality_is_that_of_the_same_pictures_and_of_the_style_at_their_size(
+    report: Report, run: TrainConfig, photos: Path, style_picture: Path, random_vgg: Path
+):
+    pictures, _ = squared_pictures(photos / "more", 4, 48)
+    contents = to_unit_range(pictures)
+    stylizer = fst.load(run.run_dir, "cpu", "fp32")
+    stylized = torch.cat([stylizer(content) for content in contents.split(1)])
+    network = load_vgg16(random_vgg, "relu3_3", verify=False)
+    style = resize(read_image(style_picture), 48)
+    expected = measure_quality(network, contents, stylized, style)
+    found = report.evaluations[0].quality
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected), rel=1e-3)
 
 
 def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_larger(
@@ -139,7 +158,9 @@ def test_everything_is_written(report: Report, run: TrainConfig, tmp_path: Path)
     page = (folder / "evaluation.md").read_text()
     assert f"| heldout/total | {found.terms['heldout/total']:.4f} |" in page
     assert sentence(found.curves[0], 6, "noise") in page
+    assert f"| style: sliced Wasserstein | {found.quality.wasserstein:.4f} |" in page
     content = json.loads((folder / "evaluation.json").read_text())["evaluations"][0]
+    assert content["quality"] == dataclasses.asdict(found.quality)
     assert content["terms"] == found.terms
     assert content["equal_iterations"]["48"] == found.curves[0].equal_iterations
     assert content["curves"][0]["optimized"] == found.curves[0].optimized
@@ -210,23 +231,25 @@ def test_two_models_share_the_curves_of_one_loss(run: TrainConfig, tmp_path: Pat
 
 
 def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
-    run: TrainConfig,
+    foreign_model: Path,
     random_vgg: Path,
     style_picture: Path,
     photos: Path,
     tmp_path: Path,
     monkeypatch,
 ):
-    from test_model_file import random_port_state
-
-    path = tmp_path / "foreign.pth"
-    torch.save(random_port_state(width=4), path)
     settings = QUICK | {"curves": (), "sizes": ()}
     monkeypatch.setattr("fst.losses.vgg._verify", lambda *_: None)
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
-        evaluate([str(path)], tmp_path / "e", photos, weights=random_vgg, **settings)
+        evaluate([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **settings)
     report = evaluate(
-        [str(path)], tmp_path / "e", photos, style_picture, images=1, weights=random_vgg, **settings
+        [str(foreign_model)],
+        tmp_path / "e",
+        photos,
+        style_picture,
+        images=1,
+        weights=random_vgg,
+        **settings,
     )
     style = resize(read_image(style_picture), 256)
     assert style.shape[-1] == 256

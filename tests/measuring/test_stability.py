@@ -168,5 +168,5 @@ def test_a_file_is_measured_up_to_a_number_of_frames(clip: Path):
 
 def test_the_missing_extra_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"pip install 'fst\[evaluate\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[evaluate\]'"):
         measure_stability(same, clip)

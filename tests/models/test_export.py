@@ -16,8 +16,8 @@ from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.pictures.image import read_image
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst[export]'")
-pytest.importorskip("onnxscript", reason="pip install 'fst[export]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst-style-transfer[export]'")
+pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
 NETWORKS = {
     "fast": lambda: Fast(width=8, residual_blocks=1),
     "johnson": lambda: Johnson(width=4, residual_blocks=1),

@@ -11,13 +11,14 @@ from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.layers import InstanceNorm
 from fst.networks.plain import plain
-from fst.networks.registry import NETWORKS, build_network
+from fst.networks.registry import NETWORKS, build_network, complete_arguments
 
 torch.manual_seed(0)
 VARIANTS = {
     "johnson": Johnson(width=4, residual_blocks=1),
     "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
-    "fast": Fast(width=8, residual_blocks=1),
+    "fast": Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1, full_width=4),
+    "without coarse": Fast(width=8, residual_blocks=1, coarse_blocks=0),
 }
 
 
@@ -59,9 +60,9 @@ def test_pictures_of_a_batch_do_not_mix(name: str):
     torch.testing.assert_close(network(images), alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["fast", "johnson"])
 def test_every_parameter_learns(name: str):
-    network = NETWORKS[name](width=8, residual_blocks=1)
+    network = copy.deepcopy(VARIANTS[name])
     network(torch.rand(1, 3, 32, 32)).square().mean().backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
@@ -99,6 +100,24 @@ def test_flops_of_johnson_agree_with_a_count_by_hand():
         + 81 * 32 * 3
     )
     assert count_flops(Johnson(), 64, 128) == 2 * by_hand * 64 * 128
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_units_one_after_the_other_give_what_the_body_gives(name: str):
+    network = copy.deepcopy(VARIANTS[name]).eval().double()
+    image = torch.rand(1, 3, 48, 32, dtype=torch.double)
+    step = image
+    for unit in network.units():
+        step = unit(step)
+    torch.testing.assert_close(step, network.body(image), rtol=0, atol=1e-12)
+
+
+def test_a_model_file_from_before_the_coarse_stage_means_the_same_network():
+    network = build_network("fast", complete_arguments("fast", {"width": 40}))
+    assert network.coarse is None
+    assert len(network.residual) == 4
+    assert network.head[3][1].out_channels == 8
+    assert (network.stride, network.min_px) == (4, 12)
 
 
 def test_fast_costs_a_fraction_of_johnson():

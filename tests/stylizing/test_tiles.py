@@ -14,7 +14,8 @@ from fst.stylizing.tiles import split
 
 torch.manual_seed(0)
 NETWORKS = {
-    "fast": Fast(width=8, residual_blocks=2),
+    "fast": Fast(width=8, residual_blocks=2, coarse_width=8, coarse_blocks=2),
+    "without coarse": Fast(width=8, residual_blocks=2, coarse_blocks=0),
     "johnson": Johnson(width=4, residual_blocks=2),
     "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
 }

@@ -19,12 +19,14 @@ from torch import Tensor
 import fst
 from fst.config import GatysLossConfig, OptimizeConfig, RelativeLossConfig
 from fst.errors import TrainingStoppedError
-from fst.losses.perceptual import GatysLoss, RelativeLoss, gram_matrix
+from fst.losses.papers import GatysLoss
+from fst.losses.relative import RelativeLoss
+from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import load_vgg16
 from fst.optimize import expand
 from fst.pictures.image import read_image, resize, write_image
 from fst.training import optimization
-from fst.training.optimization import available_bytes, descend, needed_bytes, optimize
+from fst.training.optimization import descend, needed_bytes, optimize
 
 LAYERS = ["relu1_1", "relu2_1", "relu3_1"]
 
@@ -290,7 +292,6 @@ def test_too_little_memory_is_said_before_anything_is_done(
     compose_optimize, overrides, monkeypatch
 ):
     config = compose_optimize(overrides)
-    assert available_bytes(torch.device("cpu")) > 1e8
     monkeypatch.setattr(optimization, "available_bytes", lambda device: 1e6)
     with pytest.raises(ValueError, match=r"size_px=64 \(80x64\) needs about .* take a smaller one"):
         optimize(config)

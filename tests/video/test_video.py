@@ -357,7 +357,7 @@ def test_mistakes_are_told_before_any_work(clip: Path, tmp_path: Path):
 
 def test_the_missing_extra_is_named(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'fst\[video\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[video\]'"):
         stylize_video(same, clip, tmp_path / "out.mp4")
 
 

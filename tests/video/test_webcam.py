@@ -380,5 +380,5 @@ def test_options_out_of_range_are_named(options: dict, message: str):
 
 def test_without_opencv_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"pip install 'fst\[webcam\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[webcam\]'"):
         webcam(["model"], headless=True, frames=1)

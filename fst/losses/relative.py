@@ -1,0 +1,51 @@
+"""Losses whose terms are divided by the size of their targets.
+
+A weight then means the same for every style, every layer and either scale of VGG16 weights: a grey
+picture has a content and a style term of about 1. This departs from Johnson et al., whose terms
+span six orders of magnitude between layers and styles.
+"""
+
+import torch
+from torch import Tensor
+
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.statistics import at_least_fp32, moments, squared_distance, standardised
+
+
+class RelativeLoss(PerceptualLoss):
+    """Johnson's features and Gatys' Gram matrices, relative to their targets."""
+
+    def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over pictures of |F(y) - F(x)|^2 / |F(x)|^2."""
+        size = at_least_fp32(target).square().flatten(1).sum(1)
+        return (squared_distance(statistic, target) / size).mean()
+
+    def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over pictures of |G(y) - G(s)|^2 / |G(s)|^2."""
+        return (squared_distance(statistic, target) / target.square().sum()).mean()
+
+
+class MomentsLoss(RelativeLoss):
+    """Style is the features' mean and covariance, each relative; content is structure alone.
+
+    The Gram matrix is the sum of the covariance and the product of the means, and where features
+    are rectified the second hides the first: apart, palette and patches come at once. Content is
+    compared after instance normalisation, which lets a picture take the style's contrast and
+    colours and keeps its edges and shapes: at 1.1 it is legible, at 1.5 no longer.
+    """
+
+    def content_statistic(self, features: Tensor) -> Tensor:
+        """Return features (N, C, H, W), in VGG16's channels, at mean 0 and variance 1."""
+        with torch.autocast(features.device.type, enabled=False):
+            layer = self.config.content_layer
+            return standardised(self.loss_network.in_vgg16_channels(features, layer))
+
+    def style_statistic(self, features: Tensor) -> Tensor:
+        """Return the covariance matrix and the mean, (N, C, C + 1)."""
+        return moments(features)
+
+    def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
+        """Return the mean of the relative squared distances of covariances and of means."""
+        parts = zip(statistic.tensor_split([-1], 2), target.tensor_split([-1], 2), strict=True)
+        relative = [squared_distance(y, s) / s.square().sum() for y, s in parts]
+        return torch.stack(relative).mean()

@@ -1,0 +1,90 @@
+"""What pictures are compared by: Gram matrices, moments, differences between neighbours.
+
+Shapes: N pictures, C channels, H x W pixels.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Return G = F F^T / (H W), the channels' correlations (Gatys et al. 2016, eq. 3).
+
+    Args:
+        features: (N, C, H, W).
+
+    Returns:
+        (N, C, C), at least fp32: sums over thousands of squares overflow half precision.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        flat = at_least_fp32(features).flatten(2)
+        return flat @ flat.mT / flat.shape[-1]
+
+
+def moments(features: Tensor) -> Tensor:
+    """Return the channels' covariance matrix and, as its last column, their mean.
+
+    Args:
+        features: (N, C, H, W).
+
+    Returns:
+        (N, C, C + 1), at least fp32.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        result: Tensor = _Moments.apply(features)
+        return result
+
+
+class _Moments(torch.autograd.Function):
+    """Written out because autograd keeps and subtracts far more: half of a step's time on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        flat = at_least_fp32(features).permute(0, 2, 3, 1).flatten(1, 2)
+        mean = flat.mean(1, keepdim=True)
+        centred = flat - mean
+        ctx.save_for_backward(centred)
+        ctx.features = (features.shape, features.dtype)
+        return torch.cat([centred.mT @ centred / flat.shape[1], mean.mT], dim=2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        (n, channels, height, width), dtype = ctx.features
+        pixels = centred.shape[1]
+        by_covariance, by_mean = gradients[0][..., :-1], gradients[0][..., -1:]
+        # What the mean's own dependence on a pixel adds to the covariance sums to zero.
+        back = torch.baddbmm(
+            by_mean.mT / pixels, centred, (by_covariance + by_covariance.mT) / pixels
+        )
+        return back.to(dtype).view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def standardised(features: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Return features (N, C, H, W) with each channel at mean 0 and variance 1, at least fp32."""
+    wide = at_least_fp32(features)
+    variance, mean = torch.var_mean(wide, (2, 3), keepdim=True, correction=0)
+    return (wide - mean) * (variance + epsilon).rsqrt()
+
+
+def squared_distance(value: Tensor, target: Tensor) -> Tensor:
+    """Return (N,): the sum of squared differences of each picture, at least in fp32."""
+    return (at_least_fp32(value) - target).square().flatten(1).sum(1)
+
+
+def differences(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the differences between horizontal and vertical neighbours of (N, C, H, W)."""
+    return image.diff(dim=3), image.diff(dim=2)
+
+
+def mean_absolute_difference(image: Tensor) -> Tensor:
+    """Return a scalar in [0, 2]: how far apart horizontal and vertical neighbours are."""
+    across, down = differences(at_least_fp32(image))
+    return across.abs().mean() + down.abs().mean()
+
+
+def at_least_fp32(values: Tensor) -> Tensor:
+    """Return the values in fp32, or as they are if they are in fp64."""
+    return values if values.dtype == torch.float64 else values.float()

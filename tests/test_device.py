@@ -1,0 +1,91 @@
+"""Devices, dtypes, TF32, free memory and where compiled code is kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst import device
+from fst.cache import cache_dir
+from fst.device import autocast, available_bytes, pick_device, set_tf32
+from fst.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda: bool, mps: bool, expected: str):
+    asked: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda chosen: None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: asked.append(device))
+    assert pick_device().type == expected
+    assert len(asked) == 1  # it was tried
+
+
+def test_an_unknown_device_is_the_users_mistake():
+    with pytest.raises(UserError, match="device 'banana' is not available"):
+        pick_device("banana")
+
+
+def test_autocast_computes_in_the_named_dtype_and_fp32_ends_one_around_it():
+    x, cpu = torch.rand(2, 2), torch.device("cpu")
+    with autocast(cpu, "bf16"):
+        assert (x @ x).dtype == torch.bfloat16
+        with autocast(cpu, "fp32"):
+            assert (x @ x).dtype == torch.float32
+
+
+def test_tf32_is_set_for_matmuls_and_convolutions_together():
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        set_tf32(True)
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+        set_tf32(False)
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_free_memory_is_what_is_left_of_a_containers_limit(tmp_path: Path):
+    assert available_bytes(torch.device("cpu")) > 1e8
+    assert device._container_bytes(tmp_path) == []  # no cgroup
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 200\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert device._container_bytes(tmp_path) == []
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert device._container_bytes(tmp_path) == [500]
+
+
+def test_the_cache_folder_is_fst_cache_or_the_users(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("FST_CACHE", str(tmp_path / "own"))
+    assert cache_dir() == tmp_path / "own"
+    monkeypatch.delenv("FST_CACHE")
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_dir() == tmp_path / "fst"
+
+
+def test_every_command_keeps_compiled_code_in_the_cache_folder(tmp_path: Path):
+    code = (
+        "import os, sys, fst.cli, fst.models.inspection as inspection\n"
+        "shown = lambda model: {'cache': os.environ['TORCHINDUCTOR_CACHE_DIR']}\n"
+        "inspection.inspect_model = shown\n"
+        "sys.argv = ['fst', 'inspect', 'x']\n"
+        "fst.cli.main()"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
+    said = subprocess.check_output(
+        [sys.executable, "-c", code],
+        env={**environment, "FST_CACHE": str(tmp_path)},
+        text=True,
+    )
+    assert said.split() == ["cache", str(tmp_path / "compiled")]
