@@ -65,20 +65,32 @@ def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
 
 def unknown_key(key: str, command: str) -> str:
     """Return a line that says that `command` has no such key, and which one may be meant."""
+    close = difflib.get_close_matches(key, _known_keys(command), n=1)
+    shows = f"`fst {command} ... --cfg job` shows all keys"
+    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
+
+
+def likely_keys(name: str, command: str) -> list[str]:
+    """Return the keys of `command` that end in `name` (`style_weight`), or in a similar one."""
+    by_end: dict[str, list[str]] = {}
+    for key in sorted(_known_keys(command)):
+        by_end.setdefault(key.rpartition(".")[2], []).append(key)
+    close = difflib.get_close_matches(name, by_end, n=1)
+    return by_end[close[0]] if close else []
+
+
+def _known_keys(command: str) -> set[str]:
     groups = {entry.name for entry in dataclasses.fields(SCHEMAS[command])}
     schemas = {
         path: schema
         for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
         if path == command or path.partition("/")[0] in groups
     }
-    known = {
+    return {
         f"{path.partition('/')[0]}.{entry.name}".removeprefix(f"{command}.")
         for path, schema in schemas.items()
         for entry in dataclasses.fields(schema)
     }
-    close = difflib.get_close_matches(key, known, n=1)
-    shows = f"`fst {command} ... --cfg job` shows all keys"
-    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
 
 
 def to_yaml(config: TrainConfig | OptimizeConfig) -> str:

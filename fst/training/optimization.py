@@ -85,7 +85,7 @@ def descend(
             best, lowest = image.detach().clone(), values["total"]
         elif not math.isfinite(lowest):
             raise TrainingStoppedError("the objective is not finite: lower the weights of the loss")
-        elif not values["total"] < 2 * lowest:
+        elif not values["total"] <= 2 * lowest:  # not: >, which NaN is not
             with torch.no_grad():
                 image.copy_(best)
             stepping = OPTIMIZERS[optimizer](image, learning_rate)
@@ -182,7 +182,9 @@ def _optimize_one_size(
         if terms["total"] < lowest:
             best, lowest = image.clone(), terms["total"]
         recent.append(lowest)
-        settled = len(recent) > _PATIENCE and recent[0] - lowest < config.tolerance * lowest
+        settled = lowest == 0 or (
+            len(recent) > _PATIENCE and recent[0] - lowest < config.tolerance * lowest
+        )
         last = settled or iteration == config.iterations or stop.signal is not None
         tracker.iteration(iteration, terms, image, last)
         if last:

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.pictures.image import write_image
-from fst.training.run_folder import RunFolder, flatten
+from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
 
-_SHOWN = ("total", "content", "style")
-_COMPARED = ("heldout/content", "heldout/style", "heldout/total_variation")
+_FIRST_HPARAM = "loss.style_weight"
 
 
 class Tracker:
@@ -40,14 +39,13 @@ class Tracker:
         self.folder = folder
         self.is_main = is_main
         self.console = console
+        self.config = config
         self.total_images = config.training.images
         self.skipped = skipped
         if is_main:
             folder.trim_metrics(seen_images)
             folder.write_config(config)
             self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
-            if seen_images == 0:
-                self._write_config(config)
         self.bar = tqdm(
             desc=config.name,
             total=self.total_images,
@@ -57,6 +55,19 @@ class Tracker:
             dynamic_ncols=True,
             smoothing=0.05,
         )
+
+    def begin(self, heldout: dict[str, float], swept: Collection[str]) -> None:
+        """Record the configuration and the held-out terms of a run that starts.
+
+        Args:
+            heldout: the held-out loss terms by TensorBoard's names.
+            swept: keys that differ between the runs of a sweep.
+        """
+        if not self.is_main:
+            return
+        self.writer.add_text("config", _indented(self.config))
+        add_settings(self.writer, dataclasses.asdict(self.config), heldout, swept)
+        self.scalars({"seen_images": 0, **heldout})
 
     def close(self) -> None:
         """End the progress bar and TensorBoard's file."""
@@ -90,7 +101,7 @@ class Tracker:
             return
         self.folder.append_metrics(values)
         self.scalars(values)
-        shown: dict[str, float] = {key: values[key] for key in _SHOWN}
+        shown = {name: values[name] for name in main_terms(values)}
         self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
         if self.bar.disable:
             self.say(self._line(values, shown))
@@ -108,10 +119,6 @@ class Tracker:
         """Show and write the contact sheet, (1, 3, H, W) in [0, 1]."""
         self.writer.add_image("heldout/contact_sheet", sheet[0], seen_images)
         write_image(sheet, self.folder.contact_sheet)
-
-    def _write_config(self, config: TrainConfig) -> None:
-        self.writer.add_text("config", _indented(config))
-        add_settings(self.writer, dataclasses.asdict(config))
 
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
@@ -176,7 +183,7 @@ class PictureTracker:
         self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
         self.bar.set_postfix_str(
             f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
-            + ", ".join(f"{name} {terms[name]:.3f}" for name in _SHOWN)
+            + ", ".join(f"{name} {terms[name]:.3f}" for name in main_terms(terms))
         )
         if last or iteration % config.report_every == 0:
             seconds = time.perf_counter() - self.started
@@ -206,16 +213,43 @@ class PictureTracker:
             sys.stdout.flush()
 
 
-def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
-    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab."""
+def main_terms(values: Iterable[str]) -> list[str]:
+    """Return the names that are loss terms, without those of single layers (`style/relu2_2`)."""
+    return [name for name in values if "/" not in name and name not in _NO_TERMS]
+
+
+def add_settings(
+    writer: SummaryWriter,
+    settings: dict[str, Any],
+    heldout: Iterable[str],
+    swept: Collection[str] = (),
+) -> None:
+    """Put a training's configuration into TensorBoard's HPARAMS tab.
+
+    The tab shows the first settings only: those of a sweep come first, then the style weight, and
+    last those that do not change the result.
+
+    Args:
+        writer: TensorBoard's.
+        settings: the configuration, nested as it may be.
+        heldout: names of held-out loss terms, `heldout/...`, by which runs are compared.
+        swept: keys that differ between the runs of a sweep.
+    """
+
+    def rank(key: str) -> int:
+        if any(key == one or key.startswith(f"{one}.") for one in swept):
+            return 0
+        return 1 if key == _FIRST_HPARAM else 3 if key in FREE_KEYS else 2
+
     flat = {
         key: value if isinstance(value, bool | int | float | str) else str(value)
-        for key, value in flatten(settings).items()
+        for key, value in sorted(flatten(settings).items(), key=lambda item: rank(item[0]))
     }
+    terms = {f"heldout/{name}" for name in main_terms(n.removeprefix("heldout/") for n in heldout)}
     # Not add_hparams(), which would open a second run of its own beside this one.
     events: Any = writer.file_writer
     summaries: Any = hparams
-    for summary in summaries(flat, dict.fromkeys(_COMPARED, 0.0)):
+    for summary in summaries(flat, dict.fromkeys(sorted(terms), 0.0)):
         events.add_summary(summary)
 
 
@@ -229,5 +263,7 @@ _UNGROUPED = {
     "images_per_second": "speed/images_per_second",
     "learning_rate": "optimizer/learning_rate",
     "gradient_norm": "optimizer/gradient_norm",
+    "style_weight": "optimizer/style_weight",
 }
-"""TensorBoard's tags of the values that are no loss."""
+"""TensorBoard's tags of the values that are not loss terms."""
+_NO_TERMS = {*_UNGROUPED, "seen_images"}

@@ -10,7 +10,7 @@ import hashlib
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 
 
-def train(config: TrainConfig, console: bool = False) -> int:
+def train(config: TrainConfig, console: bool = False, swept: Collection[str] = ()) -> int:
     """Train a network as configured, or go on with the run if its folder has begun.
 
     Args:
         config: everything; `fst.config.TrainConfig` documents each field.
         console: print progress.
+        swept: the keys that differ between the runs of a sweep, which TensorBoard shows first.
 
     Returns:
         0 when the run is complete, else the number of the signal that stopped it.
@@ -62,7 +63,7 @@ def train(config: TrainConfig, console: bool = False) -> int:
     with process_group() as world:
         trainer = Trainer(config, world, device)
         with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
-            return trainer.run(stop, console)
+            return trainer.run(stop, console, swept)
 
 
 class Trainer:
@@ -173,7 +174,7 @@ class Trainer:
         self.skipped = state["skipped"]
         torch.set_rng_state(state["rng"])
 
-    def run(self, stop: "StopRequest", console: bool) -> int:
+    def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
         """Train to the end, or until stopped; return the stopping signal's number or 0."""
         settings = self.config.training
         if (state := self.folder.read_state()) is not None:
@@ -191,7 +192,7 @@ class Trainer:
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:
-                tracker.scalars({"seen_images": 0, **self.judge(tracker)})
+                tracker.begin(self.judge(tracker), swept)
             self.restart_clock()
             for images, skipped in self.batches():
                 self.step(images)
@@ -277,10 +278,12 @@ class Trainer:
         seconds = time.perf_counter() - time_before
         self.seconds += seconds
         terms = self.meter.means(self.world)
+        # Not `total`: that of held-out pictures is weighted in another way.
+        terms = {"objective": terms.pop("total"), **terms}
         weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
-        if not (math.isfinite(terms["total"]) and weights.isfinite().all()):
+        if not (math.isfinite(terms["objective"]) and weights.isfinite().all()):
             kept = f"the last good state is in {self.folder.path}"
-            what = "a weight" if math.isfinite(terms["total"]) else "the loss"
+            what = "a weight" if math.isfinite(terms["objective"]) else "the loss"
             raise TrainingStoppedError(
                 f"{what} was no longer finite before {self.seen_images} images; "
                 f"{kept if self.folder.state.exists() else 'no state had been saved yet'}. "
@@ -332,6 +335,12 @@ class Trainer:
             f"loss network {config.loss_network.name}; "
             f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
         )
+        if len(self.heldout):
+            tracker.say(
+                "objective is weighted by this run's settings, heldout/total by the defaults of "
+                f"loss={self.heldout_loss.config.name}: compare heldout/total between runs, not "
+                "with objective"
+            )
         images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
         verb = "going on" if self.seen_images else start

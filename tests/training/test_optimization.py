@@ -124,6 +124,23 @@ def test_an_objective_that_is_not_finite_stops_it():
         steps(lambda image: image.sum() * float("nan"), torch.rand(1, 3, 8, 8), 3)
 
 
+def test_an_objective_of_zero_ends(compose_optimize, overrides):
+    evaluations = 0
+
+    def zero(image: Tensor) -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        assert evaluations < 20, "no picture is yielded any more"
+        return (image * 0).sum()
+
+    totals = [total for _, total in steps(zero, torch.rand(1, 3, 8, 8), 5)]
+    assert totals == [0.0] * 6
+    weightless = ["loss.style_weight=0", "loss.tv_weight=0", "loss.content_target=null"]
+    config = compose_optimize([*overrides, *weightless, "coarsest_px=64"])
+    assert optimize(config) == 0
+    assert [report["iteration"] for report in reports_of(config)] == [0]
+
+
 def test_content_alone_is_restored_from_noise(random_vgg: Path, photos: Path):
     vgg = load_vgg16(random_vgg, "relu1_2", verify=False)
     content = resize(read_image(photos / "more" / "01.png"), 32)

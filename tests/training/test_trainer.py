@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,10 +21,12 @@ from safetensors.torch import load_file, save_file
 import fst
 from fst.config import OptimizerConfig, TrainConfig
 from fst.errors import TrainingStoppedError, UserError
+from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image
 from fst.training import run_folder
+from fst.training import trainer as trainer_module
 from fst.training.distributed import World
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
@@ -67,7 +70,9 @@ def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
     for line in lines:
         assert line["seconds"] > 0
         assert line["images_per_second"] > 0
-        assert {"content", "style", "style/relu1_2", "total_variation", "total"} <= line.keys()
+        assert {"content", "style", "style/relu1_2", "total_variation"} <= line.keys()
+        assert "objective" in line  # `total` is the held-out one, which is weighted otherwise
+        assert "total" not in line
         assert {"heldout/content", "heldout/style", "heldout/total"} <= line.keys()
     network, info = load_model(config.run_dir / "model.safetensors")
     assert info.title == "stripes"
@@ -497,43 +502,121 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(config: TrainConfig):
     events = EventAccumulator(str(config.run_dir), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     tags = events.Tags()
-    for tag in ("loss/total", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
+    for tag in ("loss/objective", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
         assert [event.step for event in events.Scalars(tag)] == [8, 16, 24]
     assert [event.step for event in events.Scalars("heldout/style")] == [0, 8, 16, 24]
     assert [event.step for event in events.Images("heldout/contact_sheet")] == [0, 8, 16, 24]
     assert "config/text_summary" in tags["tensors"]
 
 
-def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
+def hparams_of(runs_dir: str):
+    """What TensorBoard's HPARAMS tab shows of all runs: the experiment, and the runs."""
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
     from tensorboard.context import RequestContext
     from tensorboard.plugins.base_plugin import TBContext
-    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+    from tensorboard.plugins.hparams import (
+        api_pb2,
+        backend_context,
+        get_experiment,
+        list_session_groups,
+    )
 
+    runs = plugin_event_multiplexer.EventMultiplexer()
+    runs.AddRunsFromDirectory(runs_dir)
+    runs.Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, runs_dir)
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
+    asked = (RequestContext(), context, "")
+    experiment = get_experiment.Handler(*asked, api_pb2.GetExperimentRequest()).run()
+    return experiment, list_session_groups.Handler(*asked, request).run().session_groups
+
+
+def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
     configs = [
         compose([*tiny_overrides, f"name={weight}", f"loss.style_weight={weight}"])
         for weight in (1, 7)
     ]
     for config in configs:
         train(config)
-    runs = plugin_event_multiplexer.EventMultiplexer()
-    runs.AddRunsFromDirectory(configs[0].runs_dir)
-    runs.Reload()
-    provider = data_provider.MultiplexerDataProvider(runs, configs[0].runs_dir)
-    context = backend_context.Context(TBContext(data_provider=provider))
-    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
-    groups = list_session_groups.Handler(RequestContext(), context, "", request).run()
+    _, groups = hparams_of(configs[0].runs_dir)
     shown = {
         group.hparams["loss.style_weight"].number_value: {
             value.name.tag: value.value for value in group.metric_values
         }
-        for group in groups.session_groups
+        for group in groups
     }
     for config in configs:
         last = metrics(config)[-1]
         terms = shown[config.loss.style_weight]
-        assert terms.keys() == {f"heldout/{k}" for k in ("content", "style", "total_variation")}
+        names = ("content", "style", "total_variation", "total")
+        assert terms.keys() == {f"heldout/{name}" for name in names}
         assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
+
+
+def test_the_hparams_tab_shows_swept_settings_first_and_fixed_ones_last(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.images=4"])
+    train(config, swept={"optimizer.learning_rate", "network.width"})
+    experiment, _ = hparams_of(config.runs_dir)
+    names = [info.name for info in experiment.hparam_infos]
+    assert set(names[:2]) == {"optimizer.learning_rate", "network.width"}
+    assert names[2] == "loss.style_weight"
+    assert set(names[-len(run_folder.FREE_KEYS) :]) == run_folder.FREE_KEYS
+
+
+class FourTermLoss(MomentsLoss):
+    """A loss as somebody may add it: one more term, named in no other place."""
+
+    def terms(self, target, stylized):
+        return {**super().terms(target, stylized), "brightness": stylized.mean()}
+
+    def weights(self):
+        return {**super().weights(), "brightness": 0.5}
+
+
+def test_a_further_loss_term_is_reported_everywhere(compose, tiny_overrides, monkeypatch, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setitem(trainer_module.LOSSES, "moments", FourTermLoss)
+    monkeypatch.setattr(trainer_module, "MomentsLoss", FourTermLoss)
+    config = compose([*tiny_overrides, "loss=moments"])
+    train(config, console=True)
+    assert 0 < metrics(config)[-1]["brightness"] < 1
+    assert 0 < metrics(config)[-1]["heldout/brightness"] < 1
+    events = EventAccumulator(str(config.run_dir), size_guidance={"scalars": 0})
+    events.Reload()
+    assert {"loss/brightness", "heldout/brightness"} <= set(events.Tags()["scalars"])
+    experiment, _ = hparams_of(config.runs_dir)
+    assert "heldout/brightness" in [info.name.tag for info in experiment.metric_infos]
+    printed = capsys.readouterr().out
+    assert re.search(r"24/24 images .* objective .* brightness 0", printed)
+    assert "compare heldout/total between runs, not with objective" in printed
+
+
+def test_a_full_disk_is_one_line_although_tensorboard_writes_in_a_thread(
+    tiny_overrides, tmp_path: Path
+):
+    code = (
+        "import sys\n"
+        "from tensorboard.summary.writer import record_writer\n"
+        "def full(*_): raise OSError(28, 'No space left on device')\n"
+        "record_writer.RecordWriter.write = full\n"
+        "sys.argv = ['fst', 'train', *sys.argv[1:]]\n"
+        "from fst.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *tiny_overrides], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "fst train: [Errno 28] No space left on device\n"
+
+
+def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.images=4"])
+    train(config)
+    with pytest.raises(UserError, match=f"init={config.run_dir} starts it from that model's"):
+        train(compose([*tiny_overrides, "training.images=4", "loss.style_weight=7"]))
 
 
 @pytest.mark.gpu
