@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.pictures.image import write_image
-from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
+from fst.training.run_folder import RunFolder, flatten
 
 _FIRST_HPARAM = "loss.style_weight"
 
@@ -226,8 +227,8 @@ def add_settings(
 ) -> None:
     """Put a training's configuration into TensorBoard's HPARAMS tab.
 
-    The tab shows the first settings only: those of a sweep come first, then the style weight, and
-    last those that do not change the result.
+    The tab shows only a few settings at first. TensorBoard puts those that are marked as differing
+    before the others, each part in alphabetical order: what is swept over, and the style weight.
 
     Args:
         writer: TensorBoard's.
@@ -235,21 +236,22 @@ def add_settings(
         heldout: names of held-out loss terms, `heldout/...`, by which runs are compared.
         swept: keys that differ between the runs of a sweep.
     """
-
-    def rank(key: str) -> int:
-        if any(key == one or key.startswith(f"{one}.") for one in swept):
-            return 0
-        return 1 if key == _FIRST_HPARAM else 3 if key in FREE_KEYS else 2
-
     flat = {
         key: value if isinstance(value, bool | int | float | str) else str(value)
-        for key, value in sorted(flatten(settings).items(), key=lambda item: rank(item[0]))
+        for key, value in flatten(settings).items()
     }
     terms = {f"heldout/{name}" for name in main_terms(n.removeprefix("heldout/") for n in heldout)}
     # Not add_hparams(), which would open a second run of its own beside this one.
     events: Any = writer.file_writer
     summaries: Any = hparams
-    for summary in summaries(flat, dict.fromkeys(sorted(terms), 0.0)):
+    experiment, *session = summaries(flat, dict.fromkeys(sorted(terms), 0.0))
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    first = {_FIRST_HPARAM, *swept}
+    for info in content.experiment.hparam_infos:
+        info.differs = any(info.name == key or info.name.startswith(f"{key}.") for key in first)
+    plugin_data.content = content.SerializeToString()
+    for summary in (experiment, *session):
         events.add_summary(summary)
 
 
