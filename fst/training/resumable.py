@@ -1,5 +1,7 @@
-"""Validation of the resumable state: what is read from a file must have a fresh state's form."""
+"""The resumable state: validation of what a file holds, and hashes of the run's inputs."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -7,16 +9,24 @@ from torch import Tensor
 
 
 class UnfitStateError(Exception):
-    """A state that does not have the form of the run's own; the message names the entry."""
+    """A state without the form of the run's own; the message names the entry."""
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Return a hash of the tensors' values, by which a resumed run recognizes its inputs."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[Tensor]) -> None:
-    """Raise UnfitStateError unless a state can be loaded in the place of a fresh one.
+    """Raise UnfitStateError unless a state has the form of a fresh one.
 
     Args:
-        state: what was read.
-        fresh: the state of a run that has not begun.
-        parameters: what the optimizer moves, in its order.
+        state: the state that was read from a file.
+        fresh: the state of a run that has not started.
+        parameters: the optimizer's parameters, in its order.
     """
     _check_like("state", state, fresh)
     if state["seen_images"] < 0:
@@ -35,7 +45,7 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
 
 def _check_like(name: str, found: Any, fresh: Any) -> None:
     """Compare types, keys, lengths, shapes and dtypes, not values."""
-    filled_later = fresh == {} if isinstance(fresh, dict) else False
+    filled_later = isinstance(fresh, dict) and not fresh
     if type(found) is not type(fresh) or not (filled_later or _extent(found) == _extent(fresh)):
         raise UnfitStateError(name)
     if isinstance(fresh, dict):
@@ -47,7 +57,7 @@ def _check_like(name: str, found: Any, fresh: Any) -> None:
 
 
 def _extent(value: Any) -> Any:
-    """Return what two values of one form have in common beside their type."""
+    """Return what two values of the same form share besides their type."""
     if isinstance(value, Tensor):
         return value.shape, value.dtype
     if isinstance(value, dict):

@@ -6,11 +6,10 @@ schedule means. Running the same command again resumes.
 
 import copy
 import dataclasses
-import hashlib
 import math
 import signal
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import MomentsLossConfig, OptimizerConfig, TrainConfig
+from fst.config import TrainConfig
 from fst.device import autocast, pick_device, set_tf32
 from fst.errors import TrainingStoppedError, UserError
-from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import PerceptualLoss, mean_terms
-from fst.losses.registry import LOSSES
-from fst.losses.relative import MomentsLoss
-from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.losses.perceptual import mean_terms
+from fst.models.model_file import describe, save_model
 from fst.networks.cost import count_flops, count_parameters
-from fst.networks.registry import build_network, network_name
-from fst.networks.transformer import TransformerNetwork
+from fst.networks.registry import build_network
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.pictures.sheet import contact_sheet
 from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
-from fst.training.resumable import UnfitStateError, check_state
+from fst.training.meter import Meter
+from fst.training.resumable import UnfitStateError, check_state, fingerprint
 from fst.training.run_folder import RunFolder
+from fst.training.schedule import learning_rate, update_average
+from fst.training.setup import build_losses, start_from
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 
@@ -361,114 +359,3 @@ class Trainer:
             tracker.say(f"contact sheet  {self.folder.contact_sheet}")
         tracker.say(f"stylize with   fst stylize {self.folder.model} PICTURE... -o OUT")
         tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")
-
-
-class Meter:
-    """Means of named scalars over steps, kept on their device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all."""
-        self.sums: dict[str, Tensor] = {}
-        self.steps = 0
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Take in the values of one step, without waiting for them."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
-        self.steps += 1
-
-    def means(self, world: World) -> dict[str, float]:
-        """Return the means over steps and processes."""
-        stacked = world.mean(torch.stack(list(self.sums.values())) / self.steps)
-        return dict(zip(self.sums, stacked.tolist(), strict=True))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on."""
-        return {"sums": self.sums, "steps": self.steps}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state_dict` returned."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.steps = state["steps"]
-
-
-def build_losses(
-    config: TrainConfig, style: Tensor, world: World
-) -> tuple[PerceptualLoss, PerceptualLoss]:
-    """Return the training loss, and the one that judges held-out pictures in every run alike.
-
-    Args:
-        config: the run's.
-        style: the style picture, (1, 3, H, W) in [0, 1].
-        world: its main process downloads the weights, the others wait for them.
-    """
-    judging = MomentsLossConfig()
-    layers = {
-        config.loss.content_layer,
-        *config.loss.style_layers,
-        judging.content_layer,
-        *judging.style_layers,
-    }
-    if not world.is_main:
-        world.barrier()
-    network = load_loss_network(config.loss_network, layers).to(style.device)
-    if world.is_main:
-        world.barrier()
-    network = network.to(memory_format=torch.channels_last)
-    loss = LOSSES[config.loss.name](network, style, config.loss)
-    return loss, MomentsLoss(network, style, judging)
-
-
-def fingerprint(tensors: Iterable[Tensor]) -> str:
-    """Return a hash of the tensors' values, by which a resumed run recognizes its inputs."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def start_from(network: TransformerNetwork, name_or_path: str) -> None:
-    """Give the network the weights of a trained model, which `find_model` finds.
-
-    Raises:
-        FileNotFoundError: there is no such model.
-        UserError: it is a model of another network.
-    """
-    try:
-        trained, _ = load_model(find_model(name_or_path))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
-    if (type(trained), trained.arguments) != (type(network), network.arguments):
-        raise UserError(
-            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
-            "a start wants the same network"
-        )
-    network.load_state_dict(trained.state_dict())
-
-
-def _shape(network: TransformerNetwork) -> str:
-    """Return a network's name and arguments as the command line has them."""
-    arguments = {"network": network_name(network)} | {
-        f"network.{key}": value for key, value in network.arguments.items()
-    }
-    return " ".join(f"{key}={value}" for key, value in arguments.items())
-
-
-def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
-    """Return the rate after `seen_images` of `images`: linear warm-up, then cosine decay to 0."""
-    warmup = config.warmup_fraction * images
-    if seen_images < warmup:
-        return config.learning_rate * (seen_images + 1) / (warmup + 1)
-    progress = (seen_images - warmup) / (images - warmup)
-    return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-
-
-@torch.no_grad()
-def update_average(average: TransformerNetwork, network: TransformerNetwork, decay: float) -> None:
-    """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)

@@ -25,12 +25,13 @@ from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image
-from fst.training import run_folder
-from fst.training import trainer as trainer_module
+from fst.training import run_folder, setup
 from fst.training.distributed import World
+from fst.training.meter import Meter
 from fst.training.run_folder import RunFolder, flatten
+from fst.training.schedule import learning_rate, update_average
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Meter, Trainer, learning_rate, train, update_average
+from fst.training.trainer import Trainer, train
 
 
 @pytest.fixture
@@ -578,8 +579,8 @@ class FourTermLoss(MomentsLoss):
 def test_a_further_loss_term_is_reported_everywhere(compose, tiny_overrides, monkeypatch, capsys):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setitem(trainer_module.LOSSES, "moments", FourTermLoss)
-    monkeypatch.setattr(trainer_module, "MomentsLoss", FourTermLoss)
+    monkeypatch.setitem(setup.LOSSES, "moments", FourTermLoss)
+    monkeypatch.setattr(setup, "MomentsLoss", FourTermLoss)
     config = compose([*tiny_overrides, "loss=moments"])
     train(config, console=True)
     assert 0 < metrics(config)[-1]["brightness"] < 1
