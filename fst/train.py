@@ -36,7 +36,7 @@ def main() -> None:
 def expand(override: str) -> list[str]:
     """Return an override as Hydra takes it: `style=PICTURE` is two, and paths are quoted.
 
-    A style that is no name in `conf/style/` is a picture.
+    A style without a file of that name in `conf/style/` is a picture.
 
     Raises:
         UserError: the list of styles holds both names and pictures.

@@ -9,18 +9,18 @@ from fst.training.distributed import World
 
 
 class Meter:
-    """Means of named scalars over steps, kept on their device until they are asked for."""
+    """Means of named scalars over steps, kept on their device until they are read."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all."""
+        """Start again."""
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Take in the values of one step, without waiting for them."""
+        """Add the values of one step, without synchronizing with the device."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach().float()
         self.steps += 1
@@ -31,10 +31,10 @@ class Meter:
         return dict(zip(self.sums, stacked.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on."""
+        """Return what is needed to resume."""
         return {"sums": self.sums, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.steps = state["steps"]

@@ -52,13 +52,13 @@ def run(command: Command) -> None:
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
     keep_compiled()
     threading.excepthook = _report_thread_error
-    # Hydra prints its own errors over several lines and exits with 1, unless told to raise them.
+    # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     title = f"fst {command.name}"
 
     @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command.name)
     def compose_and_act(composed: DictConfig) -> None:
-        # Caught here already, or Hydra prints a line of its own first.
+        # Errors are caught in here, because Hydra would print a line of its own first.
         with one_line_errors(title, less_memory):
             try:
                 config: Any = OmegaConf.to_object(composed)
@@ -119,7 +119,7 @@ def arguments(command: Command, given: Sequence[str]) -> list[str]:
 
 
 def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
-    """Return a line that says how what an unknown flag may mean is written."""
+    """Return a line that shows an unknown flag written as a setting."""
     name, _, value = flag.partition("=")
     following = given[given.index(flag) + 1 :][:1]
     if not value and following and following[0][0] != "-" and "=" not in following[0]:

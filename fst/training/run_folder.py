@@ -76,7 +76,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """The reports, one JSON object a line."""
+        """The reports, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -132,7 +132,7 @@ class RunFolder:
         """Keep other processes from working in this folder.
 
         Forked children, such as data workers, do not inherit the lock (filelock closes it in them),
-        so it ends with this process, however that ends.
+        so it ends with this process, even if that is killed.
 
         Raises:
             UserError: another process holds the lock, and kept it for `LOCK_TIMEOUT_SECONDS`.
@@ -225,9 +225,9 @@ class RunFolder:
 
 
 def _report(line: str) -> dict[str, Any] | None:
-    """Return the report of a line, or None if it is not a whole one.
+    """Return the report of a line, or None if the line is damaged.
 
-    A crash cuts the last line off, and loss of power may fill it with NULs.
+    A crash can cut the last line off, and a power failure can fill it with NULs.
     """
     try:
         report = json.loads(line) if line.endswith("\n") else None

@@ -18,12 +18,12 @@ from fst.training.distributed import World
 def build_losses(
     config: TrainConfig, style: Tensor, world: World
 ) -> tuple[PerceptualLoss, PerceptualLoss]:
-    """Return the training loss, and the one that judges held-out pictures in every run alike.
+    """Return the training loss, and the loss that judges held-out pictures, the same in every run.
 
     Args:
-        config: the run's.
+        config: the run's configuration.
         style: the style picture, (1, 3, H, W) in [0, 1].
-        world: its main process downloads the weights, the others wait for them.
+        world: the main process downloads the weights while the others wait.
     """
     judging = MomentsLossConfig()
     layers = {
@@ -43,11 +43,11 @@ def build_losses(
 
 
 def start_from(network: TransformerNetwork, name_or_path: str) -> None:
-    """Give the network the weights of a trained model, which `find_model` finds.
+    """Load the weights of a trained model, found by `find_model`, into the network.
 
     Raises:
         FileNotFoundError: there is no such model.
-        UserError: it is a model of another network.
+        UserError: the model has another architecture.
     """
     try:
         trained, _ = load_model(find_model(name_or_path))
@@ -56,13 +56,13 @@ def start_from(network: TransformerNetwork, name_or_path: str) -> None:
     if (type(trained), trained.arguments) != (type(network), network.arguments):
         raise UserError(
             f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
-            "a start wants the same network"
+            "init requires the same architecture"
         )
     network.load_state_dict(trained.state_dict())
 
 
 def _shape(network: TransformerNetwork) -> str:
-    """Return a network's name and arguments as the command line has them."""
+    """Return a network's name and arguments in the command line's notation."""
     arguments = {"network": network_name(network)} | {
         f"network.{key}": value for key, value in network.arguments.items()
     }

@@ -1,4 +1,4 @@
-"""What a run shows of itself: TensorBoard, `metrics.jsonl`, and progress on the console."""
+"""The records of a run: TensorBoard, `metrics.jsonl`, and progress on the console."""
 
 import dataclasses
 import sys
@@ -32,10 +32,10 @@ class Tracker:
         is_main: bool,
         console: bool,
     ) -> None:
-        """Go on after `seen_images`: later records of an interrupted run are dropped.
+        """Continue after `seen_images`: later records of an interrupted run are dropped.
 
-        `skipped` holds the pictures that were passed over, with reasons; new ones are added.
-        Processes other than the main one write nothing and only name the pictures they skip.
+        `skipped` holds the skipped pictures with reasons; new ones are added. Processes other than
+        the main one write nothing and only name the pictures they skip.
         """
         self.folder = folder
         self.is_main = is_main
@@ -71,7 +71,7 @@ class Tracker:
         self.scalars({"seen_images": 0, **heldout})
 
     def close(self) -> None:
-        """End the progress bar and TensorBoard's file."""
+        """Close the progress bar and TensorBoard's file."""
         self.bar.close()
         if self.is_main:
             self.writer.close()
@@ -83,7 +83,7 @@ class Tracker:
             sys.stdout.flush()  # into a pipe or a file too, line by line
 
     def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
-        """Move the progress bar on; name each skipped picture, with its reason, once."""
+        """Advance the progress bar; name each skipped picture, with its reason, once."""
         self.bar.update(images)
         for name, reason in skipped:
             if self.console and name not in self.skipped:
@@ -91,10 +91,10 @@ class Tracker:
             self.skipped[name] = reason
 
     def conclude(self) -> None:
-        """End the progress bar; say how many pictures were skipped."""
+        """Close the progress bar; print how many pictures were skipped."""
         self.bar.close()
         if self.skipped:
-            self.say(f"{len(self.skipped)} picture(s) were skipped: {', '.join(self.skipped)}")
+            self.say(f"{len(self.skipped)} pictures were skipped: {', '.join(self.skipped)}")
 
     def report(self, values: dict[str, float]) -> None:
         """Record a report: `seen_images`, `seconds`, `images_per_second` and named scalars."""
@@ -134,12 +134,13 @@ class PictureTracker:
     def __init__(
         self, folder: RunFolder, config: OptimizeConfig, pixels: Sequence[int], console: bool
     ) -> None:
-        """Begin anew in the folder.
+        """Start new records in the folder.
 
         Args:
-            folder: the run's.
-            config: the run's.
-            pixels: of each size, from coarse to fine: what an iteration costs goes by them.
+            folder: the run's folder.
+            config: the run's configuration.
+            pixels: the pixels of each size, from coarse to fine, which weigh its iterations in the
+                progress.
             console: print progress.
         """
         self.folder = folder
@@ -163,18 +164,18 @@ class PictureTracker:
         )
 
     def close(self) -> None:
-        """End the progress bar and TensorBoard's file."""
+        """Close the progress bar and TensorBoard's file."""
         self.bar.close()
         self.writer.close()
 
     def iteration(self, iteration: int, terms: dict[str, float], image: Tensor, last: bool) -> None:
-        """Record an iteration of the present size: its terms, now and then the picture.
+        """Record an iteration at the current size: its terms, and sometimes the picture.
 
         Args:
-            iteration: 0 for what this size starts from.
-            terms: by name.
+            iteration: 0 for the picture that this size starts from.
+            terms: the loss terms by name.
             image: (1, 3, H, W) in [0, 1].
-            last: go on to the next size hereafter.
+            last: whether the next size follows.
         """
         config = self.config
         step = self.iterations + iteration
@@ -197,11 +198,11 @@ class PictureTracker:
             self.iterations, self.size = step + 1, self.size + 1
 
     def conclude(self, result: Path, stopped: bool) -> None:
-        """Say what came of it."""
+        """Print where the result is."""
         self.bar.close()
         seconds = time.perf_counter() - self.started
         if stopped:
-            self._say(f"stopped after {seconds:.0f} s; init={result} goes on from there")
+            self._say(f"stopped after {seconds:.0f} s; init={result} resumes from there")
         else:
             self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
         self._say(f"picture        {result}")
@@ -232,7 +233,7 @@ def add_settings(
 
     Args:
         writer: TensorBoard's.
-        settings: the configuration, nested as it may be.
+        settings: the configuration, possibly nested.
         heldout: names of held-out loss terms, `heldout/...`, by which runs are compared.
         swept: keys that differ between the runs of a sweep.
     """
@@ -241,7 +242,7 @@ def add_settings(
         for key, value in flatten(settings).items()
     }
     terms = {f"heldout/{name}" for name in main_terms(n.removeprefix("heldout/") for n in heldout)}
-    # Not add_hparams(), which would open a second run of its own beside this one.
+    # add_hparams() would open a second run beside this one.
     events: Any = writer.file_writer
     summaries: Any = hparams
     experiment, *session = summaries(flat, dict.fromkeys(sorted(terms), 0.0))

@@ -39,7 +39,7 @@ from fst.training.tracking import Tracker
 
 
 def train(config: TrainConfig, console: bool = False, swept: Collection[str] = ()) -> int:
-    """Train a network as configured, or go on with the run if its folder has begun.
+    """Train a network as configured, or resume the run if its folder holds one.
 
     Args:
         config: everything; `fst.config.TrainConfig` documents each field.
@@ -50,8 +50,8 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
         0 when the run is complete, else the number of the signal that stopped it.
 
     Raises:
-        UserError: the run folder holds another run, or a picture or file of weights is unfit.
-        FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
+        UserError: the run folder holds another run, or a picture or weights file is unusable.
+        FileNotFoundError: VGG16 weights, pictures or the model of `init` are missing.
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
     device = pick_device(config.training.device)
@@ -65,16 +65,18 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
 
 
 class Trainer:
-    """A run: what it works with, and how it steps, reports, judges and saves."""
+    """A run: its inputs and networks, and how it steps, reports, evaluates and saves."""
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         if config.training.batch_size % world.size:
             raise UserError(
-                f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
-                "processes: it counts the images of all, so make it a multiple"
+                f"training.batch_size={config.training.batch_size} cannot be shared by "
+                f"{world.size} processes: it counts the images of all of them, so use a multiple"
             )
         if config.network.arguments().get("norm") == "batch" and world.size > 1:
-            raise UserError("network.norm=batch normalises over the batch of one process: use one")
+            raise UserError(
+                "network.norm=batch normalises over one process's batch: train on one process"
+            )
         self.config = config
         self.world = world
         self.device = device
@@ -127,7 +129,7 @@ class Trainer:
             self.loss.loss_network.compile()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the run needs to go on as if it had never stopped."""
+        """Return everything that is needed to resume exactly."""
         return {
             "seen_images": self.seen_images,
             "seconds": self.seconds,
@@ -173,7 +175,7 @@ class Trainer:
         torch.set_rng_state(state["rng"])
 
     def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
-        """Train to the end, or until stopped; return the stopping signal's number or 0."""
+        """Train to the end or until stopped; return the number of the stopping signal, or 0."""
         settings = self.config.training
         if (state := self.folder.read_state()) is not None:
             self.load_state_dict(state)
@@ -213,7 +215,7 @@ class Trainer:
                     tracker.conclude()
                     tracker.say(
                         f"stopped at {self.seen_images} of {settings.images} images; "
-                        "run the same command again to go on"
+                        "run the same command again to resume"
                     )
                     return stop.signal or signal.SIGTERM
                 self.restart_clock()
@@ -234,7 +236,7 @@ class Trainer:
         )
 
     def step(self, images: Tensor) -> None:
-        """See one batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
+        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
         settings = self.config.training
         content = to_unit_range(images.to(self.device, non_blocking=True))
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
@@ -263,14 +265,14 @@ class Trainer:
         return self.seen_images % every < self.config.training.batch_size
 
     def restart_clock(self) -> None:
-        """Count time and images from here: judging and saving are not training."""
+        """Count time and images from here: evaluating and saving are not training time."""
         self.clock = (self.seen_images, time.perf_counter())
 
     def measure(self) -> dict[str, float]:
         """Return the report of the steps since the last one.
 
         Raises:
-            TrainingStoppedError: the loss or a weight is no longer finite.
+            TrainingStoppedError: the loss or a weight is not finite.
         """
         images_before, time_before = self.clock
         seconds = time.perf_counter() - time_before
@@ -283,8 +285,8 @@ class Trainer:
             kept = f"the last good state is in {self.folder.path}"
             what = "a weight" if math.isfinite(terms["objective"]) else "the loss"
             raise TrainingStoppedError(
-                f"{what} was no longer finite before {self.seen_images} images; "
-                f"{kept if self.folder.state.exists() else 'no state had been saved yet'}. "
+                f"{what} became infinite or NaN within {self.seen_images} images; "
+                f"{kept if self.folder.state.exists() else 'no state was saved yet'}. "
                 "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
             )
         return {
@@ -297,7 +299,7 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Stylize the held-out pictures with the average; show them and return their loss terms."""
+        """Stylize the held-out pictures with the average; return their loss terms."""
         if not self.world.is_main or not len(self.heldout):
             return {}
         contents = to_unit_range(self.heldout)
@@ -307,7 +309,7 @@ class Trainer:
         return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
 
     def save(self) -> None:
-        """Write the model, then the state: whoever is killed between goes on from the old state."""
+        """Write the model, then the state: a run killed in between resumes from the old state."""
         if self.world.is_main:
             info = describe(
                 self.ema,
@@ -321,7 +323,7 @@ class Trainer:
             self.folder.write_state(self.state_dict())
 
     def introduce(self, tracker: Tracker) -> None:
-        """Say what is about to be done, and with what."""
+        """Print what is trained, on what and with what."""
         config, network = self.config, self.network
         tracker.say(
             f"{config.network.name} network: {count_parameters(network):,} parameters, "
@@ -341,13 +343,13 @@ class Trainer:
             )
         images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
-        verb = "going on" if self.seen_images else start
+        verb = "resuming" if self.seen_images else start
         if self.seen_images >= images:
             verb = "nothing left to train"
         tracker.say(f"{verb} at {self.seen_images} of {images} images")
 
     def conclude(self, tracker: Tracker) -> None:
-        """Say what came of it, and what can be done with it."""
+        """Print the result, and what can be done with it."""
         losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
         tracker.conclude()
         tracker.say(

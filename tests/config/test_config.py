@@ -92,7 +92,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("network.width=-1", "network.width=-1 must be at least"),
         ("network=vast", "network=vast is unknown; choose one of fast, johnson"),
         ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick"),
-        ("loss.name=johnson", "loss.name=johnson is no setting: loss=johnson chooses"),
+        ("loss.name=johnson", "loss.name=johnson cannot be set: choose it with loss=johnson"),
         ("data.path=", "data.path= is empty"),
         ("loss.style_weight=1,2", "a list of values is a sweep: add -m"),
         ("loss.style_layer_weights=[nan,1,1]", "loss.style_layer_weights=[nan"),
@@ -110,7 +110,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
         ("init=", "init= is empty"),
-        ("loss.style_layers=[relu1_2", "[relu1_2 can't be read as key=value"),
+        ("loss.style_layers=[relu1_2", "cannot read loss.style_layers=[relu1_2 as key=value"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
@@ -132,7 +132,7 @@ def test_mistakes_are_one_line_and_status_2(
         ("loss_network.weights=a.pth", "loss_network.weights is unknown"),
     ],
 )
-def test_what_the_small_loss_network_lacks_is_refused(
+def test_layers_that_the_small_loss_network_lacks_are_refused(
     override: str, message: str, fst_command, style_picture, photos, tmp_path: Path
 ):
     given = [f"style={style_picture}", f"data.path={photos}", "loss_network=slim"]

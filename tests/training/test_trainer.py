@@ -54,7 +54,7 @@ def comparable(lines: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
 
 
-def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
+def test_a_run_leaves_the_documented_files(config: TrainConfig):
     assert train(config) == 0
     names = {file.name for file in config.run_dir.glob("[!.]*")}
     events = {name for name in names if name.startswith("events.out.tfevents")}
@@ -107,7 +107,9 @@ def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
     assert judged[-1]["heldout/total"] < 0.7 * judged[0]["heldout/total"]
 
 
-def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path: Path):
+def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
+    compose, photos: Path, tmp_path: Path
+):
     config = compose(
         [
             "style=vortices",
@@ -136,7 +138,7 @@ def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path
     assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
 
 
-def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, tmp_path: Path):
+def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: Path):
     first = compose(tiny_overrides)
     train(first)
     model = load_file(first.run_dir / "model.safetensors")
@@ -147,7 +149,7 @@ def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, t
         assert all(torch.equal(value, model[key]) for key, value in network.state_dict().items())
     assert interrupt_after(12, started) == signal.SIGTERM
     saved = RunFolder(started.run_dir).read_state()["network"]
-    (tmp_path / "first.safetensors").unlink()  # what goes on does not start from it again
+    (tmp_path / "first.safetensors").unlink()  # a resumed run does not need it
     resumed = Trainer(started, World(), torch.device("cpu"))
     resumed.load_state_dict(RunFolder(started.run_dir).read_state())
     assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
@@ -159,7 +161,7 @@ def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, t
         train(compose([*tiny_overrides, "name=second"]))
 
 
-def test_a_start_from_another_network_or_from_nothing_is_refused(
+def test_init_requires_an_existing_model_of_the_same_architecture(
     compose, tiny_overrides, tmp_path: Path
 ):
     save_model(tmp_path / "wide.safetensors", Fast(16, 1), describe(Fast(16, 1)))
@@ -251,7 +253,7 @@ def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
     assert comparable(metrics(straight)) == comparable(metrics(killed))
 
 
-def test_a_complete_run_says_so_and_changes_nothing(config: TrainConfig, capsys):
+def test_a_complete_run_reports_it_and_changes_nothing(config: TrainConfig, capsys):
     train(config)
     before = {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
     assert train(config, console=True) == 0
@@ -268,25 +270,29 @@ def test_another_configuration_is_refused_with_the_difference(compose, tiny_over
     train(compose([*tiny_overrides, "data.workers=1", "training.save_every=12"]))  # free to change
 
 
-def test_a_damaged_state_says_what_to_do(config: TrainConfig):
+def test_a_damaged_state_is_reported_with_what_to_do(config: TrainConfig):
     train(config)
     (config.run_dir / "state.pt").write_bytes(b"PK")
     with pytest.raises(ValueError, match="state.pt is damaged.*: remove it to start again"):
         train(config)
 
 
-def test_a_run_that_failed_before_its_first_save_may_be_begun_in_another_way(
+def test_a_run_that_failed_before_its_first_save_may_restart_with_other_settings(
     compose, tiny_overrides, tmp_path: Path
 ):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no picture")
     bad = compose([*tiny_overrides, f"data.path={tmp_path / 'bad'}", "data.workers=1"])
-    with pytest.raises(ValueError, match="100 pictures in a row can't be used, the last .*a.jpg"):
+    with pytest.raises(
+        ValueError, match="100 pictures in a row are unusable, the last one .*a.jpg"
+    ):
         train(bad)
     assert train(compose(tiny_overrides)) == 0
 
 
-def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides, photos, tmp_path):
+def test_a_resumed_run_requires_the_pictures_it_started_with(
+    compose, tiny_overrides, photos, tmp_path
+):
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     config = compose([*tiny_overrides, f"data.path={folder}", f"runs_dir={folder / 'runs'}"])
@@ -370,7 +376,7 @@ def test_a_signal_to_all_processes_saves_the_run(
         time.sleep(1)
         os.killpg(process.pid, number)
         printed, said = process.communicate(timeout=60)
-    assert "run the same command again to go on" in printed, said
+    assert "run the same command again to resume" in printed, said
     assert RunFolder(config.run_dir).read_state()["seen_images"] > 0
     if processes == 1:
         assert process.returncode == 128 + number
@@ -388,7 +394,10 @@ def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
                 trainer.network.head[-2].bias.fill_(math.nan)
 
     trainer.step = step_and_spoil  # type: ignore[method-assign]
-    with StopRequest() as stop, pytest.raises(TrainingStoppedError, match="a weight was no longer"):
+    with (
+        StopRequest() as stop,
+        pytest.raises(TrainingStoppedError, match="a weight became infinite or NaN"),
+    ):
         trainer.run(stop, console=False)
     assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
 
@@ -406,14 +415,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(c
     trainer.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
-        pytest.raises(TrainingStoppedError, match="the loss was no longer finite.*last good"),
+        pytest.raises(TrainingStoppedError, match="the loss became infinite or NaN.*last good"),
     ):
         trainer.run(stop, console=False)
     state = RunFolder(config.run_dir).read_state()
     assert state["seen_images"] == 8
     assert all(value.isfinite().all() for value in state["network"].values())
     assert all(v.isfinite().all() for v in load_file(config.run_dir / "model.safetensors").values())
-    assert train(config) == 0  # and from there it goes on
+    assert train(config) == 0  # and resumes from there
 
 
 def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos, tmp_path, capsys):
@@ -427,7 +436,7 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
     printed = capsys.readouterr().out
     broken = folder / "broken.jpg"
     assert printed.count(f"skipped {broken}: ") == 1  # though it is met in each pass
-    assert f"1 picture(s) were skipped: {broken}" in printed
+    assert f"1 pictures were skipped: {broken}" in printed
 
 
 def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, tmp_path: Path):
@@ -458,7 +467,7 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(config: TrainConfig):
-    with pytest.raises(ValueError, match="batch_size=4 can't be shared by 3"):
+    with pytest.raises(ValueError, match="batch_size=4 cannot be shared by 3"):
         Trainer(config, World(0, 3), torch.device("cpu"))
 
 
