@@ -16,7 +16,7 @@ from torch import Tensor
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.measuring.subjects import load_models, photographs_for, unreadable_notes
-from fst.models.model_file import ModelInfo
+from fst.models.model_info import ModelInfo
 from fst.networks.cost import count_parameters
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range

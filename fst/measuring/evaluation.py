@@ -31,7 +31,7 @@ from fst.measuring.subjects import (
     photographs_for,
     unreadable_notes,
 )
-from fst.models.model_file import ModelInfo
+from fst.models.model_info import ModelInfo
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer

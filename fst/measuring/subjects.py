@@ -11,7 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from fst.errors import UserError, one_line
-from fst.models.model_file import ModelInfo, find_model
+from fst.models.model_file import find_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.report import few
 from fst.stylizing.stylizer import Stylizer, load

@@ -15,7 +15,8 @@ from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
 from fst.measuring.subjects import run_names
-from fst.models.model_file import ModelInfo, describe, load_model, save_model
+from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
@@ -403,9 +404,9 @@ def test_invalid_arguments_give_one_line_and_no_files(model, photos, tmp_path, m
         (["empty", "notes.yaml"], "no model in empty, notes.yaml"),
         ([cut, model], "cut.safetensors is damaged"),
         ([model], "no run folder among the models has held-out photographs: give --photographs"),
-        (["gone"], "cannot load gone's held-out photographs (data.path=data does not exist)"),
+        (["gone"], "cannot load gone's held-out photographs (data.path=data does not exist"),
         ([model, "--photographs", "empty"], "empty holds no pictures"),
-        ([model, "--photographs", "missing"], "no folder of pictures missing"),
+        ([model, "--photographs", "missing"], "missing is not a folder"),
         ([model, "--photographs", photos, "--images", "0"], "images=0 must be at least 1"),
         ([model, "--photographs", photos, "--size", "8"], "size=8 must be at least 32"),
         ([model, "--photographs", photos, "--size", "40000"], "too large for a JPEG"),
