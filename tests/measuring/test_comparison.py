@@ -325,7 +325,7 @@ def test_incomparable_losses_are_noted():
     (pictures,) = cautions([info_of(), info_of(seed=1, data__heldout_px=128)])
     assert "different held-out pictures (data.heldout_px, seed)" in pictures
     (styles,) = cautions([info_of(), info_of(style__title="waves", style__picture="waves.png")])
-    assert "different styles (style.title)" in styles
+    assert "Different styles (style.title)" in styles
     # Pictures of a separate folder depend neither on the seed nor on the training data.
     own = {"data__heldout_path": "val"}
     assert cautions([info_of(**own), info_of(**own, seed=1, data__path="others")]) == []
