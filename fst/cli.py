@@ -94,7 +94,7 @@ def stylize(
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     check_options(strength, size, tile_px, smooth)
-    found, left_alone = find_inputs(inputs, output)
+    found, skipped = find_inputs(inputs, output)
     if mask is not None and any(is_video(source) for source, _ in found):
         raise UserError("--mask is for pictures, and there are videos: do them without it")
     stylizers = load_several(model, device, dtype)
@@ -131,7 +131,7 @@ def stylize(
                 progress=console.frames,
             )
         )
-        return console.conclude(len(planned) - len(jobs), left_alone)
+        return console.conclude(len(planned) - len(jobs), skipped)
 
 
 @app.command
