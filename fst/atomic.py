@@ -1,24 +1,51 @@
 """Files that are never half-written."""
 
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_STEM_BYTES = 120
+"""How much of the target's name a temporary name repeats; file names are limited to 255 bytes."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; move it there once it is written in full.
+    """Yield a temporary file beside `path`, and move it there once it is complete.
 
-    Whoever is killed meanwhile leaves the old file, or none, but never half a one; the next write
-    takes over the temporary file. Missing parent folders are made.
+    A process that is killed leaves the old file or none, never half a file (and a hidden
+    `.NAME.PID-RANDOM.partial` file, which can be deleted). Threads and processes that write the
+    same path at once do not mix: the last one to finish wins. Missing parent folders are created.
+    A new file has the permissions that the umask gives; an existing one keeps its own. A symbolic
+    link stays a link: the file that it points to is replaced.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:60]}.partial{path.suffix}")  # names have limits
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary, mode = _create_beside(target)
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        if target.is_file():
+            mode = stat.S_IMODE(target.stat().st_mode)
+        with temporary.open("r+b") as written:  # Windows flushes only files open for writing
             os.fsync(written.fileno())
-        temporary.replace(path)
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors' files are 0600
+            temporary.chmod(mode)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _create_beside(target: Path) -> tuple[Path, int]:
+    """Create an empty file in the folder of `target`; return its path and its permissions."""
+    stem = target.stem.encode(errors="surrogateescape")[:_STEM_BYTES].decode(errors="ignore")
+    while True:
+        unique = f"{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = target.with_name(f".{stem}.{unique}.partial{target.suffix}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        os.close(descriptor)
+        return temporary, stat.S_IMODE(temporary.stat().st_mode)

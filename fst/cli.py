@@ -97,6 +97,7 @@ def stylize(
     found, skipped = find_inputs(inputs, output)
     if mask is not None and any(is_video(source) for source, _ in found):
         raise UserError("--mask is for pictures, and there are videos: do them without it")
+    _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():
         if compile:
@@ -167,6 +168,7 @@ def export(
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
             raise UserError(f"size={size} must be HEIGHTxWIDTH, such as 480x640")
         height_width = (int(numbers[0]), int(numbers[1]))
+    _say_shadowed(model)
     agreements = export_model(
         model,
         output,
@@ -337,6 +339,36 @@ def compare(
 
 
 @app.command
+def models() -> None:
+    """List the released models, which every command takes by name."""
+    from fst.models.released import released_models
+
+    rows = [("NAME", "PAINTING", "NETWORK", "PARAMETERS", "SIZE", "LICENCE")]
+    notes = [""]
+    for model in released_models():
+        painting = ", ".join(filter(None, (model.title, model.artist, model.year)))
+        size = f"{model.size_bytes / 1e6:.2f} MB"
+        parameters = f"{model.parameters:,}"
+        rows.append((model.name, painting, model.network, parameters, size, model.licence))
+        notes.append(model.note)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, note in zip(rows, notes, strict=True):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+        if note:
+            print(f"    {note}")
+
+
+def _say_shadowed(models: str) -> None:
+    """Say which models are runs that have the name of a released model."""
+    from fst.models.model_file import shadowed_release
+
+    for model in models.split(","):
+        if line := shadowed_release(model):
+            print(line, file=sys.stderr)
+
+
+@app.command
 def inspect(model: str) -> None:
     """Show what a model file is: .safetensors, .onnx, .pt2, or another project's .pth.
 
@@ -345,6 +377,7 @@ def inspect(model: str) -> None:
     """
     from fst.models.inspection import inspect_model
 
+    _say_shadowed(model)
     for name, value in inspect_model(model).items():
         print(f"{name:<16} {value}")
 

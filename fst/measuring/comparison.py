@@ -20,7 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 from fst.atomic import replacing
 from fst.device import pick_device
 from fst.errors import UserError, one_line
-from fst.models.model_file import ModelInfo, find_model
+from fst.models.model_file import find_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.transformer import TransformerNetwork

@@ -28,7 +28,7 @@ from fst.measuring.artefacts import Artefacts, measure_artefacts
 from fst.measuring.comparison import load_models, passed_over, photographs_of, run_names
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.measuring.stability import Stability, measure_stability
-from fst.models.model_file import ModelInfo
+from fst.models.model_info import ModelInfo
 from fst.pictures.image import read_image, resize, to_unit_range, write_image
 from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer

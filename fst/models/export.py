@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from fst.atomic import replacing
 from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
-from fst.models.model_file import ModelInfo, find_model, load_model
+from fst.models.model_file import find_model, load_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED, ExportInfo, export_metadata
 from fst.networks.plain import plain
 from fst.networks.transformer import TransformerNetwork

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fst.models.model_file import ModelInfo, find_model, load_model
+from fst.models.model_file import find_model, load_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 

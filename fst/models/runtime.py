@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fst.device import pick_device
 from fst.errors import UserError, one_line
-from fst.models.model_file import METADATA_KEY, ModelInfo, parse_info
+from fst.models.model_info import METADATA_KEY, ModelInfo, parse_info
 
 EXPORT_KEY = "fst_export"
 PROVIDERS = {

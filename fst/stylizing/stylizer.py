@@ -19,7 +19,8 @@ from torch import Tensor
 
 from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, set_tf32
 from fst.errors import UserError
-from fst.models.model_file import ModelInfo, find_model, load_model
+from fst.models.model_file import find_model, load_model
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range

@@ -20,7 +20,8 @@ from fst.measuring.comparison import (
     run_names,
     write_comparison,
 )
-from fst.models.model_file import ModelInfo, describe, load_model, save_model
+from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_info import ModelInfo
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
 from fst.pictures.sheet import GAP_PX

@@ -1,0 +1,119 @@
+"""Released models: named, described, protected by checksums."""
+
+import dataclasses
+import runpy
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from fst.errors import UserError
+from fst.models import released
+from fst.models.model_file import (
+    describe,
+    find_model,
+    load_model,
+    save_model,
+    shadowed_release,
+)
+from fst.networks.fast import Fast
+
+ROOT = Path(__file__).parents[2]
+CARD = {"artist": "Edvard Munch", "year": "1893", "rights": "public domain", "note": "bold waves"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one released model, the_scream, in fp16."""
+    network = Fast(width=10, residual_blocks=1)
+    save_model(tmp_path / "run.safetensors", network, describe(network, title="The Scream"))
+    (tmp_path / "released").mkdir()
+    monkeypatch.setattr(released, "released_folder", lambda: tmp_path / "released")
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(ROOT / "scripts" / "release_model.py"))
+    given = Namespace(
+        run=tmp_path / "run.safetensors", name="the_scream", title=None, licence="CC0", **CARD
+    )
+    script["release"](given, tmp_path / "released")
+    return tmp_path / "released"
+
+
+def test_release_keeps_the_weights_in_fp16_with_a_card(folder: Path):
+    path = find_model("the_scream")
+    assert path == folder / "the_scream.safetensors"
+    network, info = load_model(path)
+    trained, before = load_model("run.safetensors")
+    assert info == dataclasses.replace(before, licence="CC0", card=CARD)
+    for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs.half().float())
+    with safe_open(path, "pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118
+
+
+def test_released_models_are_listed_with_their_cards(folder: Path):
+    (model,) = released.released_models()
+    network, _ = load_model(folder / "the_scream.safetensors")
+    assert model == released.ReleasedModel(
+        name="the_scream",
+        title="The Scream",
+        artist="Edvard Munch",
+        year="1893",
+        network="fast",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        size_bytes=(folder / "the_scream.safetensors").stat().st_size,
+        licence="CC0",
+        note="bold waves",
+    )
+
+
+def test_a_changed_released_model_is_refused(folder: Path):
+    path = folder / "the_scream.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="does not match its checksum"):
+        load_model("released/the_scream.safetensors")
+    (folder / released.CHECKSUMS).unlink()
+    with pytest.raises(UserError, match="has no checksum"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("typed", ["the_scraem", "The Scream", "the-scream", "scream"])
+def test_an_unknown_name_lists_the_closest(folder: Path, typed: str):
+    with pytest.raises(FileNotFoundError, match="did you mean the_scream"):
+        find_model(typed)
+
+
+def test_an_unlike_name_points_to_models_and_train(folder: Path):
+    with pytest.raises(FileNotFoundError, match=r"`fst models` lists.*`fst train`"):
+        find_model("qqqq")
+
+
+def test_a_run_of_the_same_name_wins_and_this_can_be_said(folder: Path):
+    assert shadowed_release("the_scream") is None
+    run = Path("runs/the_scream/model.safetensors")
+    run.parent.mkdir(parents=True)
+    run.write_bytes(Path("run.safetensors").read_bytes())
+    assert find_model("the_scream") == run
+    assert str(run) in (shadowed_release("the_scream") or "")
+
+
+def test_every_checkpoint_matches_its_checksum():
+    folder = released.released_folder()
+    assert {f"{name}.safetensors" for name in released.released_names()} == (
+        released.read_checksums(folder).keys()
+    )
+    for model in released.released_models():
+        load_model(find_model(model.name))
+
+
+def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):
+    done = subprocess.run(
+        [*fst_command, "models"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    names = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert names == ["NAME", *released.released_names()]

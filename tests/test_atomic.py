@@ -1,0 +1,134 @@
+"""Atomic writes: whole files, under their own names, with the right permissions."""
+
+import os
+import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+import torch
+
+from fst.atomic import replacing
+from fst.models.model_file import describe, save_model
+from fst.networks.fast import Fast
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
+
+
+@pytest.fixture
+def umask_027():
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_threads_writing_similar_names_do_not_mix(tmp_path: Path):
+    paths = [tmp_path / f"{'long name ' * 8}{i:02}.txt" for i in range(24)]
+    barrier = Barrier(len(paths))
+
+    def write(path: Path) -> None:
+        with replacing(path) as temporary:
+            barrier.wait()
+            with temporary.open("w") as file:
+                barrier.wait()
+                file.write(path.name)
+            barrier.wait()
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        list(pool.map(write, paths))
+    assert sorted(tmp_path.iterdir()) == paths
+    assert all(path.read_text() == path.name for path in paths)
+
+
+def test_nested_writes_of_one_path_end_with_the_last_to_finish(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_file_is_beside_the_target_with_its_suffix(tmp_path: Path):
+    path = tmp_path / "new" / f"{'日' * 83}.png"  # 253 bytes: nothing can be appended
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".png"
+        assert temporary.name.startswith(".")
+        temporary.write_bytes(b"x")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_failed_write_leaves_the_old_file_alone(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@posix
+def test_new_files_have_the_permissions_of_the_umask(tmp_path: Path, umask_027):
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    network = Fast(width=5, residual_blocks=1)
+    save_model(tmp_path / "b.safetensors", network, describe(network))
+    assert [mode_of(path) for path in sorted(tmp_path.iterdir())] == [0o640, 0o640]
+
+
+@posix
+def test_an_overwritten_file_keeps_its_permissions(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o604)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert mode_of(path) == 0o604
+
+
+@posix
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symlink_stays_and_its_target_is_written(tmp_path: Path, exists: bool):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.txt", tmp_path / "link.txt"
+    if exists:
+        target.write_text("old")
+    link.symlink_to(target)
+    with replacing(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_the_file_is_flushed_through_a_writable_descriptor(tmp_path: Path, monkeypatch):
+    """As Windows demands: `os.fsync` fails there on files opened for reading."""
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda fd: modes.append(fcntl.fcntl(fd, fcntl.F_GETFL)))
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    assert [flags & os.O_ACCMODE for flags in modes] == [os.O_RDWR]
+
+
+def test_the_model_reads_back_after_a_parallel_save(tmp_path: Path):
+    from fst.models.model_file import load_model
+
+    networks = [Fast(width=5, residual_blocks=1) for _ in range(6)]
+    paths = [tmp_path / f"{'x' * 70}{i}.safetensors" for i in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        jobs = zip(paths, networks, strict=True)
+        list(pool.map(lambda job: save_model(*job, describe(job[1])), jobs))
+    for path, network in zip(paths, networks, strict=True):
+        loaded, _ = load_model(path)
+        assert all(map(torch.equal, loaded.parameters(), network.parameters()))
