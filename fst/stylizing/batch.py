@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,7 +15,9 @@ from torch import Tensor
 from fst.errors import one_line
 from fst.pictures.image import Picture, count_pixels, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
+from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
+from fst.video.filters import TemporalSmoother, VideoFilter
 from fst.video.video import stylize_video
 
 _AHEAD = 3
@@ -31,12 +32,7 @@ _BATCH_PX = 1_000_000
 def stylize_pictures(
     jobs: Sequence[Job],
     stylizers: Mapping[str, Stylizer],
-    *,
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    mask: Path | None = None,
-    tile_px: int | None = None,
+    options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Outcome]:
     """Do the jobs; yield what becomes of each, in order. One that fails does not stop the rest.
@@ -44,17 +40,13 @@ def stylize_pictures(
     Args:
         jobs: what `plan` returned.
         stylizers: each model's.
-        strength: what `Stylizer` takes.
-        keep_colors: what `Stylizer` takes.
-        size: scale each picture's shorter side to so many pixels first.
-        mask: a picture, stretched over each: white is stylized, black kept.
-        tile_px: what `Stylizer` takes.
-        progress: is told the share of the tiles of a large picture that is done, in [0, 1].
+        options: how; those for videos are ignored.
+        progress: called with the fraction of a large picture's tiles that is done.
     """
-    mask_image = None if mask is None else read_image(mask).mean(1, keepdim=True)
+    mask_image = None if options.mask is None else read_image(options.mask).mean(1, keepdim=True)
 
     def decode(job: Job) -> Picture:
-        return read_picture(job.source, size)
+        return read_picture(job.source, options.size)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         mask_here = None
@@ -63,10 +55,10 @@ def stylize_pictures(
             mask_here = torch.nn.functional.interpolate(mask_image, size, mode="bilinear")
         return stylizers[model](
             rgb,
-            strength=strength,
-            keep_colors=keep_colors,
+            strength=options.strength,
+            keep_colors=options.keep_colors,
             mask=mask_here,
-            tile_px=tile_px,
+            tile_px=options.tile_px,
             progress=progress,
         )
 
@@ -95,12 +87,7 @@ def stylize_pictures(
 def stylize_videos(
     jobs: Sequence[Job],
     stylizers: Mapping[str, Stylizer],
-    *,
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    tile_px: int | None = None,
-    smooth: float = 0.0,
+    options: Options,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
     """Do the jobs one after the other; yield what becomes of each.
@@ -108,23 +95,22 @@ def stylize_videos(
     Args:
         jobs: what `plan` returned.
         stylizers: each model's.
-        strength: what `Stylizer` takes.
-        keep_colors: what `Stylizer` takes.
-        size: scale the frames' shorter side to so many pixels first.
-        tile_px: what `Stylizer` takes.
-        smooth: what `fst.video.video.stylize_video` takes.
-        progress: is told the frames done and, if known, about how many there are.
+        options: how; a mask is ignored.
+        progress: called with the frames done and, if known, about how many there are.
     """
     for job in jobs:
         try:
             report = stylize_video(
-                partial(stylizers[job.model], tile_px=tile_px),
+                partial(
+                    stylizers[job.model],
+                    strength=options.strength,
+                    keep_colors=options.keep_colors,
+                    tile_px=options.tile_px,
+                ),
                 job.source,
                 job.target,
-                strength=strength,
-                keep_colors=keep_colors,
-                smooth=smooth,
-                size=size,
+                size=options.size,
+                filters=video_filters(options),
                 progress=progress,
             )
         except _FAILURES as error:
@@ -132,6 +118,14 @@ def stylize_videos(
         else:
             said = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
             yield Outcome(job, notes=(said, *report.notes))
+
+
+def video_filters(options: Options) -> list[VideoFilter]:
+    """Return new filters for one video, in the order in which they apply."""
+    filters: list[VideoFilter] = []
+    if options.smooth:
+        filters.append(TemporalSmoother(options.smooth))
+    return filters
 
 
 _Batch = list[tuple[Job, Picture]]

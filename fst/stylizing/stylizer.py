@@ -16,17 +16,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler
+from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import ModelInfo, find_model, load_model
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
+from fst.stylizing.options import Options
 from fst.stylizing.tiles import stylize_in_tiles
 
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 TILE_PX = 1024
-MIN_TILE_PX = 32
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -94,7 +94,7 @@ class Stylizer:
         Raises:
             UserError: the picture is of another shape or type, or a setting out of range.
         """
-        check_options(strength, None, tile_px, 0.0)
+        Options(strength=strength, tile_px=tile_px)  # checks both
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
         if mask is not None and mask.shape != (1, 1, height, width):
@@ -119,8 +119,18 @@ class Stylizer:
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = to_unit_range(images.to(self.device))
-        stylized = network(content.to(self.dtype)).to(torch.float32, copy=True)  # CUDA graphs reuse
+        stylized = self.run(content)
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+
+    @torch.no_grad()
+    def run(self, content: Tensor) -> Tensor:
+        """Return the network's own result: (N, 3, H, W) on `device`, float in [0, 1], in one piece.
+
+        A network in fp32 computes without TF32.
+        """
+        with tf32(self.device, allowed=False):
+            stylized: Tensor = self.network(content.to(self.dtype))
+        return stylized.to(torch.float32, copy=True)  # CUDA graphs reuse theirs
 
     def _in_tiles(
         self,
@@ -145,7 +155,8 @@ class Stylizer:
             result[..., rows, columns] = _from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
-        stylize_in_tiles(network, height, width, tile_px, read, write, progress)
+        with tf32(self.device, allowed=False):
+            stylize_in_tiles(network, height, width, tile_px, read, write, progress)
         return result
 
 
@@ -201,18 +212,6 @@ def load_several(
             raise UserError(f"two models are called {name!r}: use them one after the other")
         stylizers[name] = stylizer
     return stylizers
-
-
-def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
-    """Raise UserError if an option of `fst stylize` is out of range."""
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength={strength} must be in [0, 1]")
-    if size is not None and size < 1:
-        raise UserError(f"size={size} must be at least 1 pixel")
-    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
-        raise UserError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
-    if not 0 <= smooth < 1:
-        raise UserError(f"smooth={smooth} must be in [0, 1)")
 
 
 def blend(

@@ -13,6 +13,7 @@ from fst.networks.fast import Fast
 from fst.pictures.image import read_image, read_picture
 from fst.stylizing.batch import stylize_pictures, stylize_videos
 from fst.stylizing.files import Job, find_inputs, plan
+from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
 
 
@@ -50,7 +51,7 @@ def test_results_among_the_pictures_are_not_taken_for_pictures(photos, stylizers
     for given in (str(tmp_path / "in"), f"{tmp_path}/in/**/*.png"):
         first = jobs(given, output=tmp_path / "in" / "out")
         assert len(first) == 12
-        assert all(o.error is None for o in stylize_pictures(first, stylizers))
+        assert all(o.error is None for o in stylize_pictures(first, stylizers, Options()))
         assert jobs(given, output=tmp_path / "in" / "out") == first
 
 
@@ -102,7 +103,7 @@ def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
     (folder / "b.jpg").write_text("no picture")
     (folder / "d.png").write_bytes((folder / "a.png").read_bytes()[:200])
     (folder / "f.png").symlink_to("nowhere.png")
-    outcomes = list(stylize_pictures(jobs(folder, output=tmp_path / "out"), stylizers))
+    outcomes = list(stylize_pictures(jobs(folder, output=tmp_path / "out"), stylizers, Options()))
     assert [o.job.source.name for o in outcomes] == [
         "b.jpg" if letter == "b" else f"{letter}.png" for letter in "abcdef"
     ]
@@ -113,20 +114,20 @@ def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
 def test_a_stopped_run_goes_on_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("fst.stylizing.batch._BATCH_PX", 1)
     planned = jobs(photos, output=tmp_path)
-    run = stylize_pictures(planned, stylizers)
+    run = stylize_pictures(planned, stylizers, Options())
     next(run)
     run.close()
     left = [job for job in planned if not job.target.exists()]
     assert 0 < len(left) < 12
     before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.png")}
-    assert all(o.error is None for o in stylize_pictures(left, stylizers))
+    assert all(o.error is None for o in stylize_pictures(left, stylizers, Options()))
     assert all(f.stat().st_mtime_ns == time for f, time in before.items())
     assert len(list(tmp_path.rglob("*.png"))) == 12
 
 
 def test_batches_give_what_single_pictures_give(photos, stylizers, tmp_path: Path):
     planned = jobs(photos, output=tmp_path)
-    assert all(o.error is None for o in stylize_pictures(planned, stylizers))
+    assert all(o.error is None for o in stylize_pictures(planned, stylizers, Options()))
     for job in planned:
         alone = stylizers["m"](read_picture(job.source).rgb)
         assert (read_picture(job.target).rgb.int() - alone.int()).abs().max() <= 1
@@ -141,7 +142,9 @@ def test_transparency_dates_and_copyright_are_kept_and_the_place_is_not(stylizer
     exif[0x8769] = {0x9003: "2025:01:02 03:04:05", 0x920A: 50.0}
     exif[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
     picture.save(tmp_path / "a.png", exif=exif)
-    (outcome,) = stylize_pictures(jobs(tmp_path / "a.png", output=tmp_path / "o"), stylizers)
+    (outcome,) = stylize_pictures(
+        jobs(tmp_path / "a.png", output=tmp_path / "o"), stylizers, Options()
+    )
     with Image.open(outcome.job.target) as result:
         assert result.mode == "RGBA"
         assert np.array_equal(np.array(result)[..., 3], alpha)
@@ -158,7 +161,7 @@ def test_strength_colours_size_and_mask(photos, stylizers, tmp_path: Path):
 
     def result(name: str, **options: object) -> torch.Tensor:
         job = jobs(photos / "00.png", output=tmp_path / f"{name}.png")
-        assert all(o.error is None for o in stylize_pictures(job, stylizers, **options))
+        assert all(o.error is None for o in stylize_pictures(job, stylizers, Options(**options)))
         return read_image(tmp_path / f"{name}.png")
 
     def near(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -186,7 +189,9 @@ def test_kept_colours_keep_the_chroma_and_take_the_luminance():
 def test_a_video_that_is_none_is_told_of(stylizers, tmp_path: Path):
     pytest.importorskip("av")
     (tmp_path / "v.mp4").write_text("no video")
-    (outcome,) = stylize_videos(jobs(tmp_path / "v.mp4", output=tmp_path / "o"), stylizers)
+    (outcome,) = stylize_videos(
+        jobs(tmp_path / "v.mp4", output=tmp_path / "o"), stylizers, Options()
+    )
     assert "can't be read as a video" in outcome.error
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 
