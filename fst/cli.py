@@ -14,13 +14,15 @@ from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
 from fst.cache import keep_compiled
-from fst.errors import UserError, one_line, one_line_errors
+from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
+from fst.stylizing.options import Options
 
 app = App(
     name="fst",
     version=__version__,
     help="Train feed-forward neural style transfer networks, and stylize with them in real time.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # ours says so
 )
 app.register_install_completion_command(
     help="Install completion of commands and flags for the current shell."
@@ -52,12 +54,7 @@ def stylize(
     model: str,
     *inputs: str,
     output: Annotated[str, Parameter(alias="-o")],
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    mask: Path | None = None,
-    tile_px: int | None = None,
-    smooth: float = 0.0,
+    options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008, it is frozen
     overwrite: bool = False,
     device: str = "auto",
     dtype: str = "auto",
@@ -70,14 +67,7 @@ def stylize(
             between them.
         inputs: Pictures, videos, folders of pictures, and patterns such as 'photos/**/*.jpg'.
         output: A file where there is one input and one model, else a folder (as is NAME/).
-        strength: 1 is the model's result, 0 the picture itself.
-        keep_colors: Keep the picture's colours and take the luminance alone from the result.
-        size: Scale the shorter side to so many pixels first.
-        mask: A picture, stretched over each: white is stylized, black kept. Not for videos.
-        tile_px: Side of the tiles that large pictures are done in; 0 never tiles. Without it,
-            pictures of more than 4 megapixels are.
-        smooth: Less flicker in videos: how much of the last frame stays where nothing moves, in
-            [0, 1); 0.8 is much.
+        options: How to stylize.
         overwrite: Write over existing results, which are otherwise left as they are.
         device: cuda, cpu ...; auto takes CUDA where there is one.
         dtype: fp32, fp16 or bf16; auto takes what is fast: fp16 on CUDA, bf16 on CPUs that have
@@ -88,14 +78,13 @@ def stylize(
     from fst.stylizing.batch import stylize_pictures, stylize_videos
     from fst.stylizing.console import StylizeConsole
     from fst.stylizing.files import find_inputs, plan
-    from fst.stylizing.stylizer import check_options, load_several
+    from fst.stylizing.stylizer import load_several
     from fst.video.video_file import is_video
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
-    check_options(strength, size, tile_px, smooth)
     found, skipped = find_inputs(inputs, output)
-    if mask is not None and any(is_video(source) for source, _ in found):
+    if options.mask is not None and any(is_video(source) for source, _ in found):
         raise UserError("--mask is for pictures, and there are videos: do them without it")
     _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
@@ -108,31 +97,12 @@ def stylize(
     videos = [job for job in jobs if is_video(job.source)]
     with closing(StylizeConsole(len(jobs))) as console:
         console.tell_engines(stylizers)
-        console.show(
-            stylize_pictures(
-                pictures,
-                stylizers,
-                strength=strength,
-                keep_colors=keep_colors,
-                size=size,
-                mask=mask,
-                tile_px=tile_px,
-                progress=console.tiles,
-            )
-        )
-        console.show(
-            stylize_videos(
-                videos,
-                stylizers,
-                strength=strength,
-                keep_colors=keep_colors,
-                size=size,
-                tile_px=tile_px,
-                smooth=smooth,
-                progress=console.frames,
-            )
-        )
-        return console.conclude(len(planned) - len(jobs), skipped)
+        try:
+            console.show(stylize_pictures(pictures, stylizers, options, console.tiles))
+            console.show(stylize_videos(videos, stylizers, options, console.frames))
+        finally:  # also when it is stopped
+            status = console.conclude(len(planned) - len(jobs), skipped)
+        return status
 
 
 @app.command
@@ -178,7 +148,7 @@ def export(
         device=device,
         photograph=photograph,
         overwrite=overwrite,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=_print_progress,
     )
     print("against the network in eager fp32 (pictures x height x width):")
     print(*agreements, sep="\n")
@@ -218,9 +188,9 @@ def benchmark(
         networks.split(","),
         sizes.split(","),
         engines.split(","),
-        device,
-        rounds,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        device=device,
+        rounds=rounds,
+        progress=_print_progress,
     )
     command = command_line()
     print(measuring.markdown(machine, rows, command))
@@ -272,23 +242,27 @@ def evaluate(
         report = measure(
             models,
             output,
-            photographs,
-            style,
-            images,
-            _numbers("sizes", sizes),
-            _numbers("curves", curves),
-            iterations,
-            start,
-            video,
-            weights,
-            device,
-            console.show,
+            photographs=photographs,
+            style=style,
+            images=images,
+            sizes=_numbers("sizes", sizes),
+            curves=_numbers("curves", curves),
+            iterations=iterations,
+            start=start,
+            video=video,
+            weights=weights,
+            device=device,
+            progress=console.show,
         )
     command = command_line()
     written = write_report(output, report, command, device)
     print((output / "evaluation.md").read_text())
     print(*written, sep="\n")
     print(f"watch with  tensorboard --logdir {output}")
+
+
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _numbers(name: str, text: str) -> list[int]:
@@ -327,11 +301,11 @@ def compare(
         raise UserError(f"a comparison needs a folder, but -o {output} is a file")
     compared = comparing.compare(
         runs,
-        photographs,
-        images,
-        size,
-        device,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        photographs=photographs,
+        images=images,
+        size=size,
+        device=device,
+        progress=_print_progress,
     )
     command = command_line()
     print(comparing.markdown(compared, command))
@@ -394,6 +368,7 @@ def main() -> None:
         sys.argv[0:2] = [f"fst {command}"]
         importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
+    raise_on_sigterm()
     with one_line_errors("fst", "use a smaller size, smaller tiles (--tile-px) or --device cpu"):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))

@@ -21,6 +21,11 @@ from torch import Tensor
 from fst.atomic import replacing
 from fst.errors import UserError
 
+with contextlib.suppress(ImportError):  # an extra
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
@@ -92,6 +97,15 @@ def count_pixels(path: Path) -> int:
     return 0
 
 
+def is_heic(path: Path) -> bool:
+    """Say whether a file begins as HEIF with HEVC inside (ISO 23008-12, section 10.2)."""
+    start = b""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:] in (b"heic", b"heix", b"heim", b"heis", b"mif1")
+
+
 def open_rgb(source: str | Path | bytes) -> Image.Image:
     """Decode a picture, from a file or from its bytes, to 8-bit sRGB.
 
@@ -153,16 +167,25 @@ def write_image(image: Tensor, path: str | Path) -> None:
     write_picture(Picture(pixels.cpu()), path)
 
 
-def write_picture(picture: Picture, path: str | Path) -> None:
+def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> None:
     """Write a picture as the format that the suffix names, whole or not at all.
 
     JPEG holds no transparency: there the picture stays as it lies over white.
+
+    Args:
+        picture: the picture.
+        path: the file to write or replace.
+        quality: 1 to 100, of JPEG and WebP. JPEG keeps the full resolution of colours from 90.
 
     Raises:
         UserError: an unknown suffix, or a size that the format can't hold.
     """
     path = Path(path)
     options = dict(_WRITE_OPTIONS[writable_suffix(path)])
+    if "quality" in options:
+        options["quality"] = quality
+    if "subsampling" in options and quality < 90:
+        options["subsampling"] = "4:2:0"
     if picture.exif:
         options["exif"] = picture.exif
     pixels = picture.rgb[0].permute(1, 2, 0)
@@ -218,6 +241,10 @@ def _decode(source: str | Path | bytes) -> tuple[Image.Image, Image.Image | None
     except FileNotFoundError:
         raise FileNotFoundError(f"no picture {name}") from None
     except UnidentifiedImageError:
+        if isinstance(file, Path) and is_heic(file):
+            raise UnreadableImageError(
+                f"{name} is HEIC: pip install 'fst-style-transfer[heic]' to read it"
+            ) from None
         raise UnreadableImageError(f"{name} is no picture of a known format") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{name} is too large to decode: {error}") from error

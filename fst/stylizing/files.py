@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fst.errors import UserError
-from fst.pictures.image import PICTURE_SUFFIXES, count_pixels, files_below, writable_suffix
+from fst.pictures.image import (
+    PICTURE_SUFFIXES,
+    count_pixels,
+    files_below,
+    is_heic,
+    writable_suffix,
+)
 from fst.report import few
 from fst.video.video_file import format_of, is_video
 
@@ -83,23 +89,12 @@ def about_skipped(skipped: Sequence[Path]) -> str:
     """Return in words which files of folders were skipped, and how to read those that are HEIC."""
     if not skipped:
         return ""
-    heic = sum(_is_heic(file) for file in skipped)
+    heic = sum(is_heic(file) for file in skipped)
     way_out = f"; {heic} HEIC: pip install 'fst-style-transfer[heic]' to read them" if heic else ""
-    plural = "s that are" if len(skipped) > 1 else " that is"
-    return (
-        f"skipped {len(skipped)} file{plural} neither a picture nor a video "
-        f"({few([file.name for file in skipped])}{way_out})"
-    )
-
-
-def _is_heic(file: Path) -> bool:
-    """Say whether a file begins like HEIF with HEVC inside (ISO 23008-12, section 10.2)."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(12)
-    except OSError:
-        return False
-    return start[4:8] == b"ftyp" and start[8:] in (b"heic", b"heix", b"heim", b"heis", b"mif1")
+    what = "files that are neither pictures nor videos"
+    if len(skipped) == 1:
+        what = "file that is neither a picture nor a video"
+    return f"skipped {len(skipped)} {what} ({few([file.name for file in skipped])}{way_out})"
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

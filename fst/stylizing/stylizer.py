@@ -17,18 +17,19 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, set_tf32
+from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, load_model
 from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
+from fst.report import few
+from fst.stylizing.options import Options
 from fst.stylizing.tiles import stylize_in_tiles
 
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 TILE_PX = 1024
-MIN_TILE_PX = 32
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
 _COMPILED_SIZES = 2**20
@@ -105,7 +106,7 @@ class Stylizer:
             TypeError: the picture or the mask is of another type, such as a path.
             ValueError: they are of another shape or dtype.
         """
-        check_options(strength, None, tile_px, 0.0)
+        Options(strength=strength, tile_px=tile_px)  # checks both
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
         if mask is not None:
@@ -127,9 +128,19 @@ class Stylizer:
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = to_unit_range(images.to(self.device))
-        stylized = network(content.to(self.dtype)).to(torch.float32, copy=True)  # CUDA graphs reuse
+        stylized = self.run(content)
         self._check_finite(stylized)
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+
+    @torch.no_grad()
+    def run(self, content: Tensor) -> Tensor:
+        """Return the network's own result: (N, 3, H, W) on `device`, float in [0, 1], in one piece.
+
+        A network in fp32 computes without TF32.
+        """
+        with tf32(self.device, allowed=False):
+            stylized: Tensor = self.network(content.to(self.dtype))
+        return stylized.to(torch.float32, copy=True)  # CUDA graphs reuse theirs
 
     def _in_tiles(
         self,
@@ -155,7 +166,8 @@ class Stylizer:
             result[..., rows, columns] = _from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
-        stylize_in_tiles(network, height, width, tile_px, read, write, progress)
+        with tf32(self.device, allowed=False):
+            stylize_in_tiles(network, height, width, tile_px, read, write, progress)
         return result
 
     def _check_finite(self, stylized: Tensor) -> None:
@@ -172,8 +184,7 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
         device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
         dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest (`fast_dtype`).
-            `fp32` is exact on CUDA: it turns TF32 off in this process. Exported models have
-            their own dtype.
+            `fp32` is exact on CUDA, without TF32. Exported models have their own dtype.
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -190,8 +201,6 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         exported = EXPORTED[path.suffix](path, device)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    if dtype == "fp32" and place.type == "cuda":
-        set_tf32(False)
     network, info = load_model(path)
     return Stylizer(network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype])
 
@@ -207,7 +216,7 @@ def load_several(
         UserError: as `load`, or two models have the same name.
     """
     one = Path(names_or_paths).exists()
-    paths = [find_model(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
+    paths = [_find(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
     loaded = [load(path, device, dtype) for path in paths]
     titles = [stylizer.info.title for stylizer in loaded]
     stylizers: dict[str, Stylizer] = {}
@@ -222,16 +231,17 @@ def load_several(
     return stylizers
 
 
-def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
-    """Raise UserError if an option of `fst stylize` is out of range."""
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength={strength} must be in [0, 1]")
-    if size is not None and size < 1:
-        raise UserError(f"size={size} must be at least 1 pixel")
-    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
-        raise UserError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
-    if not 0 <= smooth < 1:
-        raise UserError(f"smooth={smooth} must be in [0, 1)")
+def _find(name_or_path: str) -> Path:
+    """Return what `find_model` does; for a sweep's folder, raise an error that names its runs."""
+    try:
+        return find_model(name_or_path)
+    except FileNotFoundError:
+        for folder in (Path(name_or_path), Path("runs") / name_or_path):
+            if runs := sorted(str(file.parent) for file in folder.rglob("model.safetensors")):
+                raise FileNotFoundError(
+                    f"{folder} is not a run but holds {len(runs)}: choose among {few(runs)}"
+                ) from None
+        raise
 
 
 def blend(

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,6 @@ from tqdm import tqdm
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.pictures.image import write_image
 from fst.training.run_folder import RunFolder, flatten
-
-_SHOWN = ("total", "content", "style")
-_COMPARED = ("heldout/content", "heldout/style", "heldout/total_variation")
 
 
 class Tracker:
@@ -46,8 +43,6 @@ class Tracker:
             folder.trim_metrics(seen_images)
             folder.write_config(config)
             self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
-            if seen_images == 0:
-                self._write_config(config)
         self.bar = tqdm(
             desc=config.name,
             total=self.total_images,
@@ -90,10 +85,18 @@ class Tracker:
             return
         self.folder.append_metrics(values)
         self.scalars(values)
-        shown: dict[str, float] = {key: values[key] for key in _SHOWN}
+        shown = main_terms({k: v for k, v in values.items() if k not in _NOT_LOSSES})
         self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
         if self.bar.disable:
             self.say(self._line(values, shown))
+
+    def begin(self, config: TrainConfig, heldout: dict[str, float]) -> None:
+        """Record the configuration and the held-out terms of the untrained network."""
+        if not self.is_main:
+            return
+        self.writer.add_text("config", _indented(config))
+        add_settings(self.writer, dataclasses.asdict(config), heldout)
+        self.scalars({"seen_images": 0, **heldout})
 
     def scalars(self, values: dict[str, float]) -> None:
         """Draw named values in TensorBoard at `values["seen_images"]`."""
@@ -108,10 +111,6 @@ class Tracker:
         """Show and write the contact sheet, (1, 3, H, W) in [0, 1]."""
         self.writer.add_image("heldout/contact_sheet", sheet[0], seen_images)
         write_image(sheet, self.folder.contact_sheet)
-
-    def _write_config(self, config: TrainConfig) -> None:
-        self.writer.add_text("config", _indented(config))
-        add_settings(self.writer, dataclasses.asdict(config))
 
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
@@ -176,7 +175,7 @@ class PictureTracker:
         self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
         self.bar.set_postfix_str(
             f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
-            + ", ".join(f"{name} {terms[name]:.3f}" for name in _SHOWN)
+            + ", ".join(f"{name} {value:.3f}" for name, value in main_terms(terms).items())
         )
         if last or iteration % config.report_every == 0:
             seconds = time.perf_counter() - self.started
@@ -206,8 +205,25 @@ class PictureTracker:
             sys.stdout.flush()
 
 
-def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
-    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab."""
+def main_terms(terms: Mapping[str, float]) -> dict[str, float]:
+    """Return the terms of a loss without the parts of terms, such as `style/relu1_2`.
+
+    Their names may begin with `heldout/`.
+    """
+    return {k: v for k, v in terms.items() if "/" not in k.removeprefix("heldout/")}
+
+
+def add_settings(
+    writer: SummaryWriter, settings: dict[str, Any], heldout: Mapping[str, float]
+) -> None:
+    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab.
+
+    Args:
+        writer: of the run.
+        settings: the configuration.
+        heldout: the held-out terms, by their tags; runs are compared by them, not by their total.
+    """
+    metrics = sorted(main_terms(heldout).keys() - {"heldout/total"})
     flat = {
         key: value if isinstance(value, bool | int | float | str) else str(value)
         for key, value in flatten(settings).items()
@@ -215,7 +231,7 @@ def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
     # Not add_hparams(), which would open a second run of its own beside this one.
     events: Any = writer.file_writer
     summaries: Any = hparams
-    for summary in summaries(flat, dict.fromkeys(_COMPARED, 0.0)):
+    for summary in summaries(flat, dict.fromkeys(metrics, 0.0)):
         events.add_summary(summary)
 
 
@@ -231,3 +247,4 @@ _UNGROUPED = {
     "gradient_norm": "optimizer/gradient_norm",
 }
 """TensorBoard's tags of the values that are no loss."""
+_NOT_LOSSES = {"seen_images", "style_weight", *_UNGROUPED}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import MomentsLossConfig, OptimizerConfig, TrainConfig
-from fst.device import autocast, pick_device, set_tf32
+from fst.device import autocast, pick_device, tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import PerceptualLoss, mean_terms
@@ -56,9 +56,8 @@ def train(config: TrainConfig, console: bool = False) -> int:
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
-    with process_group() as world:
+    with process_group() as world, tf32(device, allowed=True):
         trainer = Trainer(config, world, device)
         with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
             return trainer.run(stop, console)
@@ -183,7 +182,7 @@ class Trainer:
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:
-                tracker.scalars({"seen_images": 0, **self.judge(tracker)})
+                tracker.begin(self.config, self.judge(tracker))
             self.restart_clock()
             for images, skipped in self.batches():
                 self.step(images)

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import torch
-from conftest import draw_picture
 from PIL import Image
+from samples import draw_picture
 
 from fst.models.export import export_model
 from fst.models.model_file import describe, save_model

@@ -161,7 +161,7 @@ def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["candy", "mosaic"])
 def test_peers_models_give_their_pictures(name: str):
-    from conftest import SHARED
+    from samples import SHARED
 
     from fst.pictures.image import read_image
 

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-import fst
 from fst.errors import UserError
-from fst.models.model_file import describe, save_model
+from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.networks.layers import InstanceNorm
 from fst.stylizing import tiles
@@ -131,15 +130,3 @@ def test_no_number_of_sizes_makes_a_compiled_network_fall_back(stylize: Stylizer
     for side in range(16, 16 + 4 * 11, 4):
         stylize(torch.rand(1, 3, side, side))
     assert len(compiled) == 11
-
-
-def test_asking_for_fp32_on_cuda_turns_tf32_off(stylize: Stylizer, monkeypatch, tmp_path: Path):
-    save_model(tmp_path / "m.safetensors", stylize.network, stylize.info)
-    chosen: list[bool] = []
-    monkeypatch.setattr("fst.stylizing.stylizer.set_tf32", chosen.append)
-    monkeypatch.setattr("fst.stylizing.stylizer.pick_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(Stylizer, "__init__", lambda *arguments: None)
-    fst.load(tmp_path / "m.safetensors", dtype="fp16")
-    assert chosen == []
-    fst.load(tmp_path / "m.safetensors", dtype="fp32")
-    assert chosen == [False]
