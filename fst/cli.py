@@ -36,7 +36,7 @@ def train(*overrides: str) -> None:
     `fst train --help` lists the configuration groups, `fst train style=PICTURE data.path=DIR
     --cfg job` shows every setting.
     """
-    raise AssertionError("main() hands this command over before flags are parsed")
+    raise AssertionError("main() runs this command before flags are parsed")
 
 
 @app.command
@@ -46,7 +46,7 @@ def optimize(*overrides: str) -> None:
     Slow and without training. `fst optimize content=PHOTO style=PICTURE --cfg job` shows every
     setting.
     """
-    raise AssertionError("main() hands this command over before flags are parsed")
+    raise AssertionError("main() runs this command before flags are parsed")
 
 
 @app.command
@@ -63,17 +63,17 @@ def stylize(
     """Stylize pictures and videos with a trained model.
 
     Args:
-        model: A model file, a run folder or the name of a released model; several with commas
-            between them.
-        inputs: Pictures, videos, folders of pictures, and patterns such as 'photos/**/*.jpg'.
-        output: A file where there is one input and one model, else a folder (as is NAME/).
+        model: A model file, a run folder or the name of a released model, or several,
+            comma-separated.
+        inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
+        output: A file for one input and one model, else a folder (as is NAME/).
         options: How to stylize.
-        overwrite: Write over existing results, which are otherwise left as they are.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        dtype: fp32, fp16 or bf16; auto takes what is fast: fp16 on CUDA, bf16 on CPUs that have
-            instructions for it, else fp32.
-        compile: Compile the network at the first picture of each size: seconds that pay for long
-            videos and many pictures of one size.
+        overwrite: Replace existing results, which are otherwise kept.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        dtype: fp32, fp16 or bf16; auto takes the fastest: fp16 on CUDA, bf16 on CPUs with
+            instructions for it, else fp32. fp32 is exact: without TF32.
+        compile: Compile the network at the first picture of each size: takes 5 to 30 seconds, pays
+            off for long videos and many pictures of the same size.
     """
     from fst.stylizing.batch import stylize_pictures, stylize_videos
     from fst.stylizing.console import StylizeConsole
@@ -85,7 +85,9 @@ def stylize(
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     found, skipped = find_inputs(inputs, output)
     if options.mask is not None and any(is_video(source) for source, _ in found):
-        raise UserError("--mask is for pictures, and there are videos: do them without it")
+        raise UserError(
+            "--mask is for pictures, but videos are among the inputs: stylize them without it"
+        )
     _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():
@@ -117,17 +119,17 @@ def export(
     photograph: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Export a model to one file that runs elsewhere, and try that it gives the same pictures.
+    """Export a model to one file that runs elsewhere, and check that its results agree.
 
     Args:
         model: A model file, a run folder or the name of a released model.
         output: The file: .onnx for onnxruntime, OpenCV, OpenVINO, TensorRT and browsers; .pt2 for
-            torch without Python's overhead, compiled for this kind of machine.
+            torch without Python overhead, compiled for this kind of machine.
         half: Compute in half precision (fp16; in a .pt2 for the CPU bf16), fp32 in and out.
-        uint8: Take and give bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
-        size: HEIGHTxWIDTH, for runtimes that want it fixed; otherwise any size is taken.
+        uint8: Take and return bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
+        size: HEIGHTxWIDTH, for runtimes that need a fixed size; otherwise any size is accepted.
         device: What a .pt2 is compiled for: cuda, cpu ...
-        photograph: What to try it on; otherwise a picture that comes with fst.
+        photograph: The picture to check it on; otherwise one that ships with fst.
         overwrite: Replace the file if it exists.
     """
     from fst.models.export import export_model
@@ -165,16 +167,16 @@ def benchmark(
     rounds: int = 9,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
-    """Measure how fast networks run here, in turns, against a plain eager pass of the same.
+    """Measure how fast networks run here, in turns, against a plain eager pass of each.
 
     Args:
-        networks: Names of networks, or models, with commas between.
+        networks: Networks by name, or models, comma-separated.
         sizes: Among 256, 512, 480p, 720p, 1080p, 4k; otherwise 256,512,720p on a CPU and
             512,720p,1080p,4k on a GPU.
         engines: Among fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
             onnxruntime, onnxruntime-half, openvino.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        rounds: How often each is timed; medians are told.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        rounds: Timing rounds; the median is reported.
         output: The folder for benchmark.md and benchmark.json.
     """
     from fst.device import pick_device
@@ -215,20 +217,20 @@ def evaluate(
     """Judge models on photographs under VGG16, against Gatys' method, and for artefacts.
 
     Args:
-        models: Run folders, model files or names; what is there but is no model is left alone.
-        photographs: A folder; otherwise those that the first model's training held out.
-        style: The style picture, where a model's file does not say it.
-        images: How many photographs at the smallest size; as many fewer at larger ones as they
-            have more pixels.
-        sizes: Sides in pixels, with commas between, at which seconds are compared.
-        curves: Sides in pixels at which the objective is compared with L-BFGS; '' for none, which
-            is quick.
-        iterations: Of L-BFGS.
-        start: What L-BFGS starts from: noise, as in the paper, or content.
-        video: A file to measure the temporal stability on.
-        weights: A file of VGG16 weights; otherwise the cache or a download.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for the report; stopped, the command goes on when it is run again.
+        models: Run folders, model files or names; paths that are not models are skipped.
+        photographs: A folder; otherwise the pictures held out by the first model's training.
+        style: The style picture, if a model file does not name it.
+        images: Number of photographs at the smallest size; fewer at larger sizes, in proportion to
+            their pixels.
+        sizes: Side lengths in pixels at which speed is compared, comma-separated.
+        curves: Side lengths in pixels at which the objective is compared with L-BFGS; '' for none,
+            which is quick.
+        iterations: Iterations of L-BFGS.
+        start: Where L-BFGS starts: noise, as in the paper, or content.
+        video: A video to measure temporal stability on.
+        weights: A VGG16 weights file; otherwise the cache or a download.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        output: The folder for the report; a stopped evaluation resumes when it is run again.
     """
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
@@ -237,7 +239,7 @@ def evaluate(
 
     require_plotting()
     if output.exists() and not output.is_dir():
-        raise UserError(f"an evaluation needs a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
     with closing(WorkConsole()) as console:
         report = measure(
             models,
@@ -268,7 +270,7 @@ def _print_progress(line: str) -> None:
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{name}={text} must be numbers of pixels with commas between")
+        raise UserError(f"{name}={text} must be comma-separated side lengths in pixels")
     return [int(part) for part in parts]
 
 
@@ -281,24 +283,23 @@ def compare(
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
 ) -> None:
-    """Compare trained models: one sheet of the same photographs, one table of what is known.
+    """Compare trained models: one sheet of the same photographs, one table of facts.
 
     Args:
         runs: Run folders (runs/painting/* for all of a sweep), model files, or names of runs and
             of released models.
-        photographs: A folder of photographs; otherwise those that the first run's training held
-            out.
-        images: How many of them.
-        size: Their side in pixels; they are cut square from the middle.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for comparison.jpg, .md, .json and TensorBoard's file; an earlier
-            comparison in it is replaced.
+        photographs: A folder of photographs; otherwise the pictures held out by the first run.
+        images: Number of photographs.
+        size: Side length in pixels of the square crops from their middle.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier
+            comparison is replaced.
     """
     from fst.measuring import comparison as comparing
     from fst.report import command_line
 
     if output.exists() and not output.is_dir():
-        raise UserError(f"a comparison needs a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but a comparison needs a folder")
     compared = comparing.compare(
         runs,
         photographs=photographs,
@@ -344,7 +345,7 @@ def _say_shadowed(models: str) -> None:
 
 @app.command
 def inspect(model: str) -> None:
-    """Show what a model file is: .safetensors, .onnx, .pt2, or another project's .pth.
+    """Show what a model file contains: .safetensors, .onnx, .pt2, or another project's .pth.
 
     Args:
         model: A model file, a run folder or the name of a released model.
@@ -356,12 +357,12 @@ def inspect(model: str) -> None:
         print(f"{name:<16} {value}")
 
 
-# Named, not imported: what it needs is imported when it is called.
+# By name: it is imported when it is called.
 app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 
 def main() -> None:
-    """Run the command of `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
+    """Run the command in `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
     keep_compiled()
     if sys.argv[1:2] in (["train"], ["optimize"]):
         command = sys.argv[1]

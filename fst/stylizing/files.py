@@ -61,7 +61,7 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
         taken: list[Path] = []
         if path.is_dir():
             root = path
-            # Results that go beside the pictures can't be told from them.
+            # Results beside the pictures cannot be distinguished from inputs.
             files = files_below(path, [Path(output)] if not _same(path, output) else [])
             taken = [file for file in files if _can_be_stylized(file)]
             skipped += [file for file in files if file not in set(taken)]
