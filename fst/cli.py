@@ -8,7 +8,7 @@ import importlib
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -144,6 +144,7 @@ def export(
     uint8: bool = False,
     size: str | None = None,
     device: str = "auto",
+    range: Literal[1, 255] = 1,
     photograph: Path | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -157,6 +158,7 @@ def export(
         uint8: Take and give bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
         size: HEIGHTxWIDTH, for runtimes that want it fixed; otherwise any size is taken.
         device: What a .pt2 is compiled for: cuda, cpu ...
+        range: The value of white in and out: 1, or 255 for OpenCV's own style transfer sample.
         photograph: What to try it on; otherwise a picture that comes with fst.
         overwrite: Replace the file if it exists.
     """
@@ -176,6 +178,7 @@ def export(
         uint8=uint8,
         size=height_width,
         device=device,
+        range_max=range,
         photograph=photograph,
         overwrite=overwrite,
         say=lambda line: print(line, file=sys.stderr, flush=True),
