@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fst.errors import one_line
-from fst.pictures.image import Picture, count_pixels, read_image, read_picture, write_picture
+from fst.pictures.formats import count_pixels
+from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
 from fst.stylizing.stylizer import Stylizer
 from fst.video.video import stylize_video
@@ -70,7 +71,7 @@ def stylize_pictures(
             progress=progress,
         )
 
-    encoding: deque[tuple[Job, Future[None]]] = deque()
+    encoding: deque[_Writing] = deque()
     with ThreadPoolExecutor(_AHEAD) as readers, ThreadPoolExecutor(_AHEAD) as writers:
         for outcome_or_batch in _batches(jobs, readers, decode):
             if isinstance(outcome_or_batch, Outcome):
@@ -86,7 +87,7 @@ def stylize_pictures(
                 continue
             for (job, picture), rgb in zip(batch, torch.split(results, 1), strict=True):
                 done = replace(picture, rgb=rgb)
-                encoding.append((job, writers.submit(write_picture, done, job.target)))
+                encoding.append((job, done, writers.submit(write_picture, done, job.target)))
             large = sum(p.rgb[0, 0].numel() for _, p in batch) > _AHEAD_PX
             yield from _written(encoding, 0 if large else _AHEAD)
         yield from _written(encoding, 0)
@@ -135,6 +136,7 @@ def stylize_videos(
 
 
 _Batch = list[tuple[Job, Picture]]
+_Writing = tuple[Job, Picture, Future[tuple[str, ...]]]
 
 
 def _batches(
@@ -175,13 +177,14 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
     return same and pixels <= _BATCH_PX
 
 
-def _written(encoding: deque[tuple[Job, Future[None]]], keep: int) -> Iterator[Outcome]:
+def _written(encoding: deque[_Writing], keep: int) -> Iterator[Outcome]:
     """Wait until at most `keep` pictures are being encoded; yield what became of the others."""
     while len(encoding) > keep:
-        job, future = encoding.popleft()
+        job, picture, future = encoding.popleft()
         try:
-            future.result()
+            dropped = future.result()
         except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
-            yield Outcome(job)
+            first = ("animated: the first frame was stylized",) if picture.animated else ()
+            yield Outcome(job, notes=(*first, *picture.notes, *dropped))
