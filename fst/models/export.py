@@ -185,7 +185,7 @@ def export_model(
     with replacing(output) as temporary, _quiet():
         options = Options(half, uint8, size, device, range_max)
         export = EXPORTERS[output.suffix](temporary, network, info, options)
-        say("testing it")
+        say("comparing it with the network")
         agreements = list(agree(temporary, network, picture, size))
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]

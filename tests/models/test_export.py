@@ -1,4 +1,4 @@
-"""Exported files: the same pictures, the same account of themselves, nothing half-right left."""
+"""Exported files: the same pictures and metadata as the model; rejected exports leave no file."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def photo(style_picture: Path) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_onnx_file_takes_any_size_and_gives_the_network_s_pictures(
+def test_onnx_export_takes_any_size_and_matches_the_network(
     name: str, models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
     export_model(models[name], tmp_path / "style.onnx")
@@ -65,9 +65,7 @@ def test_an_onnx_file_takes_any_size_and_gives_the_network_s_pictures(
         torch.testing.assert_close(torch.from_numpy(result), network(batch), rtol=0, atol=1e-4)
 
 
-def test_bytes_in_and_out_are_the_picture_s_own(
-    models: dict[str, Path], tmp_path: Path, photo: Tensor
-):
+def test_uint8_export_matches_the_network(models: dict[str, Path], tmp_path: Path, photo: Tensor):
     export_model(models["fast"], tmp_path / "bytes.onnx", uint8=True)
     session = onnxruntime.InferenceSession(tmp_path / "bytes.onnx")
     pixels = (photo * 255).round().byte().permute(0, 2, 3, 1)
@@ -81,7 +79,7 @@ def test_bytes_in_and_out_are_the_picture_s_own(
     )
 
 
-def test_half_precision_takes_and_gives_floats(
+def test_half_precision_export_is_close_to_fp32(
     models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
     export_model(models["fast"], tmp_path / "half.onnx", half=True)
@@ -90,18 +88,25 @@ def test_half_precision_takes_and_gives_floats(
     assert 45 < agreement.psnr_db < 100  # as good as fp16 is, and no better: it is fp16
 
 
-def test_a_fixed_size_takes_that_size_alone(models: dict[str, Path], tmp_path: Path, photo: Tensor):
+def test_fixed_size_export_takes_that_size_only(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
     export_model(models["fast"], tmp_path / "fixed.onnx", size=(64, 48))
     onnx = pytest.importorskip("onnx")
     operators = {node.op_type for node in onnx.load(tmp_path / "fixed.onnx").graph.node}
-    assert not operators & {"Shape", "Slice", "Loop", "If"}  # what OpenCV 4 can't have
+    assert not operators & {
+        "Shape",
+        "Slice",
+        "Loop",
+        "If",
+    }  # not in OpenCV 4
     stylize = fst.load(tmp_path / "fixed.onnx", device="cpu")
     assert stylize(photo[..., :64, :48]).shape == (1, 3, 64, 48)
     with pytest.raises(ValueError, match="exported for pictures of 64x48 only.*not 65x67"):
         stylize(photo)
 
 
-def test_an_exported_model_is_used_like_any_other(
+def test_exported_models_have_the_same_interface(
     models: dict[str, Path], fast_onnx: Path, photo: Tensor
 ):
     exported, own = fst.load(fast_onnx, device="cpu"), fst.load(models["fast"], dtype="fp32")
@@ -122,7 +127,7 @@ def test_an_exported_model_is_used_like_any_other(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_a_package_is_the_network_as_machine_code(
+def test_package_matches_the_network(
     models: dict[str, Path], tmp_path: Path, photo: Tensor, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
@@ -141,7 +146,7 @@ def test_a_package_is_the_network_as_machine_code(
             fst.load(path)
 
 
-def test_a_file_that_does_not_agree_is_not_left(
+def test_rejected_export_leaves_no_file(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def wrong(network: Fast) -> Fast:
@@ -156,7 +161,7 @@ def test_a_file_that_does_not_agree_is_not_left(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_replaced_unasked(fast_onnx: Path, models: dict[str, Path]):
+def test_existing_files_need_overwrite(fast_onnx: Path, models: dict[str, Path]):
     before = fast_onnx.read_bytes()
     with pytest.raises(FileExistsError, match="--overwrite"):
         export_model(models["fast"], fast_onnx)
@@ -165,7 +170,7 @@ def test_what_is_there_is_not_replaced_unasked(fast_onnx: Path, models: dict[str
         export_model(models["fast"], fast_onnx.with_suffix(".xyz"))
 
 
-def test_damaged_and_foreign_files_are_refused_in_a_line(fast_onnx: Path, tmp_path: Path):
+def test_damaged_and_foreign_files_are_refused(fast_onnx: Path, tmp_path: Path):
     whole = fast_onnx.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"\0" * 1000):
         (tmp_path / "damaged.onnx").write_bytes(content)
@@ -182,7 +187,7 @@ def test_damaged_and_foreign_files_are_refused_in_a_line(fast_onnx: Path, tmp_pa
         fst.load(tmp_path / "text.pt2")
 
 
-def test_inspecting_says_what_a_file_is(models: dict[str, Path], fast_onnx: Path):
+def test_inspection_describes_the_file(models: dict[str, Path], fast_onnx: Path):
     own, exported = inspect_model(models["fast"]), inspect_model(fast_onnx)
     assert own["title"] == exported["title"] == "fast"
     assert own["network"] == exported["network"]

@@ -28,7 +28,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_round_trip_keeps_every_bit_and_every_word(tmp_path: Path):
+def test_round_trip_keeps_weights_and_metadata(tmp_path: Path):
     network = Johnson(width=4, residual_blocks=2, norm="batch", upsample="transposed")
     info = describe(network, title="Krzyk “1893”", seen_images=7, losses={"content": 1 / 3})
     save_model(tmp_path / "a.safetensors", network, info)
@@ -40,7 +40,7 @@ def test_a_round_trip_keeps_every_bit_and_every_word(tmp_path: Path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(saved: Path, monkeypatch):
+def test_failed_write_leaves_the_old_file(saved: Path, monkeypatch):
     before = saved.read_bytes()
 
     def fail(*_: object, **__: object) -> None:
@@ -74,7 +74,7 @@ def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Pat
         (lambda data: os.urandom(1000), "damaged"),
     ],
 )
-def test_a_damaged_file_says_so(saved: Path, damage, message: str):
+def test_damaged_files_are_refused(saved: Path, damage, message: str):
     saved.write_bytes(damage(saved.read_bytes()))
     with pytest.raises(ValueError, match=message):
         load_model(saved)
@@ -152,7 +152,7 @@ def random_port_state(width: int) -> dict[str, Tensor]:
     return state
 
 
-def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
+def test_foreign_weights_match_the_port(tmp_path: Path):
     state = random_port_state(width=4)
     torch.save(state, tmp_path / "port.pth")
     image = torch.rand(2, 3, 48, 64)
@@ -164,7 +164,7 @@ def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["candy", "mosaic"])
-def test_peers_models_give_their_pictures(name: str):
+def test_published_foreign_models_match_the_port(name: str):
     from conftest import SHARED
 
     from fst.pictures.image import read_image

@@ -257,7 +257,7 @@ def test_eps_never_reaches_ghostscript(tmp_path: Path, monkeypatch):
 
 
 def test_16_bits_are_scaled_in_strips_and_in_bounded_memory(tmp_path: Path):
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     side = 6000
     Image.new("I;16", (side, side), 30_000).save(tmp_path / "a.png", compress_level=1)
     code = (
