@@ -1,17 +1,20 @@
-"""`fst train`, `python -m fst.train`, `torchrun -m fst.train`: the Hydra entry of training.
+"""`fst train`, `python -m fst.train`, `torchrun -m fst.train`: the Hydra entry of training."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from fst.config import TrainConfig
+from fst.errors import UserError
+from fst.training.overrides import Command, choices, quote_paths, run
+
+USAGE = """
+Train a network on the style of a picture; the same command again resumes a stopped run.
 
 fst train style=painting.jpg data.path=photographs/
 fst train style=painting.jpg data.path=photographs/ experiment=quick
 fst train -m style=painting.jpg data.path=photographs/ loss.style_weight=2,5,10
 torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photographs/
 """
-
-from pathlib import Path
-
-from fst.config import TrainConfig
-from fst.errors import UserError
-from fst.training.overrides import choices, quote_paths, run
-
 _PATHS = (
     "data.path",
     "data.heldout_path",
@@ -22,18 +25,18 @@ _PATHS = (
     "style.picture",
     "style.title",
 )
-"""Keys whose values may hold what Hydra's grammar gives a meaning of its own."""
+"""Keys whose values may contain characters that mean something in Hydra's grammar."""
 
 
 def main() -> None:
     """Run training with the overrides of the command line; exit 2 on a mistake in them."""
-    run("train", expand, _train)
+    run(COMMAND)
 
 
 def expand(override: str) -> list[str]:
     """Return an override as Hydra takes it: `style=PICTURE` is two, and paths are quoted.
 
-    A style that is no name in `conf/style/` is a picture.
+    A style without a file of that name in `conf/style/` is a picture.
 
     Raises:
         UserError: the list of styles holds both names and pictures.
@@ -55,12 +58,20 @@ def expand(override: str) -> list[str]:
     return ["style=picture", quote_paths(f"style.picture={value}", _PATHS)]
 
 
-def _train(config: TrainConfig) -> int:
-    from fst.training.trainer import (
-        train,
-    )
+def _train(config: TrainConfig, swept: Collection[str]) -> int:
+    from fst.training.trainer import train  # torch: imported once the configuration is good
 
-    return train(config, console=True)
+    return train(config, console=True, swept=swept)
+
+
+COMMAND = Command(
+    name="train",
+    usage=USAGE,
+    groups=("style", "network", "loss", "loss_network", "data", "optimizer", "experiment"),
+    expand=expand,
+    action=_train,
+    placeholders=("style=picture",),
+)
 
 
 if __name__ == "__main__":

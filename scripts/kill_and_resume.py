@@ -1,9 +1,9 @@
-"""Kill a training with SIGKILL at random moments, and compare what comes of it with a straight run.
+"""Kill a training run at random moments with SIGKILL, and compare its model with a straight run's.
 
 python scripts/kill_and_resume.py --kills 10 style=PICTURE data.path=DIR training.images=240 ...
 
-Everything after the flags goes to `fst train` as it is. After each kill the run folder must be
-readable; at the end both models must be the same, bit for bit.
+Everything after the flags is passed to `fst train`. The run restarts immediately after each kill,
+and its folder must be readable; at the end both models must be identical, bit for bit.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from fst.training.run_folder import RunFolder
 
 
 def main() -> int:
-    """Run both, print what happened; return 0 if the models agree."""
+    """Run both and print what happened; return 0 if the models are identical."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -40,7 +40,10 @@ def main() -> int:
         seconds = time.monotonic() - started
         *_, last = (Path(name) / "straight" / "run" / "metrics.jsonl").read_text().splitlines()
         training_seconds = json.loads(last)["seconds"]
-        print(f"straight run: {seconds:.0f} s, {training_seconds:.0f} s of them steps", flush=True)
+        print(
+            f"straight run: {seconds:.0f} s, of which {training_seconds:.0f} s are steps",
+            flush=True,
+        )
         killed = RunFolder(Path(name) / "killed" / "run")
         for kill in range(1, given.kills + 1):
             process = subprocess.Popen(
@@ -48,14 +51,14 @@ def main() -> int:
             )
             assert process.stdout is not None
             for line in process.stdout:
-                if line.startswith(("starting", "going on")):
+                if line.startswith(("starting", "resuming")):
                     break
-            # On average the kills come at even distances; every fourth comes before a first step.
+            # The kills are evenly spaced on average; every fourth comes before the first step.
             share = 0.01 if kill % 4 == 0 else 2 * training_seconds / given.kills
             wait = moments.uniform(0, share)
             try:
                 ended = process.wait(wait)
-                print(f"  {kill}: had ended with status {ended}")
+                print(f"  {kill}: ended with status {ended} before it was killed")
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Measure how many images a start from a trained model saves.
+"""Measure how many images initializing from a trained model saves.
 
 python scripts/measure_init.py PHOTOGRAPHS STYLE... --init MODEL [--images 800] [--output runs/init]
 

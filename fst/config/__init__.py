@@ -35,6 +35,7 @@ from fst.config.optimize import (
 )
 from fst.config.schemas import (
     SCHEMAS,
+    likely_keys,
     refuse_unknown,
     register_schemas,
     to_yaml,
@@ -73,6 +74,7 @@ __all__ = [
     "TrainingConfig",
     "VGG16_LAYERS",
     "Vgg16Config",
+    "likely_keys",
     "refuse_unknown",
     "register_schemas",
     "to_yaml",

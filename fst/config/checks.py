@@ -15,7 +15,7 @@ def at_least(key: str, value: float, minimum: float) -> None:
 
 
 def one_of(key: str, value: str, known: Sequence[str]) -> None:
-    """Raise UserError unless the value is one of those known."""
+    """Raise UserError unless the value is a known one."""
     if value not in known:
         raise UserError(f"{key}={value} is unknown; choose one of {', '.join(known)}")
 
@@ -29,19 +29,21 @@ def existing(key: str, path: str) -> None:
 
 
 def valid_seed(seed: int) -> None:
-    """Raise UserError unless torch's and NumPy's generators both take the seed."""
+    """Raise UserError unless the generators of both torch and NumPy accept the seed."""
     if not 0 <= seed < 2**63:
-        raise UserError(f"seed={seed} must be in [0, 2^63), as generators take it")
+        raise UserError(f"seed={seed} must be in [0, 2^63)")
 
 
 def chosen_by_group(group: str, chosen: Any) -> None:
-    """Raise UserError if the name in a group was set by itself: choosing the group sets it."""
+    """Raise UserError if a group's `name` was set directly: GROUP=NAME sets it."""
     if chosen.name != type(chosen).name:
-        raise UserError(f"{group}.name={chosen.name} is no setting: {group}={chosen.name} chooses")
+        raise UserError(
+            f"{group}.name={chosen.name} cannot be set: choose it with {group}={chosen.name}"
+        )
 
 
 def inside_folder(runs_dir: str, name: str | None) -> None:
-    """Raise UserError unless the name leads to a folder inside `runs_dir`."""
+    """Raise UserError unless the name is that of a folder inside `runs_dir`."""
     if not runs_dir:
         raise UserError("runs_dir= is empty")
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:

@@ -14,19 +14,21 @@ class DataConfig:
     """Content photographs, and how a training crop is cut from one."""
 
     kind: str = MISSING
+    """Set by `data=KIND`."""
     path: str = MISSING
+    """The folder, file, pattern or data set."""
     crop_px: int = 256
     """Side of the square training crops."""
     min_crop_scale: float = 0.5
-    """The crop's side before resizing, at least, as a share of the picture's shorter side."""
+    """Smallest side of a crop before resizing, as a share of the picture's shorter side."""
     workers: int = 2
-    """Processes that decode pictures (0: in the main process)."""
+    """Processes that decode pictures; 0 decodes in the main process."""
     heldout_path: str | None = None
-    """A folder of pictures to judge by; null holds some of the training pictures out."""
+    """A folder of held-out pictures; null holds out some of the training pictures."""
     heldout_images: int = 8
-    """How many pictures are held out."""
+    """Number of held-out pictures."""
     heldout_px: int = 256
-    """Side of the held-out pictures, which are cut square from the middle."""
+    """Side of the held-out pictures, which are cropped to a central square."""
 
     def __post_init__(self) -> None:
         at_least("data.crop_px", self.crop_px, 16)
@@ -41,7 +43,7 @@ class DataConfig:
 
 @dataclass
 class FolderDataConfig(DataConfig):
-    """A folder of pictures, nested in any way."""
+    """A folder of pictures at any depth."""
 
     kind: str = "folder"
 
@@ -49,7 +51,9 @@ class FolderDataConfig(DataConfig):
         super().__post_init__()
         existing("data.path", self.path)
         if not Path(self.path).is_dir():
-            raise UserError(f"data.path={self.path} is no folder of pictures (data=parquet?)")
+            raise UserError(
+                f"data.path={self.path} is not a folder: name a folder, or use data=parquet"
+            )
 
 
 @dataclass
@@ -58,6 +62,7 @@ class ParquetDataConfig(DataConfig):
 
     kind: str = "parquet"
     image_column: str = "image"
+    """Column that holds the encoded pictures."""
 
 
 @dataclass
@@ -69,3 +74,4 @@ class CocoDataConfig(DataConfig):
     files: str = "data/train-*"
     """Which of the repository's files; data/train-0000[0-3]* takes a tenth of COCO (2 GB)."""
     image_column: str = "image"
+    """Column that holds the encoded pictures."""

@@ -114,14 +114,14 @@ def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
     if loss.name in ("johnson", "gatys") and loss_network.name == "slim":
         raise UserError(
             f"loss={loss.name} compares at {max(loss.style_layers)} and divides by the number of "
-            "VGG16's channels; loss_network=slim has neither: take loss=relative, or "
+            "VGG16's channels; loss_network=slim has neither: use loss=relative, or "
             "loss_network=vgg16"
         )
     for layer in (loss.content_layer, *loss.style_layers):
         if layer not in loss_network.layers:
             raise UserError(
                 f"loss={loss.name} compares at {layer}, but loss_network={loss_network.name} has "
-                f"only {', '.join(loss_network.layers)}: take those, or loss_network=vgg16"
+                f"only {', '.join(loss_network.layers)}: use those, or loss_network=vgg16"
             )
 
 
@@ -131,5 +131,5 @@ def large_enough(smallest_px: int, loss: LossConfig, larger: str) -> None:
     if smallest_px >> (loss.style_levels - 1) < 2**poolings:
         raise UserError(
             f"loss.style_levels={loss.style_levels} halves pictures of {smallest_px} px to fewer "
-            f"than VGG16's {poolings} poolings need: take fewer levels, or larger {larger}"
+            f"than VGG16's {poolings} poolings need: use fewer levels, or a larger {larger}"
         )

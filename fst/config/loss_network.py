@@ -14,7 +14,7 @@ VGG16_LAYERS = tuple(
 )
 """Names of VGG16's thirteen rectified convolutions, from the picture down."""
 SLIM_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
-"""Those of them that the small loss network of the package has."""
+"""The layers that the small loss network has."""
 
 
 @dataclass
@@ -23,19 +23,19 @@ class LossNetworkConfig:
 
     name: str = MISSING
     layers: ClassVar[tuple[str, ...]]
-    """What it can compare at."""
+    """Layers that it can compare at."""
 
 
 @dataclass
 class Vgg16Config(LossNetworkConfig):
-    """VGG16 itself, as everybody has it."""
+    """VGG16 with the published weights."""
 
     name: str = "vgg16"
     layers = VGG16_LAYERS
     weights: str | None = None
-    """A file of VGG16 weights; null takes the cache, else downloads them there (528 MB once)."""
+    """VGG16 weights file; null uses the cache, and downloads them there once (528 MB)."""
     verify: bool = True
-    """Refuse weights that are not the published Oxford ones (conv1_1 to conv3_3 are checked)."""
+    """Refuse weights other than the published Oxford ones (conv1_1 to conv3_3 are checked)."""
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -44,7 +44,7 @@ class Vgg16Config(LossNetworkConfig):
 
 @dataclass
 class SlimConfig(LossNetworkConfig):
-    """VGG16 distilled to a fraction of its work, in the package (see `fst.losses.slim.Slim`)."""
+    """VGG16 distilled to a fraction of its cost; ships with fst (see `fst.losses.slim.Slim`)."""
 
     name: str = "slim"
     layers = SLIM_LAYERS

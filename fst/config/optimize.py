@@ -24,39 +24,40 @@ class OptimizeConfig:
     styles: list[str] = MISSING
     """The style pictures; `style=PICTURE` is short for `styles=[PICTURE]`."""
     style_shares: list[float] = field(default_factory=list)
-    """How much of each style picture, their sum taken as one; empty means all alike."""
+    """Share of each style picture, normalised to a sum of 1; empty means equal shares."""
     style_scale: float = 1.0
-    """The style's shorter side against the result's: larger gives larger strokes."""
+    """The style's shorter side relative to the result's: larger gives larger strokes."""
     size_px: int = 512
     """The result's shorter side."""
     coarsest_px: int | None = None
-    """Shorter side to start at, doubled until `size_px`; null takes 128, or `size_px` where `init`
-    is a picture or a model."""
+    """Shorter side to start at, doubled until `size_px`; null means 128, or `size_px` if `init` is
+    a picture or a model."""
     init: str = "content"
-    """Where to start: `content`, `noise`, a picture, or a model, whose result is taken."""
+    """Where to start: `content`, `noise`, a picture, or the result of a model."""
     method: str = "lbfgs"
     """`lbfgs` or `adam`."""
     learning_rate: float = 0.02
-    """Adam's."""
+    """Learning rate of Adam."""
     iterations: int = 150
-    """At each size, at most."""
+    """Maximum number of iterations at each size."""
     tolerance: float = 1e-3
-    """Go on to the next size when ten iterations lower the total by less than this share of it."""
+    """Continue with the next size when ten iterations lower the total by less than this share."""
     report_every: int = 10
-    """Iterations between two reports, each with the picture as it is."""
+    """Iterations between two reports, each with the current picture."""
     precision: str = "fp32"
     """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
     name: str | None = None
-    """The run's name; null takes those of the content and the styles."""
+    """The run's name; null uses the names of the content and the styles."""
     runs_dir: str = "runs"
+    """Folder of the run folders."""
     output: str | None = None
-    """The file of the result; null puts `stylized.png` into the run folder."""
+    """Result file; null writes `stylized.png` into the run folder."""
     overwrite: bool = False
     """Replace a result that exists."""
     seed: int = 0
-    """Sets the noise that `init=noise` starts from."""
+    """Seed of the noise that `init=noise` starts from."""
 
     def __post_init__(self) -> None:
         existing("content", self.content)
@@ -101,7 +102,7 @@ class OptimizeConfig:
 
     @property
     def sizes_px(self) -> list[int]:
-        """The shorter sides, from coarse to fine: `size_px` halved as often as it may be."""
+        """The shorter sides, from coarse to fine: `size_px` halved down to `coarsest_px`."""
         sizes = [self.size_px]
         while sizes[0] // 2 >= (self.coarsest_px or self.size_px):
             sizes.insert(0, sizes[0] // 2)

@@ -1,4 +1,4 @@
-"""The schemas as Hydra's store takes them, and what is said of unknown keys."""
+"""The schemas by their paths in Hydra's store, and messages about unknown keys."""
 
 import dataclasses
 import difflib
@@ -43,7 +43,7 @@ SCHEMAS: dict[str, type] = {
 def register_schemas() -> None:
     """Put every schema into Hydra's store, under `schema/`, for the files of `conf/` to extend.
 
-    `${packaged:FILE}` in those files is the path of a file that lies beside them.
+    `${packaged:FILE}` in those files is the path of a file beside them.
     """
     OmegaConf.register_new_resolver(
         "packaged", lambda name: str(resources.files("fst.conf") / name), replace=True
@@ -54,7 +54,7 @@ def register_schemas() -> None:
 
 
 def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
-    """Raise UserError on a key that no schema has: Hydra's `+key=value` would let it in."""
+    """Raise UserError on a key that no schema has: Hydra's `+key=value` would accept it."""
     known = {entry.name for entry in dataclasses.fields(config)}
     for name, value in vars(config).items():
         if name not in known:
@@ -64,21 +64,33 @@ def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
 
 
 def unknown_key(key: str, command: str) -> str:
-    """Return a line that says that `command` has no such key, and which one may be meant."""
+    """Return a line that says that `command` has no such key, and suggests a similar one."""
+    close = difflib.get_close_matches(key, _known_keys(command), n=1)
+    shows = f"`fst {command} ... --cfg job` shows all keys"
+    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
+
+
+def likely_keys(name: str, command: str) -> list[str]:
+    """Return the keys of `command` that end in `name` (`style_weight`), or in a similar one."""
+    by_end: dict[str, list[str]] = {}
+    for key in sorted(_known_keys(command)):
+        by_end.setdefault(key.rpartition(".")[2], []).append(key)
+    close = difflib.get_close_matches(name, by_end, n=1)
+    return by_end[close[0]] if close else []
+
+
+def _known_keys(command: str) -> set[str]:
     groups = {entry.name for entry in dataclasses.fields(SCHEMAS[command])}
     schemas = {
         path: schema
         for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
         if path == command or path.partition("/")[0] in groups
     }
-    known = {
+    return {
         f"{path.partition('/')[0]}.{entry.name}".removeprefix(f"{command}.")
         for path, schema in schemas.items()
         for entry in dataclasses.fields(schema)
     }
-    close = difflib.get_close_matches(key, known, n=1)
-    shows = f"`fst {command} ... --cfg job` shows all keys"
-    return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
 
 
 def to_yaml(config: TrainConfig | OptimizeConfig) -> str:

@@ -14,7 +14,7 @@ from fst.config.network import NetworkConfig
 from fst.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-"""What is computed in, as the configuration names it."""
+"""Names of the precisions to compute in."""
 
 
 @dataclass
@@ -23,12 +23,15 @@ class OptimizerConfig:
 
     name: str = "adam"
     learning_rate: float = 2e-3
+    """Highest learning rate, reached after the warm-up."""
     beta1: float = 0.9
+    """Decay of the first moment."""
     beta2: float = 0.99
+    """Decay of the second moment."""
     warmup_fraction: float = 0.05
     """Share of `training.images` over which the learning rate rises."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient; longer ones are scaled down to it."""
+    """Maximum norm of the gradient; larger gradients are scaled down."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -45,10 +48,11 @@ class StyleConfig:
     """The style picture."""
 
     picture: str = MISSING
+    """The file; `style=FILE` is short for `style.picture=FILE`."""
     size_px: int = 448
-    """Its shorter side when its Gram matrices are taken: larger gives larger strokes."""
+    """Its shorter side when the loss measures it: larger gives larger strokes."""
     title: str | None = None
-    """Kept in the model file; null takes the picture's file name."""
+    """Stored in the model file; null uses the picture's file name."""
 
     def __post_init__(self) -> None:
         existing("style.picture", self.picture)
@@ -61,26 +65,27 @@ class TrainingConfig:
     """How long to train and how to run."""
 
     images: int = 160_000
-    """Images to see in all (rounded up to whole batches)."""
+    """Images to train on (rounded up to full batches)."""
     batch_size: int = 4
-    """Images a step, over all processes."""
+    """Images per step, over all processes."""
     report_every: int = 200
     """Images between two lines of `metrics.jsonl`."""
     save_every: int = 2_000
     """Images between two saves, each with the held-out losses and pictures."""
     ema_half_life: int = 400
-    """Images after which a weight counts half in the moving average that becomes the model."""
-    precision: str = "fp32"
-    """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
+    """Half-life, in images, of the moving average of the weights that becomes the model."""
+    precision: str = "auto"
+    """`fp32` (TF32 on GPUs that have it), autocast to `bf16` or `fp16`, or `auto`: `bf16` where the
+    device computes it fast, else `fp32`."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
     compile: bool | None = None
-    """`torch.compile` the networks; null does so on CUDA alone."""
+    """Whether to use `torch.compile`; null compiles on CUDA only."""
 
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
-        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 
 
 @dataclass
@@ -95,10 +100,11 @@ class TrainConfig:
     style: StyleConfig = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     name: str | None = None
-    """The run's name; null takes the style's title."""
+    """The run's name; null uses the style's title."""
     runs_dir: str = "runs"
+    """Folder of the run folders."""
     seed: int = 0
-    """Sets the first weights and the order and crops of the pictures."""
+    """Seed of the initial weights, the order of the pictures and their crops."""
     init: str | None = None
     """A trained model of the same network to start from: its name, run folder or file."""
 
@@ -107,7 +113,7 @@ class TrainConfig:
         for group in ("network", "loss", "loss_network", "optimizer"):
             chosen_by_group(group, getattr(self, group))
         if self.data.kind != type(self.data).kind:
-            raise UserError(f"data.kind={self.data.kind} is no setting: data=... chooses")
+            raise UserError(f"data.kind={self.data.kind} cannot be set: choose it with data=...")
         compatible(self.loss, self.loss_network)
         if self.init == "":
             raise UserError("init= is empty")
@@ -118,5 +124,5 @@ class TrainConfig:
 
     @property
     def run_dir(self) -> Path:
-        """The folder that the run writes to."""
+        """The run folder."""
         return Path(self.runs_dir) / str(self.name)

@@ -281,7 +281,7 @@ def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
     for tag, value in evaluation.terms.items():
         writer.add_scalar(tag, value, seen)
     if evaluation.info.training_config:
-        add_settings(writer, evaluation.info.training_config)
+        add_settings(writer, evaluation.info.training_config, evaluation.terms)
     for curve in evaluation.curves:
         for iteration, value in enumerate(curve.mean):
             writer.add_scalar(f"evaluation/lbfgs_{curve.size_px}_px", value, iteration)

@@ -1,7 +1,7 @@
-"""Content photographs, through Hugging Face `datasets`, to batches of crops.
+"""Content photographs, from Hugging Face `datasets` to batches of crops.
 
-The order is a function of the seed and of how many images were seen, so a resumed run, or one
-shared by several processes, sees exactly the crops that a single uninterrupted one would have.
+The order depends only on the seed and the number of images seen, so a resumed run, or a run on
+several processes, sees exactly the crops that an uninterrupted single process would.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fst.config import SCHEMAS, CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
 from fst.pictures.image import (
     PICTURE_SUFFIXES,
@@ -29,39 +29,39 @@ from fst.pictures.image import (
 )
 
 MIN_PX = 32
-"""A picture whose shorter side is less is not trained on."""
+"""Pictures with a shorter side below this are skipped."""
 _ATTEMPTS = 100
 
 Skipped: TypeAlias = list[tuple[str, str]]
-"""Pictures that were passed over: name and reason."""
+"""Pictures that were skipped: name and reason."""
 Crop: TypeAlias = tuple[Tensor | None, Skipped]
-"""uint8 (3, S, S), or None where nothing could be read; and what was skipped on the way."""
+"""uint8 (3, S, S), or None where nothing could be read; and the pictures skipped for it."""
 Batch: TypeAlias = tuple[Tensor, Skipped]
-"""uint8 (N, 3, S, S), and what was skipped on the way."""
+"""uint8 (N, 3, S, S), and the pictures skipped for it."""
 
 
 @dataclass
 class Data:
-    """What a run works on."""
+    """The pictures of a run."""
 
     train: "ContentDataset"
     heldout: Tensor
-    """Pictures to judge by, uint8 (N, 3, P, P), never trained on; N may be 0."""
+    """Held-out pictures, uint8 (N, 3, P, P), never trained on; N may be 0."""
     summary: str
-    """A line that says how many there are, and what was left alone."""
+    """A line with the number of pictures and of skipped files."""
     fingerprint: str
-    """Tells whether a resumed run has the pictures that it began with."""
+    """Identifies the pictures, so that a resumed run notices when they change."""
 
 
 @dataclass
 class Source:
-    """Pictures by index, still encoded."""
+    """Encoded pictures by index."""
 
     rows: Any
     """A `datasets.Dataset`, its pictures not yet decoded."""
     column: str = "image"
-    left_alone: list[str] = field(default_factory=list)
-    """Files that are no pictures."""
+    other_files: list[str] = field(default_factory=list)
+    """Names of files that are not pictures."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,7 +70,7 @@ class Source:
         """Decode a picture.
 
         Raises:
-            UnreadableImageError: it can't be decoded or is too small to train on.
+            UnreadableImageError: it cannot be decoded or is too small to train on.
         """
         image = self.rows[index][self.column] or {"bytes": None, "path": None}
         if not (image["bytes"] or image["path"]):
@@ -78,18 +78,18 @@ class Source:
         try:
             picture = open_rgb(image["bytes"] or image["path"])
         except FileNotFoundError as error:
-            raise UnreadableImageError("is no longer there") from error
+            raise UnreadableImageError("no longer exists") from error
         if min(picture.size) < MIN_PX:
             raise UnreadableImageError(f"is too small, {picture.width}x{picture.height}")
         return picture
 
     def name(self, index: int) -> str:
-        """Return what to call a picture."""
+        """Return the name of a picture in messages."""
         image = self.rows[index][self.column]
         return (image and image["path"]) or f"picture {index}"
 
     def fingerprint(self, folder: str) -> str:
-        """Return a hash of which pictures of a folder these are, though not of what they show."""
+        """Return a hash of the pictures' names in a folder, not of their contents."""
         chunks = self.rows.data.column(self.column).chunks
         names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
         names = [name and os.path.relpath(name, folder) for name in names]
@@ -99,8 +99,8 @@ class Source:
 class ContentDataset(Dataset[Crop]):
     """Random crops by position, the number of images seen before: 0, 1, 2 ... without end.
 
-    Each pass over the pictures is in an order of its own. An unreadable picture is replaced by
-    another, drawn from the same position, and told of.
+    Each pass over the pictures has its own order. An unreadable picture is replaced by another one,
+    which depends only on the position, and reported.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ContentDataset(Dataset[Crop]):
         self.order: tuple[int, np.ndarray] = (-1, indices)
 
     def __getitem__(self, position: int) -> Crop:
-        """Return a crop and the pictures that were skipped for it: a hundred, and there is none."""
+        """Return a crop and the pictures skipped for it; after a hundred the crop is None."""
         random = np.random.default_rng((self.seed, 1, position))
         index = self.index_at(position)
         skipped: Skipped = []
@@ -127,7 +127,7 @@ class ContentDataset(Dataset[Crop]):
         return None, skipped
 
     def index_at(self, position: int) -> int:
-        """Return which picture is seen at a position."""
+        """Return the index of the picture at a position."""
         epoch, offset = divmod(position, len(self.indices))
         if self.order[0] != epoch:
             random = np.random.default_rng((self.seed, 0, epoch))
@@ -135,7 +135,7 @@ class ContentDataset(Dataset[Crop]):
         return int(self.order[1][offset])
 
     def crop(self, picture: Image.Image, random: np.random.Generator) -> Tensor:
-        """Cut a random square, scale it to `crop_px` and perhaps mirror it."""
+        """Cut a random square, scale it to `crop_px`, and mirror half of them."""
         side = min(picture.size) * random.uniform(self.min_crop_scale, 1)
         left, top = (random.uniform(0, length - side) for length in picture.size)
         square = picture.resize(
@@ -148,18 +148,18 @@ class ContentDataset(Dataset[Crop]):
 
 
 def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> Data:
-    """Find the pictures; set some aside to judge by, which are not trained on.
+    """Find the pictures, and hold some out that are not trained on.
 
-    Without `heldout_path` they are drawn from the pictures themselves, at most half of them.
+    Without `heldout_path` these are drawn from the pictures themselves, at most half of them.
 
     Args:
-        config: where they are.
-        seed: decides which are set aside, and the order of the others.
-        leave_out: folders in the folder of pictures that do not belong to them.
+        config: where the pictures are.
+        seed: selects the held-out pictures, and the order of the others.
+        leave_out: folders below the folder of pictures that are skipped.
 
     Raises:
         FileNotFoundError: there are no pictures.
-        UserError: a file of them can't be read as such.
+        UserError: a parquet file has no such column.
     """
     if config.heldout_path is not None:
         leave_out = [*leave_out, Path(config.heldout_path)]
@@ -178,14 +178,17 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
             config.heldout_path, config.heldout_images, config.heldout_px
         )
     summary = f"{len(order)} photographs to train on, {len(judged_by)} held out"
-    if source.left_alone:
-        few = ", ".join(source.left_alone[:3])
-        more = " ..." if len(source.left_alone) > 3 else ""
-        summary += f"; {len(source.left_alone)} other files left alone ({few}{more})"
+    if source.other_files:
+        few = ", ".join(source.other_files[:3])
+        more = " ..." if len(source.other_files) > 3 else ""
+        summary += f"; {len(source.other_files)} other files skipped ({few}{more})"
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
     train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
-    return Data(train, judged_by, summary, source.fingerprint(config.path))
+    fingerprint = (
+        f"{source.fingerprint(config.path)} {hashlib.sha256(train.indices.tobytes()).hexdigest()}"
+    )
+    return Data(train, judged_by, summary, fingerprint)
 
 
 def content_batches(
@@ -202,16 +205,16 @@ def content_batches(
 
     Args:
         dataset: the crops.
-        batch_size: images of a batch, over all processes; a multiple of `world_size`.
+        batch_size: images in a batch, over all processes; a multiple of `world_size`.
         start: images seen before.
-        end: images to see in all; the last batch is whole and may go beyond.
+        end: images to see in total; the last batch is a full one and may exceed it.
         rank: this process among `world_size`.
         world_size: how many processes share a batch.
         workers: processes that decode.
-        pin_memory: for a faster way to a GPU.
+        pin_memory: speeds up copies to a GPU.
 
     Raises:
-        UserError: a hundred pictures in a row can't be read.
+        UserError: a hundred pictures in a row are unreadable.
     """
     share = batch_size // world_size
     batches = [
@@ -231,7 +234,7 @@ def content_batches(
         if images is None:
             name, reason = skipped[-1]
             raise UserError(
-                f"{_ATTEMPTS} pictures in a row can't be used, the last {name}: {reason}"
+                f"{_ATTEMPTS} pictures in a row are unusable, the last one {name}: {reason}"
             )
         yield images, skipped
 
@@ -243,63 +246,88 @@ def _collate(crops: list[Crop]) -> Crop:
 
 
 def _outlive_signals(_: int) -> None:
-    # Ctrl-C, and SIGTERM from a scheduler, reach the workers too: the main process needs them to
-    # save in peace, and ends them itself; should that fail, the second SIGTERM does it.
+    # Ctrl-C, and SIGTERM from a scheduler, reach the workers too, but the main process still needs
+    # them while it saves, and ends them itself. If that fails, a second SIGTERM ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
-    """Return the first pictures of a folder, cut square from the middle, to judge by.
+    """Return the first pictures of a folder, cropped to a central square, for evaluation.
 
     Args:
-        folder: pictures, nested in any way, taken in the order of their names.
-        count: how many at most.
-        side_px: what they are scaled to.
+        folder: pictures at any depth, in the order of their names.
+        count: the maximum number.
+        side_px: their side after scaling.
 
     Returns:
-        uint8 (N, 3, `side_px`, `side_px`), and those that could not be read before the last one.
+        uint8 (N, 3, `side_px`, `side_px`), and the unreadable pictures among them.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: the folder does not exist or holds no pictures.
     """
     if not Path(folder).is_dir():
-        raise FileNotFoundError(f"no folder of pictures {folder}")
+        raise FileNotFoundError(f"{folder} is not a folder")
     source = _open_folder(FolderDataConfig(path=str(folder)))
     pictures, _, unusable = _take(source, np.arange(len(source)), count, side_px)
     if count and not len(pictures):
-        raise FileNotFoundError(f"{folder} holds no pictures to judge by")
+        raise FileNotFoundError(f"{folder} holds no pictures")
     return pictures, unusable
 
 
 def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
     """Return pictures that a model was not trained on, as `squared_pictures` does.
 
+    The configuration comes from a model file, which anyone may have written: it can name folders
+    of this machine, and nothing that `datasets` would download or run.
+
     Args:
-        training_config: what its model file says of its training.
-        count: how many at most; no more than its training held out of its own pictures.
-        side_px: what they are scaled to.
+        training_config: the training configuration in the model file.
+        count: the maximum number; never more than the training held out of its own pictures.
+        side_px: their side after scaling.
 
     Raises:
-        FileNotFoundError: the pictures are not there any more.
-        UserError: the model file does not say what it was trained on.
+        FileNotFoundError: the pictures no longer exist.
+        UserError: the file does not name local folders of pictures.
     """
     if not training_config:
         raise UserError("its file does not say what it was trained on")
-    given = training_config["data"]
-    if given["heldout_path"] is not None:
-        return squared_pictures(given["heldout_path"], count, side_px)
-    settings = {"heldout_images": min(count, given["heldout_images"]), "heldout_px": side_px}
-    config = SCHEMAS[f"data/{given['kind']}"](**(given | settings))
-    runs = Path(training_config["runs_dir"])
-    data = open_data(config, training_config["seed"], leave_out=[runs])
-    return data.heldout, []
+    data, seed = training_config.get("data"), training_config.get("seed")
+    given = data if isinstance(data, dict) else {}
+    path, heldout_path = given.get("path"), given.get("heldout_path")
+    held_out, runs_dir = given.get("heldout_images"), training_config.get("runs_dir")
+    if isinstance(heldout_path, str):
+        return squared_pictures(_local(heldout_path), count, side_px)
+    if given.get("kind") in ("parquet", "coco"):
+        raise UserError(
+            f"it was trained on data={given['kind']}, and only folders that a model file names are "
+            "read"
+        )
+    if not (
+        (given.get("kind"), heldout_path) == ("folder", None)
+        and isinstance(path, str)
+        and isinstance(runs_dir, str)
+        and type(held_out) is type(seed) is int
+        and seed >= 0
+    ):
+        raise UserError("its file describes its training in an unknown way")
+    config = FolderDataConfig(
+        path=_local(path), heldout_images=min(count, held_out), heldout_px=side_px
+    )
+    return open_data(config, seed, leave_out=[Path(runs_dir)]).heldout, []
+
+
+def _local(path: str) -> str:
+    """Return a path that a model file names; raise UserError if it leads to another machine."""
+    if path.startswith(("//", "\\\\")):  # Windows would log in there
+        raise UserError(f"its file names {path}, which is not a folder of this machine")
+    return path
 
 
 def _take(
     source: Source, candidates: np.ndarray, count: int, side: int
 ) -> tuple[Tensor, int, Skipped]:
-    """Return the first readable pictures, squared; how many candidates that took; the others."""
+    """Return the first readable pictures, squared; how many candidates were tried; the rest."""
     taken: list[Tensor] = []
     unusable: Skipped = []
     used = 0
@@ -335,7 +363,7 @@ def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> So
     rows = datasets.Dataset.from_dict(
         {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
     )
-    return Source(rows.cast_column("image", datasets.Image(decode=False)), left_alone=others)
+    return Source(rows.cast_column("image", datasets.Image(decode=False)), other_files=others)
 
 
 def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
@@ -352,9 +380,9 @@ def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:
         return _load(config.image_column, config.path, data_files={"train": config.files})
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f"{config.path} can't be fetched from the Hugging Face Hub ({error}). Without a "
-            "connection: data=folder data.path=DIR takes any folder of photographs; HF_ENDPOINT "
-            "names a mirror"
+            f"{config.path} cannot be loaded from the Hugging Face Hub ({error}). Without a "
+            "connection, use data=folder data.path=DIR with any folder of photographs, or name a "
+            "mirror in HF_ENDPOINT"
         ) from error
 
 
@@ -364,7 +392,7 @@ def _load(image_column: str, path: str, **arguments: Any) -> Source:
     rows = datasets.load_dataset(path, split="train", **arguments)
     if image_column not in rows.column_names:
         raise UserError(
-            f"data.image_column={image_column} is no column of {path}: there are "
+            f"data.image_column={image_column} is not a column of {path}: it has "
             f"{', '.join(rows.column_names)}"
         )
     rows = rows.select_columns([image_column])
@@ -376,4 +404,4 @@ SOURCES: dict[type[DataConfig], Callable[[Any, Sequence[Path]], Source]] = {
     ParquetDataConfig: _open_parquet,
     CocoDataConfig: _open_coco,
 }
-"""How the pictures of each kind of configuration are found."""
+"""The function that finds the pictures of each kind of configuration."""

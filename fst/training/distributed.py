@@ -1,4 +1,4 @@
-"""Several processes, as `torchrun` starts them: who this one is, and how they agree."""
+"""Several processes, as started by `torchrun`: their ranks, and what they exchange."""
 
 import os
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class World:
         return bool(flags.item())
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             dist.barrier()
 

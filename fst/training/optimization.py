@@ -34,8 +34,8 @@ _PATIENCE = 10
 """Iterations over which `tolerance` is measured."""
 
 OPTIMIZERS: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
-    # One evaluation an iteration and unit steps, as the papers' code has it: a line search
-    # evaluates twice as often, and gets no farther in an iteration.
+    # One evaluation per iteration and unit steps, as in the papers' code: a line search takes twice
+    # as many evaluations and makes no more progress per iteration.
     "lbfgs": lambda image, _: torch.optim.LBFGS(
         [image], max_iter=1, history_size=_HISTORY, tolerance_grad=0, tolerance_change=0
     ),
@@ -51,11 +51,11 @@ def descend(
     learning_rate: float = 0.02,
     precision: str = "fp32",
 ) -> Iterator[tuple[Tensor, dict[str, float]]]:
-    """Yield a picture and its loss terms: first the start, then what each iteration makes of it.
+    """Yield a picture and its loss terms: first the start, then the result of each iteration.
 
     Projected L-BFGS as in Johnson et al. 2016, section 4.1: the picture is clipped to [0, 1] after
-    each step. A step that more than doubles the lowest objective so far is taken back, and the
-    optimizer begins anew from there.
+    each step. A step that more than doubles the lowest objective so far is undone, and the
+    optimizer restarts from there.
 
     Args:
         loss: the objective is its `total`.
@@ -85,13 +85,13 @@ def descend(
             best, lowest = image.detach().clone(), values["total"]
         elif not math.isfinite(lowest):
             raise TrainingStoppedError("the objective is not finite: lower the weights of the loss")
-        elif not values["total"] < 2 * lowest:
+        elif not values["total"] <= 2 * lowest:  # not: >, which NaN is not
             with torch.no_grad():
                 image.copy_(best)
             stepping = OPTIMIZERS[optimizer](image, learning_rate)
             continue
         yield image.detach(), values
-        # What lies at a bound and is pushed outwards stays (Bertsekas 1982, projected Newton).
+        # Values that the gradient pushes out of range stay (Bertsekas 1982, projected Newton).
         held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
         image.grad = gradient.masked_fill(held, 0)
         stepping.step(partial(float, values["total"]))
@@ -107,13 +107,13 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
         console: print progress.
 
     Returns:
-        0 when the picture is done, else the number of the signal that stopped it; what there was
-        then is written all the same.
+        0 when the picture is complete, else the number of the signal that stopped it; the picture
+        is written in either case.
 
     Raises:
-        UserError: a picture or file of weights is unfit, a result is there already, or the
-            picture needs more memory than there is.
-        FileNotFoundError: no VGG16 weights, or no model to start from.
+        UserError: a picture or weights file is unusable, the result exists already, or the
+            picture needs more memory than is free.
+        FileNotFoundError: VGG16 weights or the model of `init` are missing.
         TrainingStoppedError: the objective is not finite.
     """
     device = pick_device(config.device)
@@ -121,9 +121,9 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     result = Path(config.output) if config.output else folder.path / "stylized.png"
     writable_suffix(result)
     if result.exists() and not config.overwrite:
-        raise UserError(f"{result} exists: overwrite=true replaces it, name=... makes another")
+        raise UserError(f"{result} exists: use overwrite=true to replace it, or another name=...")
     if folder.model.exists():
-        raise UserError(f"{folder.path} holds a training; give this one another name=...")
+        raise UserError(f"{folder.path} holds a training run: give this one another name=...")
     if device.type == "cuda":
         set_tf32(True)
     content = read_image(config.content).to(device)
@@ -138,7 +138,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     if needed > there:
         raise UserError(
             f"size_px={config.size_px} ({width}x{height}) needs about {needed / 1e9:.1f} GB of "
-            f"memory, and {there / 1e9:.1f} GB are free: take a smaller one"
+            f"memory, but {there / 1e9:.1f} GB are free: use a smaller size"
             + (", or precision=bf16" if config.precision == "fp32" else "")
         )
     contents = [resize(content, px) for px in config.sizes_px]
@@ -174,7 +174,7 @@ def _optimize_one_size(
     tracker: PictureTracker,
     stop: StopRequest,
 ) -> Tensor:
-    """Return the picture of the lowest objective that was met."""
+    """Return the picture with the lowest objective."""
     descent = descend(loss, content, start, config.method, config.learning_rate, config.precision)
     best, lowest = start, math.inf
     recent: deque[float] = deque(maxlen=_PATIENCE + 1)
@@ -182,7 +182,9 @@ def _optimize_one_size(
         if terms["total"] < lowest:
             best, lowest = image.clone(), terms["total"]
         recent.append(lowest)
-        settled = len(recent) > _PATIENCE and recent[0] - lowest < config.tolerance * lowest
+        settled = lowest == 0 or (
+            len(recent) > _PATIENCE and recent[0] - lowest < config.tolerance * lowest
+        )
         last = settled or iteration == config.iterations or stop.signal is not None
         tracker.iteration(iteration, terms, image, last)
         if last:
@@ -191,11 +193,11 @@ def _optimize_one_size(
 
 
 def starting_picture(config: OptimizeConfig, content: Tensor) -> Tensor:
-    """Return what the optimisation starts from, of the shape of `content`, (1, 3, H, W).
+    """Return the picture to start from, of the shape of `content`, (1, 3, H, W).
 
     Raises:
-        FileNotFoundError: there is no such picture or model.
-        UserError: the picture is of another shape than the content.
+        FileNotFoundError: the picture or model does not exist.
+        UserError: the picture has another aspect ratio than the content.
     """
     if config.init == "content":
         return content
@@ -207,8 +209,8 @@ def starting_picture(config: OptimizeConfig, content: Tensor) -> Tensor:
         there, here = (p.shape[-1] / p.shape[-2] for p in (picture, content))
         if not 0.98 < there / here < 1.02:
             raise UserError(
-                f"init={config.init} is {there:.2f} times as wide as high, and the content "
-                f"{here:.2f} times: a start has the content's shape"
+                f"init={config.init} has the aspect ratio {there:.2f}, but the content {here:.2f}: "
+                "they must be the same"
             )
         return stretch(picture, content)
     return load(config.init, str(content.device), "fp32")(content)

@@ -1,74 +1,160 @@
-"""What the commands that take Hydra's `key=value` have in common: grammar, errors, sweeps."""
+"""What the commands with Hydra's `key=value` settings share: grammar, help, errors, sweeps."""
 
+import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.cache import keep_compiled
-from fst.config import refuse_unknown, register_schemas, unknown_key
+from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import UserError, one_line, one_line_errors
 
 register_schemas()
 
 
-def run(
-    command: str, expand: Callable[[str], list[str]], action: Callable[[Any], int | None]
-) -> None:
-    """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them.
+@dataclass(frozen=True)
+class Command:
+    """A command with `key=value` settings."""
 
-    Args:
-        command: its name: that of its configuration in `conf/` and of its schema.
-        expand: turns an override of the command line into those that Hydra takes.
-        action: is given each composed configuration (several in a sweep) and returns the number of
-            the signal that stopped it, if one did.
-    """
+    name: str
+    """That of its configuration in `conf/` and of its schema."""
+    usage: str
+    """What it does, with examples: the head of its help."""
+    groups: Sequence[str]
+    """The configuration groups that it takes, in the order of its help."""
+    expand: Callable[[str], list[str]]
+    """Turns an override of the command line into those that Hydra takes."""
+    action: Callable[[Any, Collection[str]], int | None]
+    """Is given each composed configuration (several in a sweep) and the keys that are swept over;
+    returns the number of the signal that stopped it, if one did."""
+    placeholders: Sequence[str] = ()
+    """Overrides without which no configuration can be shown: required choices of a group."""
+
+
+def run(command: Command) -> None:
+    """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
     keep_compiled()
-    # Hydra prints its own errors over several lines and exits with 1, unless told to raise them.
+    threading.excepthook = _report_thread_error
+    # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    title = f"fst {command.name}"
 
-    @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command)
+    @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command.name)
     def compose_and_act(composed: DictConfig) -> None:
-        # Caught here already, or Hydra prints a line of its own first.
-        with one_line_errors(f"fst {command}", less_memory):
+        # Errors are caught in here, because Hydra would print a line of its own first.
+        with one_line_errors(title, less_memory):
             try:
                 config: Any = OmegaConf.to_object(composed)
             except OmegaConfBaseException as error:
-                raise UserError(_explain(error, command)) from error
-            refuse_unknown(config, command)
+                raise UserError(_explain(error, command.name)) from error
+            refuse_unknown(config, command.name)
+            swept: list[Override] = []
             if HydraConfig.get().mode == RunMode.MULTIRUN:
+                swept = _sweeps(sys.argv[1:])
                 task = HydraConfig.get().overrides.task
                 config.name = sweep_name(str(config.name), sys.argv[1:], task)
-            stopped_by = action(config)
+                if os.environ.get("RANK", "0") == "0":
+                    runs = math.prod(len(list(o.sweep_string_iterator())) for o in swept)
+                    number = HydraConfig.get().job.num + 1
+                    print(f"run {number} of {runs}: {config.name}", flush=True)
+            stopped_by = command.action(config, {o.key_or_group for o in swept})
         if stopped_by:
             sys.exit(128 + stopped_by)
 
-    with one_line_errors(f"fst {command}", less_memory):
-        sys.argv[1:] = [expanded for given in sys.argv[1:] for expanded in expand(given)]
+    with one_line_errors(title, less_memory):
+        sys.argv[1:] = arguments(command, sys.argv[1:])
         try:
             compose_and_act()
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_explain(error, command)) from error
+            raise UserError(_explain(error, command.name)) from error
+
+
+def _report_thread_error(error: threading.ExceptHookArgs) -> None:
+    # TensorBoard raises what fails in its thread, such as a full disk, in the main thread too.
+    if not type(error.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(error)
+
+
+def arguments(command: Command, given: Sequence[str]) -> list[str]:
+    """Return a command line's arguments as Hydra takes them; print the head of the help if asked.
+
+    Raises:
+        UserError: a flag is unknown; the message says how the setting is written.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; `fst {command.name} --help` shows how settings are written")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parsed, unknown = parser.parse_known_args(given)
+    if unknown:
+        raise UserError(_as_setting(unknown[0], given, command.name))
+    expanded = [part for argument in given for part in command.expand(argument)]
+    if parsed.help:
+        print(_help(command))
+        expanded = [argument for argument in expanded if argument not in ("--help", "-h")]
+        expanded += ["--cfg", "job"]
+    if parsed.help or parsed.cfg or parsed.info:
+        chosen = {override.partition("=")[0] for override in expanded}
+        expanded += [o for o in command.placeholders if o.partition("=")[0] not in chosen]
+    return expanded
+
+
+def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
+    """Return a line that shows an unknown flag written as a setting."""
+    name, _, value = flag.partition("=")
+    following = given[given.index(flag) + 1 :][:1]
+    if not value and following and following[0][0] != "-" and "=" not in following[0]:
+        value = following[0]
+        flag = f"{flag} {value}"
+    keys = likely_keys(name.lstrip("-").replace("-", "_"), command)
+    meant = " or ".join(f"{key}={value or 'VALUE'}" for key in keys) or "key=value"
+    return f"{flag} is not a flag: settings are written without dashes, here {meant}"
+
+
+def _help(command: Command) -> str:
+    width = max(map(len, command.groups))
+    lines = [f"  {group:{width}}  {', '.join(choices(group))}" for group in command.groups]
+    return "\n".join(
+        [
+            command.usage.strip(),
+            "",
+            "Groups, each chosen by GROUP=NAME:",
+            *lines,
+            "",
+            "Flags:",
+            "  -m         runs each of several values in turn (loss.style_weight=2,5)",
+            "  --cfg job  prints the settings that would be used",
+            "",
+            "Settings, each changed by KEY=VALUE (network.width=64); ??? is required:",
+            "",
+        ]
+    )
 
 
 def quote_paths(override: str, keys: Collection[str]) -> str:
     """Return an override with its value quoted if its key is one of those that hold paths.
 
-    A path may hold what Hydra's grammar gives a meaning of its own. One that does not exist as it
-    stands but has commas is a list to sweep over.
+    A path may contain characters that mean something in Hydra's grammar. A path that does not exist
+    and contains commas is a list to sweep over.
     """
     key, _, value = override.partition("=")
     if key not in keys or value in ("", "null") or value[0] in "'\"":
@@ -78,7 +164,7 @@ def quote_paths(override: str, keys: Collection[str]) -> str:
 
 
 def quoted(path: str) -> str:
-    """Return a path as Hydra's grammar takes it whatever it holds, `~` expanded."""
+    """Return a path, quoted for Hydra's grammar, with `~` expanded."""
     return "'" + str(Path(path).expanduser()).replace("'", r"\'") + "'"
 
 
@@ -89,32 +175,40 @@ def choices(group: str) -> list[str]:
 
 
 def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
-    """Return the name of one run of a sweep: the common one, and what is its own.
+    """Return the name of one run of a sweep: the common name, then the run's own values.
 
     Args:
-        name: the common one; that of each style, if styles are swept over.
+        name: the common name; that of each style, if styles are swept over.
         given: the command line's overrides.
         task: this run's.
     """
-    overrides = OverridesParser.create().parse_overrides([o for o in given if o[0] != "-"])
-    told = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    overrides = _overrides(given)
+    named = {o.key_or_group for o in _sweeps(given)}
     if not any(o.key_or_group == "name" for o in overrides):
-        told -= {"style", "styles", "content"}  # the common name has them
+        named -= {"style", "styles", "content"}  # the common name has them
         styles = next((o.value() for o in overrides if o.key_or_group == "style.picture"), None)
         if isinstance(styles, ChoiceSweep):
             stems = [Path(str(getattr(style, "text", style))).stem for style in styles.list]
             if len(set(stems)) == len(stems):
-                told -= {"style.picture"}
+                named -= {"style.picture"}
     parts = []
     for key, _, value in (override.partition("=") for override in task):
-        if key in told:
+        if key in named:
             plain = value.strip("'").replace("/", "_")
             parts.append(f"{key}={plain}")
     return "/".join([name, *filter(None, ["+".join(parts)])])
 
 
+def _overrides(given: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides([o for o in given if o[0] != "-"])
+
+
+def _sweeps(given: Sequence[str]) -> list[Override]:
+    return [override for override in _overrides(given) if override.is_sweep_override()]
+
+
 def _explain(error: BaseException, command: str) -> str:
-    """Say in one plain line what Hydra or OmegaConf say in several."""
+    """Return in one plain line what Hydra or OmegaConf say in several."""
     causes = [error]
     while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
@@ -133,7 +227,8 @@ def _explain(error: BaseException, command: str) -> str:
         return f"{group}={name} is unknown; choose one of {known.replace(' ', ', ')}"
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override} can't be read as key=value: {text}; quote what is not a plain word"
+            f"cannot read {error.override} as key=value: {text}; quote a value that is not a plain "
+            "word"
         )
     if text.startswith("You must specify 'style'"):
         return "style is required: add style=PICTURE, or style=NAME for one of conf/style/"

@@ -1,18 +1,20 @@
-"""The run folder `runs/NAME/`: what lies in it, whose it is, and how a run finds its way back.
+"""The run folder `runs/NAME/`: its files, its lock, and how a run recognizes it when it resumes.
 
-config.yaml         the whole configuration, by which a run knows its folder again
-model.safetensors   the model (moving average of the weights), always whole
-state.pt            everything that training needs to go on
-metrics.jsonl       a line a report
-contact_sheet.jpg   content, style and result, at the last save
+config.yaml         the whole configuration, compared when the run is resumed
+model.safetensors   the model (moving average of the weights), always complete
+state.pt            everything that training needs to resume
+metrics.jsonl       one report per line
+contact_sheet.jpg   content, style and result at the last save
 events.out.*        TensorBoard's
+.lock, .lock-owner  kept while a process works in the folder
 """
 
-import contextlib
 import dataclasses
 import json
 import math
-import sys
+import os
+import socket
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fst.atomic import replacing
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
@@ -31,18 +35,22 @@ FREE_KEYS = {
     "name",
     "runs_dir",
     "data.workers",
-    "data.path",  # another way to the same pictures, which the state knows again
+    # The state holds the contents' hashes of these, so the files may move.
+    "data.path",
+    "data.heldout_path",
+    "loss_network.weights",
     "style.picture",
+    "style.title",
     "training.report_every",
     "training.save_every",
     "training.device",
     "training.compile",
 }
-"""What may change between two sittings of one run, as the trained model does not depend on it."""
+"""Settings that may change when a run is resumed, because the trained weights do not depend on
+them."""
+LOCK_TIMEOUT_SECONDS = 5.0
+"""How long a second process waits: one that was just killed may still be releasing the lock."""
 _DIFFERENCES_SHOWN = 8
-
-if sys.platform != "win32":
-    import fcntl
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """The reports, one JSON object a line."""
+        """The reports, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -76,17 +84,16 @@ class RunFolder:
         """The picture of contents and results."""
         return self.path / "contact_sheet.jpg"
 
+    @property
+    def lock_owner(self) -> Path:
+        """Which process holds the lock, in words."""
+        return self.path / ".lock-owner"
+
     def refuse_other_run(self, config: TrainConfig) -> None:
         """Raise UserError, naming what differs, if the folder holds another configuration."""
         if not (self.config.exists() and self.state.exists()):
-            return  # what failed before its first save may be begun anew in another way
-        try:
-            there = flatten(OmegaConf.to_container(OmegaConf.load(self.config)))
-        except (yaml.YAMLError, ValueError) as error:
-            raise UserError(
-                f"{self.config} is damaged; restore it, or give another name=..."
-            ) from error
-        here = flatten(dataclasses.asdict(config))
+            return  # a run that failed before its first save may start again in another way
+        there, here = self.read_config(), flatten(dataclasses.asdict(config))
         differing = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in sorted(there.keys() | here.keys())
@@ -96,51 +103,96 @@ class RunFolder:
             shown = "; ".join(differing[:_DIFFERENCES_SHOWN])
             more = len(differing) - _DIFFERENCES_SHOWN
             raise UserError(
-                f"{self.path} holds a run of another configuration ({shown}"
-                f"{f'; and {more} more' if more > 0 else ''}). "
-                "Give this one another name=..., or remove that folder"
+                f"{self.path} holds a run with another configuration ({shown}"
+                f"{f'; and {more} more' if more > 0 else ''}). Give this run another name=... "
+                f"(init={self.path} starts it from that model's weights), or remove that folder"
             )
 
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration as a flat dict with dotted keys.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            values = OmegaConf.to_container(OmegaConf.load(self.config))
+        except (yaml.YAMLError, ValueError, OSError, OmegaConfBaseException):
+            values = None
+        if not values or not isinstance(values, dict):
+            raise UserError(f"{self.config} is damaged: restore it, or give another name=...")
+        return flatten(values)
+
     def write_config(self, config: TrainConfig | OptimizeConfig) -> None:
-        """Write the configuration, every value spelt out."""
+        """Write the configuration with every value spelled out."""
         with replacing(self.config) as temporary:
             temporary.write_text(to_yaml(config))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder.
+        """Keep other processes from working in this folder.
+
+        Forked children, such as data workers, do not inherit the lock (filelock closes it in them),
+        so it ends with this process, even if that is killed.
 
         Raises:
-            UserError: one does already.
+            UserError: another process holds the lock, and kept it for `LOCK_TIMEOUT_SECONDS`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                if sys.platform != "win32":
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"another process is working in {self.path}; give this one another name=..."
-                ) from None
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"{self._owner()} is working in {self.path}: wait until it ends, or give this run "
+                "another name=..."
+            ) from None
+        try:
+            self.lock_owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
+        finally:
+            self.lock_owner.unlink(missing_ok=True)
+            lock.release()
+
+    def _owner(self) -> str:
+        try:
+            return self.lock_owner.read_text(errors="replace")[:200] or "another process"
+        except OSError:
+            return "another process"
 
     def write_state(self, state: dict[str, Any]) -> None:
-        """Write the resumable state."""
+        """Write the resumable state, with the CRC-32 of every record, as torch's format has it."""
         with replacing(self.state) as temporary:
             torch.save(state, temporary)
 
     def read_state(self) -> dict[str, Any] | None:
-        """Return the resumable state, on the CPU, or None if the run has none yet."""
+        """Return the resumable state, on the CPU, or None if the run has none yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self.state.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(self.state) as records:
+                damaged = records.testzip()  # torch.load does not compare the checksums
+            if damaged:
+                raise zipfile.BadZipFile(damaged)
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError("not a state")
+        except OSError:
+            raise
         except Exception as error:
-            # torch.load raises UnpicklingError, EOFError, RuntimeError ... on a damaged file
-            raise UserError(
-                f"{self.state} is damaged; remove it to start again, or give another name=..."
-            ) from error
+            # Damaged files make zipfile and torch raise UnpicklingError, EOFError, zlib.error ...
+            raise self.damaged_state() from error
         return state
+
+    def damaged_state(self) -> UserError:
+        """Return the error that says that the state cannot be used."""
+        return UserError(
+            f"{self.state} is damaged, or was written by another version of fst: remove it to "
+            "start again, or give another name=..."
+        )
 
     def append_metrics(self, values: dict[str, float]) -> None:
         """Add one report to the metrics; JSON has no infinity, which becomes null."""
@@ -149,28 +201,44 @@ class RunFolder:
             file.write(json.dumps(finite) + "\n")
 
     def training_seconds(self, seen_images: int) -> float | None:
-        """Return how long it took to see so many images, by the last report on them, or None."""
-        if not self.metrics.is_file():
-            return None
+        """Return how long the first `seen_images` took, by the last report on them, or None."""
         seconds = None
-        for line in self.metrics.read_text().splitlines():
-            with contextlib.suppress(ValueError):  # cut off by a crash
-                report = json.loads(line)
-                if report["seen_images"] <= seen_images:
-                    seconds = report.get("seconds")
+        for report in self.read_metrics():
+            if report["seen_images"] <= seen_images:
+                seconds = report.get("seconds")
         return seconds
 
     def trim_metrics(self, seen_images: int) -> None:
-        """Drop the reports later than `seen_images`, which the resumed run makes again."""
+        """Drop the reports after `seen_images`, which the resumed run makes again."""
         if not self.metrics.exists():
             return
-        kept = []
-        for line in self.metrics.read_text().splitlines(keepends=True):
-            # A line without its end was cut off by a crash, and is later than any saved state.
-            if line.endswith("\n") and json.loads(line)["seen_images"] <= seen_images:
-                kept.append(line)
+        kept = [report for report in self.read_metrics() if report["seen_images"] <= seen_images]
         with replacing(self.metrics) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(json.dumps(report) + "\n" for report in kept))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the reports of a training; lines that a crash damaged are left out."""
+        if not self.metrics.is_file():
+            return []
+        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        return [report for line in lines if (report := _report(line)) is not None]
+
+
+def _report(line: str) -> dict[str, Any] | None:
+    """Return the report of a line, or None if the line is damaged.
+
+    A crash can cut the last line off, and a power failure can fill it with NULs.
+    """
+    try:
+        report = json.loads(line) if line.endswith("\n") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(report, dict) or type(report.get("seen_images")) is not int:
+        return None
+    numbers = (int, float, type(None))
+    if any(isinstance(value, bool) or not isinstance(value, numbers) for value in report.values()):
+        return None
+    return report
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, taken as a wish to save and stop."""
+"""Ctrl-C and SIGTERM as requests to save and stop."""
 
 import signal
 from types import FrameType
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class StopRequest:
-    """Notes SIGINT or SIGTERM while it is entered; a second one ends the process at once."""
+    """Records SIGINT or SIGTERM inside its context; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

@@ -1,12 +1,13 @@
-"""What a run shows of itself: TensorBoard, `metrics.jsonl`, and progress on the console."""
+"""The records of a run: TensorBoard, `metrics.jsonl`, and progress on the console."""
 
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -16,8 +17,7 @@ from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.pictures.image import write_image
 from fst.training.run_folder import RunFolder, flatten
 
-_SHOWN = ("total", "content", "style")
-_COMPARED = ("heldout/content", "heldout/style", "heldout/total_variation")
+_FIRST_HPARAM = "loss.style_weight"
 
 
 class Tracker:
@@ -32,22 +32,21 @@ class Tracker:
         is_main: bool,
         console: bool,
     ) -> None:
-        """Go on after `seen_images`: later records of an interrupted run are dropped.
+        """Continue after `seen_images`: later records of an interrupted run are dropped.
 
-        `skipped` holds the pictures that were passed over, with reasons; new ones are added.
-        Processes other than the main one write nothing and only name the pictures they skip.
+        `skipped` holds the skipped pictures with reasons; new ones are added. Processes other than
+        the main one write nothing and only name the pictures they skip.
         """
         self.folder = folder
         self.is_main = is_main
         self.console = console
+        self.config = config
         self.total_images = config.training.images
         self.skipped = skipped
         if is_main:
             folder.trim_metrics(seen_images)
             folder.write_config(config)
             self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
-            if seen_images == 0:
-                self._write_config(config)
         self.bar = tqdm(
             desc=config.name,
             total=self.total_images,
@@ -58,8 +57,21 @@ class Tracker:
             smoothing=0.05,
         )
 
+    def begin(self, heldout: dict[str, float], swept: Collection[str]) -> None:
+        """Record the configuration and the held-out terms of a run that starts.
+
+        Args:
+            heldout: the held-out loss terms by TensorBoard's names.
+            swept: keys that differ between the runs of a sweep.
+        """
+        if not self.is_main:
+            return
+        self.writer.add_text("config", _indented(self.config))
+        add_settings(self.writer, dataclasses.asdict(self.config), heldout, swept)
+        self.scalars({"seen_images": 0, **heldout})
+
     def close(self) -> None:
-        """End the progress bar and TensorBoard's file."""
+        """Close the progress bar and TensorBoard's file."""
         self.bar.close()
         if self.is_main:
             self.writer.close()
@@ -71,7 +83,7 @@ class Tracker:
             sys.stdout.flush()  # into a pipe or a file too, line by line
 
     def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
-        """Move the progress bar on; name each skipped picture, with its reason, once."""
+        """Advance the progress bar; name each skipped picture, with its reason, once."""
         self.bar.update(images)
         for name, reason in skipped:
             if self.console and name not in self.skipped:
@@ -79,10 +91,10 @@ class Tracker:
             self.skipped[name] = reason
 
     def conclude(self) -> None:
-        """End the progress bar; say how many pictures were skipped."""
+        """Close the progress bar; print how many pictures were skipped."""
         self.bar.close()
         if self.skipped:
-            self.say(f"{len(self.skipped)} picture(s) were skipped: {', '.join(self.skipped)}")
+            self.say(f"{len(self.skipped)} pictures were skipped: {', '.join(self.skipped)}")
 
     def report(self, values: dict[str, float]) -> None:
         """Record a report: `seen_images`, `seconds`, `images_per_second` and named scalars."""
@@ -90,7 +102,7 @@ class Tracker:
             return
         self.folder.append_metrics(values)
         self.scalars(values)
-        shown: dict[str, float] = {key: values[key] for key in _SHOWN}
+        shown = {name: values[name] for name in main_terms(values)}
         self.bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
         if self.bar.disable:
             self.say(self._line(values, shown))
@@ -109,10 +121,6 @@ class Tracker:
         self.writer.add_image("heldout/contact_sheet", sheet[0], seen_images)
         write_image(sheet, self.folder.contact_sheet)
 
-    def _write_config(self, config: TrainConfig) -> None:
-        self.writer.add_text("config", _indented(config))
-        add_settings(self.writer, dataclasses.asdict(config))
-
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
         left = tqdm.format_interval((self.total_images - seen) / rate) if rate else "?"
@@ -126,12 +134,13 @@ class PictureTracker:
     def __init__(
         self, folder: RunFolder, config: OptimizeConfig, pixels: Sequence[int], console: bool
     ) -> None:
-        """Begin anew in the folder.
+        """Start new records in the folder.
 
         Args:
-            folder: the run's.
-            config: the run's.
-            pixels: of each size, from coarse to fine: what an iteration costs goes by them.
+            folder: the run's folder.
+            config: the run's configuration.
+            pixels: the pixels of each size, from coarse to fine, which weigh its iterations in the
+                progress.
             console: print progress.
         """
         self.folder = folder
@@ -155,18 +164,18 @@ class PictureTracker:
         )
 
     def close(self) -> None:
-        """End the progress bar and TensorBoard's file."""
+        """Close the progress bar and TensorBoard's file."""
         self.bar.close()
         self.writer.close()
 
     def iteration(self, iteration: int, terms: dict[str, float], image: Tensor, last: bool) -> None:
-        """Record an iteration of the present size: its terms, now and then the picture.
+        """Record an iteration at the current size: its terms, and sometimes the picture.
 
         Args:
-            iteration: 0 for what this size starts from.
-            terms: by name.
+            iteration: 0 for the picture that this size starts from.
+            terms: the loss terms by name.
             image: (1, 3, H, W) in [0, 1].
-            last: go on to the next size hereafter.
+            last: whether the next size follows.
         """
         config = self.config
         step = self.iterations + iteration
@@ -176,7 +185,7 @@ class PictureTracker:
         self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
         self.bar.set_postfix_str(
             f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
-            + ", ".join(f"{name} {terms[name]:.3f}" for name in _SHOWN)
+            + ", ".join(f"{name} {terms[name]:.3f}" for name in main_terms(terms))
         )
         if last or iteration % config.report_every == 0:
             seconds = time.perf_counter() - self.started
@@ -189,11 +198,11 @@ class PictureTracker:
             self.iterations, self.size = step + 1, self.size + 1
 
     def conclude(self, result: Path, stopped: bool) -> None:
-        """Say what came of it."""
+        """Print where the result is."""
         self.bar.close()
         seconds = time.perf_counter() - self.started
         if stopped:
-            self._say(f"stopped after {seconds:.0f} s; init={result} goes on from there")
+            self._say(f"stopped after {seconds:.0f} s; init={result} resumes from there")
         else:
             self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
         self._say(f"picture        {result}")
@@ -206,16 +215,44 @@ class PictureTracker:
             sys.stdout.flush()
 
 
-def add_settings(writer: SummaryWriter, settings: dict[str, Any]) -> None:
-    """Put a training's configuration, nested as it may be, into TensorBoard's HPARAMS tab."""
+def main_terms(values: Iterable[str]) -> list[str]:
+    """Return the names that are loss terms, without those of single layers (`style/relu2_2`)."""
+    return [name for name in values if "/" not in name and name not in _NO_TERMS]
+
+
+def add_settings(
+    writer: SummaryWriter,
+    settings: dict[str, Any],
+    heldout: Iterable[str],
+    swept: Collection[str] = (),
+) -> None:
+    """Put a training's configuration into TensorBoard's HPARAMS tab.
+
+    The tab shows only a few settings at first. TensorBoard puts those that are marked as differing
+    before the others, each part in alphabetical order: what is swept over, and the style weight.
+
+    Args:
+        writer: TensorBoard's.
+        settings: the configuration, possibly nested.
+        heldout: names of held-out loss terms, `heldout/...`, by which runs are compared.
+        swept: keys that differ between the runs of a sweep.
+    """
     flat = {
         key: value if isinstance(value, bool | int | float | str) else str(value)
         for key, value in flatten(settings).items()
     }
-    # Not add_hparams(), which would open a second run of its own beside this one.
+    terms = {f"heldout/{name}" for name in main_terms(n.removeprefix("heldout/") for n in heldout)}
+    # add_hparams() would open a second run beside this one.
     events: Any = writer.file_writer
     summaries: Any = hparams
-    for summary in summaries(flat, dict.fromkeys(_COMPARED, 0.0)):
+    experiment, *session = summaries(flat, dict.fromkeys(sorted(terms), 0.0))
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    first = {_FIRST_HPARAM, *swept}
+    for info in content.experiment.hparam_infos:
+        info.differs = any(info.name == key or info.name.startswith(f"{key}.") for key in first)
+    plugin_data.content = content.SerializeToString()
+    for summary in (experiment, *session):
         events.add_summary(summary)
 
 
@@ -229,5 +266,7 @@ _UNGROUPED = {
     "images_per_second": "speed/images_per_second",
     "learning_rate": "optimizer/learning_rate",
     "gradient_norm": "optimizer/gradient_norm",
+    "style_weight": "optimizer/style_weight",
 }
-"""TensorBoard's tags of the values that are no loss."""
+"""TensorBoard's tags of the values that are not loss terms."""
+_NO_TERMS = {*_UNGROUPED, "seen_images"}

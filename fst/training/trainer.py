@@ -6,11 +6,10 @@ schedule means. Running the same command again resumes.
 
 import copy
 import dataclasses
-import hashlib
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,39 +18,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import MomentsLossConfig, OptimizerConfig, TrainConfig
-from fst.device import autocast, pick_device, set_tf32
+from fst.config import TrainConfig
+from fst.device import autocast, pick_device, set_tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
-from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import PerceptualLoss, mean_terms
-from fst.losses.registry import LOSSES
-from fst.losses.relative import MomentsLoss
-from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.losses.perceptual import mean_terms
+from fst.models.model_file import describe, save_model
 from fst.networks.cost import count_flops, count_parameters
-from fst.networks.registry import build_network, network_name
-from fst.networks.transformer import TransformerNetwork
+from fst.networks.registry import build_network
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.pictures.sheet import contact_sheet
 from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
+from fst.training.meter import Meter
+from fst.training.resumable import UnfitStateError, check_state, fingerprint
 from fst.training.run_folder import RunFolder
+from fst.training.schedule import learning_rate, update_average
+from fst.training.setup import build_losses, start_from
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 
 
-def train(config: TrainConfig, console: bool = False) -> int:
-    """Train a network as configured, or go on with the run if its folder has begun.
+def train(config: TrainConfig, console: bool = False, swept: Collection[str] = ()) -> int:
+    """Train a network as configured, or resume the run if its folder holds one.
 
     Args:
         config: everything; `fst.config.TrainConfig` documents each field.
         console: print progress.
+        swept: the keys that differ between the runs of a sweep, which TensorBoard shows first.
 
     Returns:
         0 when the run is complete, else the number of the signal that stopped it.
 
     Raises:
-        UserError: the run folder holds another run, or a picture or file of weights is unfit.
-        FileNotFoundError: no VGG16 weights, no pictures, no model to start from.
+        UserError: the run folder holds another run, or a picture or weights file is unusable.
+        FileNotFoundError: VGG16 weights, pictures or the model of `init` are missing.
         TrainingStoppedError: the loss is no longer finite; the last good state is kept.
     """
     device = pick_device(config.training.device)
@@ -61,20 +61,22 @@ def train(config: TrainConfig, console: bool = False) -> int:
     with process_group() as world:
         trainer = Trainer(config, world, device)
         with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
-            return trainer.run(stop, console)
+            return trainer.run(stop, console, swept)
 
 
 class Trainer:
-    """A run: what it works with, and how it steps, reports, judges and saves."""
+    """A run: its inputs and networks, and how it steps, reports, evaluates and saves."""
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         if config.training.batch_size % world.size:
             raise UserError(
-                f"training.batch_size={config.training.batch_size} can't be shared by {world.size} "
-                "processes: it counts the images of all, so make it a multiple"
+                f"training.batch_size={config.training.batch_size} cannot be shared by "
+                f"{world.size} processes: it counts the images of all of them, so use a multiple"
             )
         if config.network.arguments().get("norm") == "batch" and world.size > 1:
-            raise UserError("network.norm=batch normalises over the batch of one process: use one")
+            raise UserError(
+                "network.norm=batch normalises over one process's batch: train on one process"
+            )
         self.config = config
         self.world = world
         self.device = device
@@ -83,14 +85,16 @@ class Trainer:
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
         style = read_image(config.style.picture).to(device)
-        self.inputs = {
-            "the pictures in data.path": self.data.fingerprint,
-            "the pixels of style.picture": hashlib.sha256(
-                style.cpu().numpy().tobytes()
-            ).hexdigest(),
-        }
         self.style = resize(style, config.style.size_px)
         self.loss, self.heldout_loss = build_losses(config, self.style, world)
+        self.inputs = {
+            "the pictures in data.path": self.data.fingerprint,
+            "the held-out pictures": fingerprint([self.data.heldout]),
+            "the pixels of style.picture": fingerprint([style]),
+            "the weights of the loss network": fingerprint(
+                self.loss.loss_network.state_dict().values()
+            ),
+        }
 
         torch.manual_seed(config.seed)
         network = build_network(config.network.name, config.network.arguments())
@@ -98,6 +102,7 @@ class Trainer:
             start_from(network, config.init)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.precision = training_precision(config.training.precision, device)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
             lr=config.optimizer.learning_rate,
@@ -107,7 +112,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(
             device.type,
             init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
-            enabled=config.training.precision == "fp16",
+            enabled=self.precision == "fp16",
         )
         self.meter = Meter()
         self.seen_images = 0
@@ -125,7 +130,7 @@ class Trainer:
             self.loss.loss_network.compile()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the run needs to go on as if it had never stopped."""
+        """Return everything that is needed to resume exactly."""
         return {
             "seen_images": self.seen_images,
             "seconds": self.seconds,
@@ -142,16 +147,21 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned.
+        """Continue from what `state_dict` returned.
 
         Raises:
-            UserError: the pictures are not those that the run began with.
+            UserError: the state is damaged, or pictures or weights have changed since the run
+                began.
         """
-        for what, fingerprint in self.inputs.items():
-            if state["inputs"][what] != fingerprint:
+        try:
+            check_state(state, self.state_dict(), list(self.network.parameters()))
+        except UnfitStateError as error:
+            raise self.folder.damaged_state() from error
+        for what, hashed in self.inputs.items():
+            if state["inputs"][what] != hashed:
                 raise UserError(
-                    f"{what} are not those that {self.folder.path} began with, so it can't go on "
-                    "as if never stopped: bring them back, or give another name=..."
+                    f"{what} have changed since {self.folder.path} began, so it cannot resume "
+                    "exactly: restore them, or give another name=..."
                 )
         self.seen_images = state["seen_images"]
         self.seconds = state["seconds"]
@@ -165,8 +175,8 @@ class Trainer:
         self.skipped = state["skipped"]
         torch.set_rng_state(state["rng"])
 
-    def run(self, stop: "StopRequest", console: bool) -> int:
-        """Train to the end, or until stopped; return the stopping signal's number or 0."""
+    def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
+        """Train to the end or until stopped; return the number of the stopping signal, or 0."""
         settings = self.config.training
         if (state := self.folder.read_state()) is not None:
             self.load_state_dict(state)
@@ -183,7 +193,7 @@ class Trainer:
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:
-                tracker.scalars({"seen_images": 0, **self.judge(tracker)})
+                tracker.begin(self.judge(tracker), swept)
             self.restart_clock()
             for images, skipped in self.batches():
                 self.step(images)
@@ -206,7 +216,7 @@ class Trainer:
                     tracker.conclude()
                     tracker.say(
                         f"stopped at {self.seen_images} of {settings.images} images; "
-                        "run the same command again to go on"
+                        "run the same command again to resume"
                     )
                     return stop.signal or signal.SIGTERM
                 self.restart_clock()
@@ -227,14 +237,15 @@ class Trainer:
         )
 
     def step(self, images: Tensor) -> None:
-        """See one batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
+        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
         settings = self.config.training
         content = to_unit_range(images.to(self.device, non_blocking=True))
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with autocast(self.device, settings.precision):
-            terms = self.loss(self.parallel(content), content)
+        with autocast(self.device, self.precision):
+            stylized = self.parallel(content)
+            terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
         self.scaler.unscale_(self.optimizer)
@@ -255,26 +266,28 @@ class Trainer:
         return self.seen_images % every < self.config.training.batch_size
 
     def restart_clock(self) -> None:
-        """Count time and images from here: judging and saving are not training."""
+        """Count time and images from here: evaluating and saving are not training time."""
         self.clock = (self.seen_images, time.perf_counter())
 
     def measure(self) -> dict[str, float]:
         """Return the report of the steps since the last one.
 
         Raises:
-            TrainingStoppedError: the loss or a weight is no longer finite.
+            TrainingStoppedError: the loss or a weight is not finite.
         """
         images_before, time_before = self.clock
         seconds = time.perf_counter() - time_before
         self.seconds += seconds
         terms = self.meter.means(self.world)
+        # Not `total`: that of held-out pictures is weighted in another way.
+        terms = {"objective": terms.pop("total"), **terms}
         weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
-        if not (math.isfinite(terms["total"]) and weights.isfinite().all()):
+        if not (math.isfinite(terms["objective"]) and weights.isfinite().all()):
             kept = f"the last good state is in {self.folder.path}"
-            what = "a weight" if math.isfinite(terms["total"]) else "the loss"
+            what = "a weight" if math.isfinite(terms["objective"]) else "the loss"
             raise TrainingStoppedError(
-                f"{what} was no longer finite before {self.seen_images} images; "
-                f"{kept if self.folder.state.exists() else 'no state had been saved yet'}. "
+                f"{what} became infinite or NaN within {self.seen_images} images; "
+                f"{kept if self.folder.state.exists() else 'no state was saved yet'}. "
                 "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
             )
         return {
@@ -287,7 +300,7 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Stylize the held-out pictures with the average; show them and return their loss terms."""
+        """Stylize the held-out pictures with the average; return their loss terms."""
         if not self.world.is_main or not len(self.heldout):
             return {}
         contents = to_unit_range(self.heldout)
@@ -297,7 +310,7 @@ class Trainer:
         return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
 
     def save(self) -> None:
-        """Write the model, then the state: whoever is killed between goes on from the old state."""
+        """Write the model, then the state: a run killed in between resumes from the old state."""
         if self.world.is_main:
             info = describe(
                 self.ema,
@@ -311,7 +324,7 @@ class Trainer:
             self.folder.write_state(self.state_dict())
 
     def introduce(self, tracker: Tracker) -> None:
-        """Say what is about to be done, and with what."""
+        """Print what is trained, on what and with what."""
         config, network = self.config, self.network
         tracker.say(
             f"{config.network.name} network: {count_parameters(network):,} parameters, "
@@ -321,17 +334,23 @@ class Trainer:
         tracker.say(
             f"style {config.style.picture}, {config.loss.name} loss, "
             f"loss network {config.loss_network.name}; "
-            f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
+            f"on {self.device}, {self.world.size} process(es), {self.precision}"
         )
+        if len(self.heldout):
+            tracker.say(
+                "objective is weighted by this run's settings, heldout/total by the defaults of "
+                f"loss={self.heldout_loss.config.name}: compare heldout/total between runs, not "
+                "with objective"
+            )
         images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
-        verb = "going on" if self.seen_images else start
+        verb = "resuming" if self.seen_images else start
         if self.seen_images >= images:
             verb = "nothing left to train"
         tracker.say(f"{verb} at {self.seen_images} of {images} images")
 
     def conclude(self, tracker: Tracker) -> None:
-        """Say what came of it, and what can be done with it."""
+        """Print the result, and what can be done with it."""
         losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
         tracker.conclude()
         tracker.say(
@@ -343,106 +362,3 @@ class Trainer:
             tracker.say(f"contact sheet  {self.folder.contact_sheet}")
         tracker.say(f"stylize with   fst stylize {self.folder.model} PICTURE... -o OUT")
         tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")
-
-
-class Meter:
-    """Means of named scalars over steps, kept on their device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all."""
-        self.sums: dict[str, Tensor] = {}
-        self.steps = 0
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Take in the values of one step, without waiting for them."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().float()
-        self.steps += 1
-
-    def means(self, world: World) -> dict[str, float]:
-        """Return the means over steps and processes."""
-        stacked = world.mean(torch.stack(list(self.sums.values())) / self.steps)
-        return dict(zip(self.sums, stacked.tolist(), strict=True))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on."""
-        return {"sums": self.sums, "steps": self.steps}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state_dict` returned."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.steps = state["steps"]
-
-
-def build_losses(
-    config: TrainConfig, style: Tensor, world: World
-) -> tuple[PerceptualLoss, PerceptualLoss]:
-    """Return the training loss, and the one that judges held-out pictures in every run alike.
-
-    Args:
-        config: the run's.
-        style: the style picture, (1, 3, H, W) in [0, 1].
-        world: its main process downloads the weights, the others wait for them.
-    """
-    judging = MomentsLossConfig()
-    layers = {
-        config.loss.content_layer,
-        *config.loss.style_layers,
-        judging.content_layer,
-        *judging.style_layers,
-    }
-    if not world.is_main:
-        world.barrier()
-    network = load_loss_network(config.loss_network, layers).to(style.device)
-    if world.is_main:
-        world.barrier()
-    network = network.to(memory_format=torch.channels_last)
-    loss = LOSSES[config.loss.name](network, style, config.loss)
-    return loss, MomentsLoss(network, style, judging)
-
-
-def start_from(network: TransformerNetwork, name_or_path: str) -> None:
-    """Give the network the weights of a trained model, which `find_model` finds.
-
-    Raises:
-        FileNotFoundError: there is no such model.
-        UserError: it is a model of another network.
-    """
-    try:
-        trained, _ = load_model(find_model(name_or_path))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
-    if (type(trained), trained.arguments) != (type(network), network.arguments):
-        raise UserError(
-            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
-            "a start wants the same network"
-        )
-    network.load_state_dict(trained.state_dict())
-
-
-def _shape(network: TransformerNetwork) -> str:
-    """Return a network's name and arguments as the command line has them."""
-    arguments = {"network": network_name(network)} | {
-        f"network.{key}": value for key, value in network.arguments.items()
-    }
-    return " ".join(f"{key}={value}" for key, value in arguments.items())
-
-
-def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
-    """Return the rate after `seen_images` of `images`: linear warm-up, then cosine decay to 0."""
-    warmup = config.warmup_fraction * images
-    if seen_images < warmup:
-        return config.learning_rate * (seen_images + 1) / (warmup + 1)
-    progress = (seen_images - warmup) / (images - warmup)
-    return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-
-
-@torch.no_grad()
-def update_average(average: TransformerNetwork, network: TransformerNetwork, decay: float) -> None:
-    """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)

@@ -1,5 +1,6 @@
 """The configuration: what is composed, and what is refused before anything is loaded."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("network.width=-1", "network.width=-1 must be at least"),
         ("network=vast", "network=vast is unknown; choose one of fast, johnson"),
         ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick"),
-        ("loss.name=johnson", "loss.name=johnson is no setting: loss=johnson chooses"),
+        ("loss.name=johnson", "loss.name=johnson cannot be set: choose it with loss=johnson"),
         ("data.path=", "data.path= is empty"),
         ("loss.style_weight=1,2", "a list of values is a sweep: add -m"),
         ("loss.style_layer_weights=[nan,1,1]", "loss.style_layer_weights=[nan"),
@@ -109,7 +110,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
         ("init=", "init= is empty"),
-        ("loss.style_layers=[relu1_2", "[relu1_2 can't be read as key=value"),
+        ("loss.style_layers=[relu1_2", "cannot read loss.style_layers=[relu1_2 as key=value"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
@@ -131,7 +132,7 @@ def test_mistakes_are_one_line_and_status_2(
         ("loss_network.weights=a.pth", "loss_network.weights is unknown"),
     ],
 )
-def test_what_the_small_loss_network_lacks_is_refused(
+def test_layers_that_the_small_loss_network_lacks_are_refused(
     override: str, message: str, fst_command, style_picture, photos, tmp_path: Path
 ):
     given = [f"style={style_picture}", f"data.path={photos}", "loss_network=slim"]
@@ -139,6 +140,49 @@ def test_what_the_small_loss_network_lacks_is_refused(
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", [["--help"], ["-h"], ["--cfg", "job"], ["-c", "job"]])
+@pytest.mark.parametrize("command", ["train", "optimize"])
+def test_help_and_settings_are_shown_without_a_style(fst_command, asked, command, tmp_path: Path):
+    done = subprocess.run(
+        [*fst_command, command, *asked], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  style_weight: " in done.stdout  # a setting of the loss
+    assert "??? is required" in done.stdout or "cfg" in asked[0] or asked[0] == "-c"
+    if "h" in asked[0]:
+        assert f"fst {command} " in done.stdout  # an example
+        assert "loss_network  slim, vgg16" in done.stdout
+    assert "schema" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--style_weight", "3"], "--style_weight 3 is not a flag: .* here loss.style_weight=3"),
+        (["--style-weight=3"], "--style-weight=3 is not a flag: .* here loss.style_weight=3"),
+        (["--style", "a.jpg"], "--style a.jpg is not a flag: .* here style=a.jpg"),
+        (["--images"], "--images is not a flag: .* here training.images=VALUE"),
+        (["--frobnicate"], "--frobnicate is not a flag: .* here key=value"),
+        (["--cfg"], "expected one argument; `fst train --help` shows how settings are written"),
+    ],
+)
+def test_a_setting_written_as_a_flag_shows_how_it_is_written(
+    given: list[str], message: str, fst_command, tmp_path: Path
+):
+    done = run_train(fst_command, *given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_sweep_names_the_run_that_starts(fst_command, tiny_overrides, tmp_path: Path):
+    short = ["training.images=4", "data.heldout_images=0", "loss.style_weight=1,2"]
+    done = run_train(fst_command, "-m", *tiny_overrides, *short, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run 1 of 2: run/loss.style_weight=1\n" in done.stdout
+    assert "run 2 of 2: run/loss.style_weight=2\n" in done.stdout
 
 
 def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):

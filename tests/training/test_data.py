@@ -11,6 +11,7 @@ from conftest import draw_picture
 from PIL import Image
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.errors import UserError
 from fst.training.data import (
     ContentDataset,
     content_batches,
@@ -31,7 +32,7 @@ def batches(config: DataConfig, start: int, end: int, seed: int = 0, **how) -> l
 
 
 def colours(folder: Path, count: int) -> Path:
-    """Write pictures of one colour each, by which a crop can be told."""
+    """Write pictures of one colour each, by which a crop is recognized."""
     folder.mkdir()
     for i in range(count):
         Image.new("RGB", (48, 40), (20 * i, 255 - 20 * i, 128)).save(folder / f"{i:02}.png")
@@ -48,11 +49,11 @@ def test_pictures_are_found_at_any_depth_and_other_files_are_named(photos: Path,
     (folder / "notes.txt").write_text("hello")
     (folder / ".hidden.png").write_bytes(b"")
     summary = open_data(folder_config(folder, heldout_images=1), 0).summary
-    assert summary.startswith("3 photographs to train on, 1 held out; 1 other files left alone")
+    assert summary.startswith("3 photographs to train on, 1 held out; 1 other files skipped")
     assert "notes.txt" in summary
 
 
-def test_each_pass_sees_every_picture_once_in_an_order_of_its_own(tmp_path: Path):
+def test_each_pass_sees_every_picture_once_in_its_own_order(tmp_path: Path):
     config = folder_config(colours(tmp_path / "colours", 12), heldout_images=0)
     passes = [which(torch.cat(batches(config, 12 * i, 12 * i + 12))) for i in range(3)]
     assert all(sorted(seen) == list(range(12)) for seen in passes)
@@ -77,7 +78,7 @@ def test_neither_workers_nor_processes_change_what_is_seen(photos: Path):
         assert torch.equal(torch.cat([shared[0][i], shared[1][i]]), whole)
 
 
-def test_crops_lie_inside_are_scaled_and_some_are_mirrored(tmp_path: Path):
+def test_crops_are_inside_the_picture_scaled_and_sometimes_mirrored(tmp_path: Path):
     x = np.linspace(0, 255, 200).astype(np.uint8)
     ramp = np.broadcast_to(x[None, :, None], (100, 200, 3))
     folder = tmp_path / "ramp"
@@ -93,7 +94,7 @@ def test_crops_lie_inside_are_scaled_and_some_are_mirrored(tmp_path: Path):
     assert crops.max() > 240  # every part is seen
 
 
-def test_unusable_pictures_are_replaced_named_and_leave_the_others_alone(tmp_path: Path):
+def test_unusable_pictures_are_replaced_and_reported_and_the_others_are_unchanged(tmp_path: Path):
     folder = colours(tmp_path / "colours", 12)
     clean = folder_config(folder, heldout_images=0)
     before = torch.cat(batches(clean, 0, 12))
@@ -125,10 +126,10 @@ def test_pictures_of_every_kind_are_used(tmp_path: Path):
     assert not [skipped for _, skipped in found if skipped]
 
 
-def test_nothing_but_unusable_pictures_is_an_error(tmp_path: Path):
+def test_only_unusable_pictures_are_an_error(tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     data = open_data(folder_config(tmp_path), 0)
-    with pytest.raises(ValueError, match=r"100 pictures in a row can't be used.*a.jpg"):
+    with pytest.raises(ValueError, match=r"100 pictures in a row are unusable.*a.jpg"):
         next(content_batches(data.train, 4, 0, 4))
 
 
@@ -154,7 +155,7 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path):
     assert seen == set(range(12)) - heldout
 
 
-def test_held_out_pictures_may_lie_in_a_folder_of_their_own(photos: Path, tmp_path: Path):
+def test_held_out_pictures_may_have_their_own_folder(photos: Path, tmp_path: Path):
     apart = colours(tmp_path / "apart", 3)
     (apart / "00.png").write_bytes(b"broken")
     data = open_data(folder_config(photos, heldout_path=str(apart), heldout_images=2), 0)
@@ -163,7 +164,7 @@ def test_held_out_pictures_may_lie_in_a_folder_of_their_own(photos: Path, tmp_pa
     assert len(data.train.indices) == 12
 
 
-def test_a_model_s_held_out_pictures_are_found_again_and_no_others(compose, tiny_overrides, photos):
+def test_held_out_pictures_of_a_model_are_found_again(compose, tiny_overrides, photos):
     drawn = compose(tiny_overrides)
     held_out = open_data(drawn.data, drawn.seed).heldout
     again, _ = heldout_of(dataclasses.asdict(drawn), 12, 48)  # it held out two
@@ -172,10 +173,43 @@ def test_a_model_s_held_out_pictures_are_found_again_and_no_others(compose, tiny
     found, skipped = heldout_of(dataclasses.asdict(apart), 12, 40)
     assert torch.equal(found, squared_pictures(photos / "more", 12, 40)[0])
     assert (found.shape, skipped) == ((8, 3, 40, 40), [])
-    with pytest.raises(ValueError, match="does not say what it was trained on"):
+    with pytest.raises(UserError, match="does not say what it was trained on"):
         heldout_of({}, 2, 48)
-    with pytest.raises(FileNotFoundError, match="no folder of pictures missing"):
+    with pytest.raises(FileNotFoundError, match="missing is not a folder"):
         squared_pictures("missing", 2, 48)
+
+
+@pytest.mark.parametrize("kind", ["coco", "parquet"])
+def test_a_model_file_cannot_have_a_data_set_opened(compose, tiny_overrides, monkeypatch, kind):
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("a builder that a model file names was called")
+
+    monkeypatch.setattr("datasets.load_dataset", opened)
+    written = dataclasses.asdict(compose(tiny_overrides))
+    written["data"] |= {"kind": kind, "path": "someone/their-data", "image_column": "image"}
+    with pytest.raises(UserError, match=f"trained on data={kind}, and only folders"):
+        heldout_of(written, 2, 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": 3}, "in an unknown way"),
+        ({"data": {}}, "in an unknown way"),
+        ({"data": {"kind": "imagefolder", "path": "/tmp", "heldout_path": None}}, "unknown way"),
+        ({"seed": "0"}, "in an unknown way"),
+        ({"seed": -1}, "in an unknown way"),
+        ({"runs_dir": None}, "in an unknown way"),
+        ({"data": {"heldout_path": r"\\host\share"}}, "not a folder of this machine"),
+        ({"data": {"heldout_path": "//host/share"}}, "not a folder of this machine"),
+    ],
+)
+def test_what_a_model_file_says_of_its_training_is_validated(
+    compose, tiny_overrides, changes, message: str
+):
+    written = dataclasses.asdict(compose(tiny_overrides)) | changes
+    with pytest.raises(UserError, match=message):
+        heldout_of(written, 2, 48)
 
 
 def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, tmp_path: Path):
@@ -195,13 +229,13 @@ def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, t
     coco = CocoDataConfig(path=str(tmp_path / "coco"), **same)
     for config in (parquet, coco):
         assert all(torch.equal(a, b) for a, b in zip(batches(config, 0, 12), expected, strict=True))
-    with pytest.raises(ValueError, match="image_column=photo is no column.*image_id, image"):
+    with pytest.raises(ValueError, match="image_column=photo is not a column.*image_id, image"):
         open_data(ParquetDataConfig(path=parquet.path, image_column="photo"), 0)
     with pytest.raises(FileNotFoundError, match="holds no parquet files"):
         open_data(ParquetDataConfig(path=str(photos)), 0)
 
 
-def test_a_hub_out_of_reach_says_what_to_do_instead(monkeypatch):
+def test_an_unreachable_hub_suggests_what_to_do_instead(monkeypatch):
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Couldn't reach the Hub")
 

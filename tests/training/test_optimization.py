@@ -1,4 +1,4 @@
-"""Gatys' method: what it converges to, that nothing good is lost, and what it leaves."""
+"""Gatys' method: its convergence, that the best picture is kept, and its files."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ LAYERS = ["relu1_1", "relu2_1", "relu3_1"]
 
 
 class Objective:
-    """Stands for a loss: an analytic function of the picture."""
+    """A loss given as an analytic function of the picture."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
@@ -108,7 +108,7 @@ def test_the_first_picture_is_the_start_and_each_stays_in_range():
     assert all(image.min() >= 0 and image.max() <= 1 for image, _ in taken)
 
 
-def test_a_step_that_makes_it_much_worse_is_taken_back():
+def test_a_step_that_makes_it_much_worse_is_undone():
     # A narrow valley in a wall of infinite slope: curvature pairs from without mislead within.
     def valley(image: Tensor) -> Tensor:
         return (image - 0.5).abs().sqrt().sum() + 1e-3
@@ -122,6 +122,23 @@ def test_a_step_that_makes_it_much_worse_is_taken_back():
 def test_an_objective_that_is_not_finite_stops_it():
     with pytest.raises(TrainingStoppedError, match="not finite"):
         steps(lambda image: image.sum() * float("nan"), torch.rand(1, 3, 8, 8), 3)
+
+
+def test_an_objective_of_zero_ends(compose_optimize, overrides):
+    evaluations = 0
+
+    def zero(image: Tensor) -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        assert evaluations < 20, "no picture is yielded any more"
+        return (image * 0).sum()
+
+    totals = [total for _, total in steps(zero, torch.rand(1, 3, 8, 8), 5)]
+    assert totals == [0.0] * 6
+    weightless = ["loss.style_weight=0", "loss.tv_weight=0", "loss.content_target=null"]
+    config = compose_optimize([*overrides, *weightless, "coarsest_px=64"])
+    assert optimize(config) == 0
+    assert [report["iteration"] for report in reports_of(config)] == [0]
 
 
 def test_content_alone_is_restored_from_noise(random_vgg: Path, photos: Path):
@@ -183,7 +200,7 @@ def test_what_was_measured_before_gives_the_same_terms(random_vgg: Path):
     assert {k: v.item() for k, v in loss(y, x).items()} == {k: v.item() for k, v in again.items()}
 
 
-def test_it_goes_from_coarse_to_fine_and_leaves_what_the_readme_says(
+def test_it_proceeds_from_coarse_to_fine_and_leaves_the_documented_files(
     compose_optimize, overrides: list[str], photos: Path
 ):
     config = compose_optimize(overrides)
@@ -224,7 +241,7 @@ def test_the_size_before_is_what_the_next_one_starts_from(compose_optimize, over
 
 
 @pytest.mark.parametrize("init", ["noise", "picture", "model"])
-def test_what_it_starts_from(init: str, compose_optimize, overrides, photos, tmp_path: Path):
+def test_every_kind_of_start(init: str, compose_optimize, overrides, photos, tmp_path: Path):
     from fst.models.model_file import describe, save_model
     from fst.networks.fast import Fast
 
@@ -248,22 +265,24 @@ def test_what_it_starts_from(init: str, compose_optimize, overrides, photos, tmp
     torch.testing.assert_close(found, wanted, atol=1 / 255, rtol=0)
 
 
-def test_a_start_of_another_shape_is_refused(compose_optimize, overrides, style_picture: Path):
+def test_a_start_with_another_aspect_ratio_is_refused(
+    compose_optimize, overrides, style_picture: Path
+):
     config = compose_optimize([*overrides, f"init={style_picture}"])
-    with pytest.raises(ValueError, match=r"1.00 times as wide as high, and the content 1.25"):
+    with pytest.raises(ValueError, match=r"has the aspect ratio 1.00, but the content 1.25"):
         optimize(config)
     assert not config.run_dir.exists()
 
 
-def test_a_result_is_not_written_over_unasked(compose_optimize, overrides, tmp_path: Path):
+def test_a_result_is_only_replaced_on_request(compose_optimize, overrides, tmp_path: Path):
     optimize(compose_optimize(overrides))
-    with pytest.raises(ValueError, match="overwrite=true replaces it"):
+    with pytest.raises(ValueError, match="use overwrite=true to replace it"):
         optimize(compose_optimize(overrides))
     again = compose_optimize([*overrides, "overwrite=true", "iterations=1"])
     assert optimize(again) == 0
     assert len(reports_of(again)) == 4
     (again.run_dir / "model.safetensors").touch()
-    with pytest.raises(ValueError, match="holds a training"):
+    with pytest.raises(ValueError, match="holds a training run"):
         optimize(again)
 
 
@@ -273,7 +292,7 @@ def test_it_stops_at_the_tolerance(compose_optimize, overrides):
     assert [r["iteration"] for r in reports_of(eager) if r["size_px"] == 32][-1] == 10
 
 
-def test_stopped_it_leaves_the_picture_as_it_is(overrides: list[str], tmp_path: Path):
+def test_a_stopped_optimisation_writes_its_picture(overrides: list[str], tmp_path: Path):
     command = [sys.executable, "-u", "-m", "fst.optimize", *overrides, "iterations=100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -284,21 +303,21 @@ def test_stopped_it_leaves_the_picture_as_it_is(overrides: list[str], tmp_path: 
         said = running.stdout.read()
     assert running.returncode == 128 + signal.SIGTERM
     result = tmp_path / "runs" / "run" / "stylized.png"
-    assert f"init={result} goes on from there" in said
+    assert f"init={result} resumes from there" in said
     assert min(read_image(result).shape[-2:]) == 32
 
 
-def test_too_little_memory_is_said_before_anything_is_done(
+def test_too_little_memory_is_reported_before_anything_is_written(
     compose_optimize, overrides, monkeypatch
 ):
     config = compose_optimize(overrides)
     monkeypatch.setattr(optimization, "available_bytes", lambda device: 1e6)
-    with pytest.raises(ValueError, match=r"size_px=64 \(80x64\) needs about .* take a smaller one"):
+    with pytest.raises(ValueError, match=r"size_px=64 \(80x64\) needs about .* use a smaller size"):
         optimize(config)
     assert not config.run_dir.exists()
 
 
-def test_the_memory_asked_for_is_about_what_is_taken(compose_optimize, overrides, random_vgg):
+def test_the_memory_estimate_counts_all_features(compose_optimize, overrides, random_vgg):
     # All features of VGG16 up to relu3_3 in fp32 are 2 x 64 + 2 x 128 / 4 + 3 x 256 / 16 values
     # a pixel, a pyramid of three levels has 1 + 1/4 + 1/16 as many pixels.
     vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
@@ -320,7 +339,7 @@ def test_the_memory_asked_for_is_about_what_is_taken(compose_optimize, overrides
         ("loss=gatys", "has no features.17"),
         ("output=out.xyz", "unknown suffix '.xyz'"),
         ("init=nowhere", "no model nowhere"),
-        ("size_px=50000", "GB are free: take a smaller one"),
+        ("size_px=50000", "GB are free: use a smaller size"),
     ],
 )
 def test_mistakes_are_one_line(wrong: str, said: str, overrides: list[str], fst_command):

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,18 +16,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import fst
 from fst.config import OptimizerConfig, TrainConfig
-from fst.errors import TrainingStoppedError
+from fst.errors import TrainingStoppedError, UserError
+from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image
+from fst.training import run_folder, setup
 from fst.training.distributed import World
-from fst.training.run_folder import RunFolder
+from fst.training.meter import Meter
+from fst.training.run_folder import RunFolder, flatten
+from fst.training.schedule import learning_rate, update_average
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Meter, Trainer, learning_rate, train, update_average
+from fst.training.trainer import Trainer, train
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def comparable(lines: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
 
 
-def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
+def test_a_run_leaves_the_documented_files(config: TrainConfig):
     assert train(config) == 0
     names = {file.name for file in config.run_dir.glob("[!.]*")}
     events = {name for name in names if name.startswith("events.out.tfevents")}
@@ -66,7 +71,9 @@ def test_a_run_leaves_what_the_readme_says(config: TrainConfig):
     for line in lines:
         assert line["seconds"] > 0
         assert line["images_per_second"] > 0
-        assert {"content", "style", "style/relu1_2", "total_variation", "total"} <= line.keys()
+        assert {"content", "style", "style/relu1_2", "total_variation"} <= line.keys()
+        assert "objective" in line  # `total` is the held-out one, which is weighted otherwise
+        assert "total" not in line
         assert {"heldout/content", "heldout/style", "heldout/total"} <= line.keys()
     network, info = load_model(config.run_dir / "model.safetensors")
     assert info.title == "stripes"
@@ -100,7 +107,9 @@ def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
     assert judged[-1]["heldout/total"] < 0.7 * judged[0]["heldout/total"]
 
 
-def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path: Path):
+def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
+    compose, photos: Path, tmp_path: Path
+):
     config = compose(
         [
             "style=vortices",
@@ -129,7 +138,7 @@ def test_the_embedded_pieces_alone_train_a_style(compose, photos: Path, tmp_path
     assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
 
 
-def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, tmp_path: Path):
+def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: Path):
     first = compose(tiny_overrides)
     train(first)
     model = load_file(first.run_dir / "model.safetensors")
@@ -140,7 +149,7 @@ def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, t
         assert all(torch.equal(value, model[key]) for key, value in network.state_dict().items())
     assert interrupt_after(12, started) == signal.SIGTERM
     saved = RunFolder(started.run_dir).read_state()["network"]
-    (tmp_path / "first.safetensors").unlink()  # what goes on does not start from it again
+    (tmp_path / "first.safetensors").unlink()  # a resumed run does not need it
     resumed = Trainer(started, World(), torch.device("cpu"))
     resumed.load_state_dict(RunFolder(started.run_dir).read_state())
     assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
@@ -152,7 +161,7 @@ def test_a_start_from_a_model_begins_with_its_weights(compose, tiny_overrides, t
         train(compose([*tiny_overrides, "name=second"]))
 
 
-def test_a_start_from_another_network_or_from_nothing_is_refused(
+def test_init_requires_an_existing_model_of_the_same_architecture(
     compose, tiny_overrides, tmp_path: Path
 ):
     save_model(tmp_path / "wide.safetensors", Fast(16, 1), describe(Fast(16, 1)))
@@ -244,7 +253,7 @@ def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
     assert comparable(metrics(straight)) == comparable(metrics(killed))
 
 
-def test_a_complete_run_says_so_and_changes_nothing(config: TrainConfig, capsys):
+def test_a_complete_run_reports_it_and_changes_nothing(config: TrainConfig, capsys):
     train(config)
     before = {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
     assert train(config, console=True) == 0
@@ -261,39 +270,81 @@ def test_another_configuration_is_refused_with_the_difference(compose, tiny_over
     train(compose([*tiny_overrides, "data.workers=1", "training.save_every=12"]))  # free to change
 
 
-def test_a_damaged_state_says_what_to_do(config: TrainConfig):
+def test_a_damaged_state_is_reported_with_what_to_do(config: TrainConfig):
     train(config)
     (config.run_dir / "state.pt").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="state.pt is damaged; remove it to start again"):
+    with pytest.raises(ValueError, match="state.pt is damaged.*: remove it to start again"):
         train(config)
 
 
-def test_a_run_that_failed_before_its_first_save_may_be_begun_in_another_way(
+def test_a_run_that_failed_before_its_first_save_may_restart_with_other_settings(
     compose, tiny_overrides, tmp_path: Path
 ):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no picture")
     bad = compose([*tiny_overrides, f"data.path={tmp_path / 'bad'}", "data.workers=1"])
-    with pytest.raises(ValueError, match="100 pictures in a row can't be used, the last .*a.jpg"):
+    with pytest.raises(
+        ValueError, match="100 pictures in a row are unusable, the last one .*a.jpg"
+    ):
         train(bad)
     assert train(compose(tiny_overrides)) == 0
 
 
-def test_a_resumed_run_wants_the_pictures_it_began_with(compose, tiny_overrides, photos, tmp_path):
+def test_a_resumed_run_requires_the_pictures_it_started_with(
+    compose, tiny_overrides, photos, tmp_path
+):
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     config = compose([*tiny_overrides, f"data.path={folder}", f"runs_dir={folder / 'runs'}"])
     assert interrupt_after(12, config) == signal.SIGTERM
     train(config)  # the contact sheet, which lies in the folder now, is none of them
     shutil.copy(photos / "00.png", folder / "another.png")
-    with pytest.raises(ValueError, match="not those that .* began with"):
+    with pytest.raises(UserError, match="the pictures in data.path have changed since .* began"):
         train(config)
 
 
-def test_two_processes_do_not_train_in_one_folder(config: TrainConfig):
+def test_files_may_move_between_sittings_but_not_change(
+    compose, tiny_overrides, photos, random_vgg, tmp_path: Path
+):
+    heldout, weights = tmp_path / "heldout", tmp_path / "weights.safetensors"
+    shutil.copytree(photos / "more", heldout)
+    shutil.copytree(photos / "more", tmp_path / "before")
+    shutil.copy(random_vgg, weights)
+    first = [*tiny_overrides, f"data.heldout_path={tmp_path / 'before'}"]
+    assert interrupt_after(12, compose(first)) == signal.SIGTERM
+    moved = [*first, f"data.heldout_path={heldout}", f"loss_network.weights={weights}"]
+    moved += ["style.title=another", "training.images=24"]
+    resumed = Trainer(compose(moved), World(), torch.device("cpu"))
+    resumed.load_state_dict(resumed.folder.read_state())
+    assert resumed.seen_images == 12
+
+    shutil.copy(photos / "00.png", heldout / "00.png")
+    with pytest.raises(UserError, match="the held-out pictures have changed since"):
+        train(compose(moved))
+    (heldout / "00.png").unlink()
+    tensors = load_file(weights)
+    tensors["features.0.weight"] *= 2
+    save_file(tensors, weights)
+    with pytest.raises(UserError, match="the weights of the loss network have changed since"):
+        train(compose(moved))
+    with pytest.raises(UserError, match="the pictures in data.path have changed since"):
+        train(compose([*tiny_overrides]))  # trains on fewer of them: some are held out
+
+
+def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.precision=bf16"])
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    seen = []
+    trainer.loss.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    trainer.step(torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8))
+    assert seen == [torch.float32]
+
+
+def test_two_processes_do_not_train_in_one_folder(config: TrainConfig, monkeypatch):
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.1)
     with (
         RunFolder(config.run_dir).locked(),
-        pytest.raises(ValueError, match="another process is working in"),
+        pytest.raises(UserError, match=f"process {os.getpid()} on .* is working in"),
     ):
         train(config)
 
@@ -325,7 +376,7 @@ def test_a_signal_to_all_processes_saves_the_run(
         time.sleep(1)
         os.killpg(process.pid, number)
         printed, said = process.communicate(timeout=60)
-    assert "run the same command again to go on" in printed, said
+    assert "run the same command again to resume" in printed, said
     assert RunFolder(config.run_dir).read_state()["seen_images"] > 0
     if processes == 1:
         assert process.returncode == 128 + number
@@ -343,7 +394,10 @@ def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
                 trainer.network.head[-2].bias.fill_(math.nan)
 
     trainer.step = step_and_spoil  # type: ignore[method-assign]
-    with StopRequest() as stop, pytest.raises(TrainingStoppedError, match="a weight was no longer"):
+    with (
+        StopRequest() as stop,
+        pytest.raises(TrainingStoppedError, match="a weight became infinite or NaN"),
+    ):
         trainer.run(stop, console=False)
     assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
 
@@ -361,14 +415,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(c
     trainer.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
-        pytest.raises(TrainingStoppedError, match="the loss was no longer finite.*last good"),
+        pytest.raises(TrainingStoppedError, match="the loss became infinite or NaN.*last good"),
     ):
         trainer.run(stop, console=False)
     state = RunFolder(config.run_dir).read_state()
     assert state["seen_images"] == 8
     assert all(value.isfinite().all() for value in state["network"].values())
     assert all(v.isfinite().all() for v in load_file(config.run_dir / "model.safetensors").values())
-    assert train(config) == 0  # and from there it goes on
+    assert train(config) == 0  # and resumes from there
 
 
 def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos, tmp_path, capsys):
@@ -382,7 +436,7 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
     printed = capsys.readouterr().out
     broken = folder / "broken.jpg"
     assert printed.count(f"skipped {broken}: ") == 1  # though it is met in each pass
-    assert f"1 picture(s) were skipped: {broken}" in printed
+    assert f"1 pictures were skipped: {broken}" in printed
 
 
 def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, tmp_path: Path):
@@ -413,7 +467,7 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(config: TrainConfig):
-    with pytest.raises(ValueError, match="batch_size=4 can't be shared by 3"):
+    with pytest.raises(ValueError, match="batch_size=4 cannot be shared by 3"):
         Trainer(config, World(0, 3), torch.device("cpu"))
 
 
@@ -458,43 +512,122 @@ def test_tensorboard_holds_scalars_pictures_and_hparams(config: TrainConfig):
     events = EventAccumulator(str(config.run_dir), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     tags = events.Tags()
-    for tag in ("loss/total", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
+    for tag in ("loss/objective", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
         assert [event.step for event in events.Scalars(tag)] == [8, 16, 24]
     assert [event.step for event in events.Scalars("heldout/style")] == [0, 8, 16, 24]
     assert [event.step for event in events.Images("heldout/contact_sheet")] == [0, 8, 16, 24]
     assert "config/text_summary" in tags["tensors"]
 
 
-def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
+def hparams_of(runs_dir: str):
+    """What TensorBoard's HPARAMS tab shows of all runs: the experiment, and the runs."""
     from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
     from tensorboard.context import RequestContext
     from tensorboard.plugins.base_plugin import TBContext
-    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+    from tensorboard.plugins.hparams import (
+        api_pb2,
+        backend_context,
+        get_experiment,
+        list_session_groups,
+    )
 
+    runs = plugin_event_multiplexer.EventMultiplexer()
+    runs.AddRunsFromDirectory(runs_dir)
+    runs.Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, runs_dir)
+    context = backend_context.Context(TBContext(data_provider=provider))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
+    asked = (RequestContext(), context, "")
+    experiment = get_experiment.Handler(*asked, api_pb2.GetExperimentRequest()).run()
+    return experiment, list_session_groups.Handler(*asked, request).run().session_groups
+
+
+def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_overrides):
     configs = [
         compose([*tiny_overrides, f"name={weight}", f"loss.style_weight={weight}"])
         for weight in (1, 7)
     ]
     for config in configs:
         train(config)
-    runs = plugin_event_multiplexer.EventMultiplexer()
-    runs.AddRunsFromDirectory(configs[0].runs_dir)
-    runs.Reload()
-    provider = data_provider.MultiplexerDataProvider(runs, configs[0].runs_dir)
-    context = backend_context.Context(TBContext(data_provider=provider))
-    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
-    groups = list_session_groups.Handler(RequestContext(), context, "", request).run()
+    _, groups = hparams_of(configs[0].runs_dir)
     shown = {
         group.hparams["loss.style_weight"].number_value: {
             value.name.tag: value.value for value in group.metric_values
         }
-        for group in groups.session_groups
+        for group in groups
     }
     for config in configs:
         last = metrics(config)[-1]
         terms = shown[config.loss.style_weight]
-        assert terms.keys() == {f"heldout/{k}" for k in ("content", "style", "total_variation")}
+        names = ("content", "style", "total_variation", "total")
+        assert terms.keys() == {f"heldout/{name}" for name in names}
         assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
+
+
+def test_the_hparams_tab_shows_swept_settings_and_the_style_weight_first(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.images=4"])
+    train(config, swept={"optimizer.learning_rate", "network"})
+    experiment, _ = hparams_of(config.runs_dir)
+    names = [info.name for info in experiment.hparam_infos]
+    network = {f"network.{key}" for key in vars(config.network)}
+    first = {"loss.style_weight", "optimizer.learning_rate", *network}
+    assert set(names[: len(first)]) == first
+    assert set(names) == flatten(dataclasses.asdict(config)).keys()
+
+
+class FourTermLoss(MomentsLoss):
+    """A loss as somebody may add it: one more term, named in no other place."""
+
+    def terms(self, target, stylized):
+        return {**super().terms(target, stylized), "brightness": stylized.mean()}
+
+    def weights(self):
+        return {**super().weights(), "brightness": 0.5}
+
+
+def test_a_further_loss_term_is_reported_everywhere(compose, tiny_overrides, monkeypatch, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setitem(setup.LOSSES, "moments", FourTermLoss)
+    monkeypatch.setattr(setup, "MomentsLoss", FourTermLoss)
+    config = compose([*tiny_overrides, "loss=moments"])
+    train(config, console=True)
+    assert 0 < metrics(config)[-1]["brightness"] < 1
+    assert 0 < metrics(config)[-1]["heldout/brightness"] < 1
+    events = EventAccumulator(str(config.run_dir), size_guidance={"scalars": 0})
+    events.Reload()
+    assert {"loss/brightness", "heldout/brightness"} <= set(events.Tags()["scalars"])
+    experiment, _ = hparams_of(config.runs_dir)
+    assert "heldout/brightness" in [info.name.tag for info in experiment.metric_infos]
+    printed = capsys.readouterr().out
+    assert re.search(r"24/24 images .* objective .* brightness 0", printed)
+    assert "compare heldout/total between runs, not with objective" in printed
+
+
+def test_a_full_disk_is_one_line_although_tensorboard_writes_in_a_thread(
+    tiny_overrides, tmp_path: Path
+):
+    code = (
+        "import sys\n"
+        "from tensorboard.summary.writer import record_writer\n"
+        "def full(*_): raise OSError(28, 'No space left on device')\n"
+        "record_writer.RecordWriter.write = full\n"
+        "sys.argv = ['fst', 'train', *sys.argv[1:]]\n"
+        "from fst.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *tiny_overrides], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "fst train: [Errno 28] No space left on device\n"
+
+
+def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides):
+    config = compose([*tiny_overrides, "training.images=4"])
+    train(config)
+    with pytest.raises(UserError, match=f"init={config.run_dir} starts it from that model's"):
+        train(compose([*tiny_overrides, "training.images=4", "loss.style_weight=7"]))
 
 
 @pytest.mark.gpu

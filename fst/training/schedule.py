@@ -1,0 +1,25 @@
+"""How the learning rate changes, and how the average of the weights follows them."""
+
+import math
+
+import torch
+
+from fst.config import OptimizerConfig
+from fst.networks.transformer import TransformerNetwork
+
+
+def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
+    """Return the rate after `seen_images` of `images`: linear warm-up, then cosine decay to 0."""
+    warmup = config.warmup_fraction * images
+    if seen_images < warmup:
+        return config.learning_rate * (seen_images + 1) / (warmup + 1)
+    progress = (seen_images - warmup) / (images - warmup)
+    return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def update_average(average: TransformerNetwork, network: TransformerNetwork, decay: float) -> None:
+    """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)

@@ -1,0 +1,69 @@
+"""What a run starts with: its losses, and the weights of a trained model."""
+
+import torch
+from torch import Tensor
+
+from fst.config import MomentsLossConfig, TrainConfig
+from fst.errors import UserError
+from fst.losses.loss_network import load_loss_network
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
+from fst.models.model_file import find_model, load_model
+from fst.networks.registry import network_name
+from fst.networks.transformer import TransformerNetwork
+from fst.training.distributed import World
+
+
+def build_losses(
+    config: TrainConfig, style: Tensor, world: World
+) -> tuple[PerceptualLoss, PerceptualLoss]:
+    """Return the training loss, and the loss that judges held-out pictures, the same in every run.
+
+    Args:
+        config: the run's configuration.
+        style: the style picture, (1, 3, H, W) in [0, 1].
+        world: the main process downloads the weights while the others wait.
+    """
+    judging = MomentsLossConfig()
+    layers = {
+        config.loss.content_layer,
+        *config.loss.style_layers,
+        judging.content_layer,
+        *judging.style_layers,
+    }
+    if not world.is_main:
+        world.barrier()
+    network = load_loss_network(config.loss_network, layers).to(style.device)
+    if world.is_main:
+        world.barrier()
+    network = network.to(memory_format=torch.channels_last)
+    loss = LOSSES[config.loss.name](network, style, config.loss)
+    return loss, MomentsLoss(network, style, judging)
+
+
+def start_from(network: TransformerNetwork, name_or_path: str) -> None:
+    """Load the weights of a trained model, found by `find_model`, into the network.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        UserError: the model has another architecture.
+    """
+    try:
+        trained, _ = load_model(find_model(name_or_path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
+    if (type(trained), trained.arguments) != (type(network), network.arguments):
+        raise UserError(
+            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
+            "init requires the same architecture"
+        )
+    network.load_state_dict(trained.state_dict())
+
+
+def _shape(network: TransformerNetwork) -> str:
+    """Return a network's name and arguments in the command line's notation."""
+    arguments = {"network": network_name(network)} | {
+        f"network.{key}": value for key, value in network.arguments.items()
+    }
+    return " ".join(f"{key}={value}" for key, value in arguments.items())

@@ -1,0 +1,204 @@
+"""The run folder: whose it is, and what a damaged file in it does."""
+
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.errors import UserError
+from fst.training import run_folder
+from fst.training.distributed import World
+from fst.training.run_folder import RunFolder
+from fst.training.trainer import Trainer, train
+
+CONTENDER = """
+import subprocess, sys
+from pathlib import Path
+from torch.utils.data import DataLoader
+from fst.training.run_folder import RunFolder
+
+with RunFolder(Path(sys.argv[1])).locked():
+    batches = iter(DataLoader(range(10**6), num_workers=2))
+    next(batches)
+    print("locked", flush=True)
+    for _ in batches:
+        pass
+"""
+
+
+def test_the_lock_ends_with_its_process_although_data_workers_live_on(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.5)
+    command = [sys.executable, "-c", CONTENDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
+        workers = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)  # they notice that the process is gone, but too late
+        with (
+            pytest.raises(UserError, match=f"process {holder.pid} on .* is working in"),
+            RunFolder(tmp_path).locked(),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+        with RunFolder(tmp_path).locked():
+            pass
+        os.killpg(holder.pid, signal.SIGKILL)
+
+
+def test_the_lock_is_waited_for(tmp_path: Path):
+    with subprocess.Popen(
+        [sys.executable, "-c", CONTENDER, str(tmp_path)], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        killer = threading.Timer(0.5, holder.kill)
+        killer.start()
+        with RunFolder(tmp_path).locked():
+            assert holder.wait(timeout=10) == -signal.SIGKILL
+        killer.join()
+    assert not RunFolder(tmp_path).lock_owner.exists()
+
+
+@pytest.fixture(scope="module")
+def trained_once() -> dict[str, Path]:
+    """The one run that `trained` copies, once there is one."""
+    return {}
+
+
+@pytest.fixture
+def trained(compose, tiny_overrides, trained_once, tmp_path_factory):
+    """The configuration of a complete run of one step, in a folder of its own."""
+    config = compose([*tiny_overrides, "training.images=8", "training.batch_size=8"])
+    if not trained_once:
+        train(config)
+        trained_once["run"] = tmp_path_factory.mktemp("trained") / "run"
+        shutil.copytree(config.run_dir, trained_once["run"])
+    else:
+        shutil.copytree(trained_once["run"], config.run_dir)
+    return config
+
+
+def test_every_damaged_byte_of_a_state_is_noticed(trained):
+    folder = RunFolder(trained.run_dir)
+    whole = folder.state.read_bytes()
+    state = folder.read_state()
+    moments = random.Random(0)
+    noticed = 0
+    for _ in range(60):
+        position = moments.randrange(len(whole))
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << moments.randrange(8)
+        folder.state.write_bytes(damaged)
+        try:
+            found = folder.read_state()
+        except UserError as error:
+            assert "state.pt is damaged" in str(error)
+            noticed += 1
+        else:  # a byte of padding
+            assert all(torch.equal(v, found["network"][k]) for k, v in state["network"].items())
+            assert all(torch.equal(v, found["ema"][k]) for k, v in state["ema"].items())
+    assert noticed > 30
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("seen_images", "8"),
+        ("seen_images", -8),
+        ("seconds", None),
+        ("network", {}),
+        ("network", []),
+        ("ema", {"stem.1.weight": torch.zeros(3)}),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("optimizer", {"state": {0: {}}, "param_groups": "whole"}),
+        ("scaler", 1),
+        ("meter", {"sums": {"total": "much"}, "steps": 1}),
+        ("heldout_terms", {"total": "little"}),
+        ("skipped", {1: "a"}),
+        ("inputs", {}),
+        ("inputs", None),
+        ("rng", torch.zeros(3)),
+        ("rng", None),
+        ("network", "missing"),
+    ],
+)
+def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, value: object):
+    folder = RunFolder(trained.run_dir)
+    state = folder.read_state()
+    if value == "missing":
+        del state[entry]
+    elif value == {"state": {0: {}}, "param_groups": "whole"}:
+        state["optimizer"] = {**state["optimizer"], "state": {0: {}}}
+    else:
+        state[entry] = value
+    folder.write_state(state)
+    trainer = Trainer(trained, World(), torch.device("cpu"))
+    before = copy.deepcopy(trainer.network.state_dict())
+    with pytest.raises(UserError, match="state.pt is damaged, or was written by another version"):
+        trainer.load_state_dict(folder.read_state())
+    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+@pytest.mark.parametrize("found", [[], "text", 3, None])
+def test_a_state_that_is_not_a_dict_is_refused(trained, found: object):
+    torch.save(found, RunFolder(trained.run_dir).state)
+    with pytest.raises(UserError, match="state.pt is damaged"):
+        train(trained)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"seen_images": 16, "secon',
+        "\0" * 200,
+        "\0" * 200 + "\n",
+        "[1, 2]\n",
+        '{"seen_images": "16"}\n',
+        '{"seen_images": null}\n',
+        '{"seconds": 3}\n',
+        '{"seen_images": 16, "seconds": {}}\n',
+        "[" * 100_000 + "\n",
+        "\udcff\n",
+    ],
+)
+def test_damaged_lines_of_the_metrics_are_dropped(tmp_path: Path, damage: str):
+    folder = RunFolder(tmp_path)
+    for seen in (8, 16):
+        folder.append_metrics({"seen_images": seen, "seconds": seen / 2, "total": 1.5})
+    whole = folder.metrics.read_bytes()
+    with folder.metrics.open("ab") as file:
+        file.write(damage.encode("utf-8", "surrogateescape"))
+    assert folder.training_seconds(100) == 8
+    folder.trim_metrics(16)
+    assert folder.metrics.read_bytes() == whole
+    folder.trim_metrics(8)
+    assert [json.loads(line)["seen_images"] for line in whole.splitlines()[:1]] == [8]
+    assert folder.metrics.read_bytes() == whole.splitlines(keepends=True)[0]
+
+
+@pytest.mark.parametrize("damage", ["\0\0", "[1, 2]", "a: [", "", "\udcff"])
+def test_a_damaged_configuration_is_refused_in_one_line(trained, damage: str):
+    folder = RunFolder(trained.run_dir)
+    folder.config.write_bytes(damage.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match="config.yaml is damaged"):
+        folder.refuse_other_run(trained)
+
+
+def test_a_run_resumes_after_power_was_lost_while_metrics_were_written(trained):
+    folder = RunFolder(trained.run_dir)
+    before = folder.metrics.read_bytes()
+    folder.metrics.write_bytes(before + b"\0" * 50)
+    assert train(trained) == 0
+    assert folder.metrics.read_bytes() == before
