@@ -8,7 +8,7 @@ import importlib
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -116,6 +116,7 @@ def export(
     uint8: bool = False,
     size: str | None = None,
     device: str = "auto",
+    range: Literal[1, 255] = 1,
     photograph: Path | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -129,6 +130,7 @@ def export(
         uint8: Take and return bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
         size: HEIGHTxWIDTH, for runtimes that need a fixed size; otherwise any size is accepted.
         device: What a .pt2 is compiled for: cuda, cpu ...
+        range: The value of white in and out: 1, or 255 for OpenCV's own style transfer sample.
         photograph: The picture to check it on; otherwise one that ships with fst.
         overwrite: Replace the file if it exists.
     """
@@ -148,6 +150,7 @@ def export(
         uint8=uint8,
         size=height_width,
         device=device,
+        range_max=range,
         photograph=photograph,
         overwrite=overwrite,
         say=_print_progress,

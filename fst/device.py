@@ -55,8 +55,22 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if device.type == "cpu" and has_bf16 else torch.float32
+    return torch.bfloat16 if _computes_bf16(device) else torch.float32
+
+
+def training_precision(wanted: str, device: torch.device) -> str:
+    """Return the precision to train in: `auto` is `bf16` where it is fast, else `fp32`."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if _computes_bf16(device) else "fp32"
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bf16: emulated, it is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and has_instructions
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -84,6 +84,7 @@ def tiny_overrides(
         "network.coarse_width=8",
         "network.coarse_blocks=1",
         "training.images=24",
+        "training.precision=fp32",
         "training.report_every=8",
         "training.save_every=8",
         "training.device=cpu",

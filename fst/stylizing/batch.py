@@ -6,17 +6,15 @@ Threads decode the next pictures and encode the last ones while the network runs
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fst.errors import one_line
-from fst.pictures.image import Picture, count_pixels, read_image, read_picture, write_picture
+from fst.pictures.formats import count_pixels
+from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
@@ -192,18 +190,9 @@ def _stylized(
 
 def _write(job: Job, picture: Picture, quality: int) -> tuple[str, ...]:
     """Write a result; return what the user should know about it."""
-    write_picture(picture, job.target, quality)
-    frames = _count_frames(job.source)
-    return (f"animated: only the first of its {frames} frames",) if frames > 1 else ()
-
-
-def _count_frames(source: Path) -> int:
-    """Return how many frames an animated picture has; 1 for others, and for unreadable files."""
-    with suppress(Exception), Image.open(source) as picture:
-        # Phones' JPEG files (MPO) hold previews, TIFF files pages.
-        if picture.format not in ("MPO", "TIFF"):
-            return int(getattr(picture, "n_frames", 1))
-    return 1
+    dropped = write_picture(picture, job.target, quality)
+    first = ("animated: the first frame was stylized",) if picture.animated else ()
+    return (*first, *picture.notes, *dropped)
 
 
 def _written(encoding: _Encoding, keep: int) -> Iterator[Outcome]:

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fst.errors import UserError
-from fst.pictures.image import (
-    PICTURE_SUFFIXES,
-    count_pixels,
-    files_below,
-    is_heic,
-    writable_suffix,
-)
+from fst.pictures.formats import is_picture
+from fst.pictures.image import PICTURE_SUFFIXES, files_below, writable_suffix
 from fst.report import few
 from fst.video.video_file import format_of, is_video
 
@@ -82,19 +77,17 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
 def _can_be_stylized(file: Path) -> bool:
     # By its name, so that a damaged picture is reported rather than skipped, or by its content.
     by_name = file.suffix.lower() in PICTURE_SUFFIXES or is_video(file)
-    return by_name or count_pixels(file) > 0
+    return by_name or is_picture(file)
 
 
 def about_skipped(skipped: Sequence[Path]) -> str:
-    """Return in words which files of folders were skipped, and how to read those that are HEIC."""
+    """Return in words which files of folders were skipped; nothing if none were."""
     if not skipped:
         return ""
-    heic = sum(is_heic(file) for file in skipped)
-    way_out = f"; {heic} HEIC: pip install 'fst-style-transfer[heic]' to read them" if heic else ""
     what = "files that are neither pictures nor videos"
     if len(skipped) == 1:
         what = "file that is neither a picture nor a video"
-    return f"skipped {len(skipped)} {what} ({few([file.name for file in skipped])}{way_out})"
+    return f"skipped {len(skipped)} {what} ({few([file.name for file in skipped])})"
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

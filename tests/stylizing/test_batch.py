@@ -52,15 +52,18 @@ def test_content_decides_what_a_folder_holds(photos, stylizers, tmp_path: Path):
     (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
     found, skipped = find_inputs([str(folder)], "out")
     names = {source.name for source, _ in found}
-    assert names - {"a.avif"} == {"no_suffix", "clip.mp4"}
+    assert names - {"a.avif"} == {"no_suffix", "clip.mp4", "phone.heic"}
     assert ("a.avif" in names) == features.check("avif")
-    assert [path.name for path in skipped] == ["notes.txt", "phone.heic"]
+    assert [path.name for path in skipped] == ["notes.txt"]
     assert about_skipped(skipped) == (
-        "skipped 2 files that are neither pictures nor videos (notes.txt, phone.heic; "
-        "1 HEIC: pip install 'fst-style-transfer[heic]' to read them)"
+        "skipped 1 file that is neither a picture nor a video (notes.txt)"
     )
     assert about_skipped([]) == ""
-    pictures = [job for job in jobs(folder, output=tmp_path / "out") if job.source.suffix != ".mp4"]
+    pictures = [
+        job
+        for job in jobs(folder, output=tmp_path / "out")
+        if job.source.suffix not in (".mp4", ".heic")
+    ]
     assert all(
         outcome.error is None for outcome in stylize_pictures(pictures, stylizers, Options())
     )
@@ -70,7 +73,7 @@ def test_a_named_heic_file_names_the_extra(stylizers, tmp_path: Path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     planned = jobs(tmp_path / "a.heic", output=tmp_path / "o.png")
     (outcome,) = stylize_pictures(planned, stylizers, Options())
-    assert "pip install 'fst-style-transfer[heic]'" in outcome.error
+    assert "pip install 'fst-style-transfer[heif]'" in outcome.error
 
 
 def test_an_animated_picture_is_noted(stylizers, tmp_path: Path):
@@ -79,7 +82,7 @@ def test_an_animated_picture_is_noted(stylizers, tmp_path: Path):
     frames[0].save(tmp_path / "b.gif")
     planned = jobs(tmp_path / "a.gif", tmp_path / "b.gif", output=tmp_path / "o")
     animated, still = stylize_pictures(planned, stylizers, Options())
-    assert animated.notes == ("animated: only the first of its 3 frames",)
+    assert animated.notes == ("animated: the first frame was stylized",)
     assert still.notes == ()
 
 
