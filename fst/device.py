@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -79,13 +81,25 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
-def set_tf32(allowed: bool) -> None:
-    """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions on CUDA.
+@contextmanager
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions within a context.
 
-    By default torch forbids it in matmuls and allows it in cuDNN's convolutions.
+    By default torch forbids it in matmuls and allows it in cuDNN's convolutions. Devices other than
+    CUDA are unaffected.
     """
+    if device.type != "cuda":  # the same setting can change results on CPUs
+        yield
+        return
+    # Not the newer `fp32_precision`: torch refuses a mixture, and its compiler reads these.
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def prepare_compiler(device: torch.device) -> None:

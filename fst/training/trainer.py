@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import TrainConfig
-from fst.device import autocast, pick_device, set_tf32, training_precision
+from fst.device import autocast, pick_device, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.perceptual import mean_terms
 from fst.models.model_file import describe, save_model
@@ -56,9 +56,8 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
-    with process_group() as world:
+    with process_group() as world, tf32(device, allowed=True):
         trainer = Trainer(config, world, device)
         with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
             return trainer.run(stop, console, swept)

@@ -114,9 +114,9 @@ def stylize_video(
                     writing.popleft().result()
             for written in writing:
                 written.result()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             kept = "is unchanged" if target.exists() else "was not written"
-            raise KeyboardInterrupt(f"after {frames} frames of {source}: {target} {kept}") from None
+            raise type(stop)(f"after {frames} frames of {source}: {target} {kept}") from None
     return VideoReport(
         frames,
         writer.width,
