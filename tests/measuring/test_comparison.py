@@ -132,7 +132,7 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
 
 
 def test_the_files_contain_what_was_found(sweep, photos, tmp_path: Path):
-    compared = compare([*map(str, sweep), "cypresses"], photos, 1, 32, "cpu")
+    compared = compare([*map(str, sweep), "starry_night"], photos, 1, 32, "cpu")
     out = tmp_path / "new" / "out"
     written = write_comparison(out, compared, "fst compare runs")
     assert [path.name for path in written] == [
@@ -158,7 +158,7 @@ def test_the_files_contain_what_was_found(sweep, photos, tmp_path: Path):
         assert int(line["parameters"].replace(",", "")) == row.parameters
         assert float(line["ms per picture"]) == pytest.approx(row.milliseconds, abs=0.05)
     assert rows[0]["training time"] == f"{compared.rows[0].training_seconds:.0f} s"
-    assert rows[2]["run"] == "cypresses"
+    assert rows[2]["run"] == "starry_night"
     assert rows[2]["training time"] == ""  # a model file alone does not record it
     assert values["notes"] == compared.notes
 
