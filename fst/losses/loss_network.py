@@ -1,4 +1,4 @@
-"""The networks in whose features pictures are compared, as the configuration names them."""
+"""The loss networks, in whose features pictures are compared, by configuration."""
 
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
@@ -12,11 +12,11 @@ LossNetwork: TypeAlias = VGG16 | Slim
 
 
 def load_loss_network(config: LossNetworkConfig, layers: Collection[str]) -> LossNetwork:
-    """Return the network that the configuration names, with what `layers` need of it.
+    """Return the loss network of a configuration, up to the deepest of `layers`.
 
     Raises:
-        FileNotFoundError: its weights are not there and can't be downloaded.
-        ValueError: the file of weights is not what it should be.
+        FileNotFoundError: there are no weights and they cannot be downloaded.
+        ValueError: the weights file is not valid.
     """
     return LOADERS[type(config)](config, layers)
 

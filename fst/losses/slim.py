@@ -1,8 +1,10 @@
-"""The small loss network in the package: VGG16 up to relu3_3, distilled to a third of its work.
+"""The small loss network: VGG16 up to relu3_3, distilled to a third of its cost.
+
+Its weights ship with fst.
 
 `scripts/distill_vgg16.py` trained it to reproduce the features of the Oxford VGG16 (Simonyan &
-Zisserman 2015, CC BY 4.0) at the three layers that the loss compares. It is the small way in,
-and the fast one; the README says what it costs in quality.
+Zisserman 2015, CC BY 4.0) at the three layers that the loss compares. It needs no download and is
+fast; docs/design/slim.md says what it costs in quality.
 """
 
 from collections.abc import Collection
@@ -30,7 +32,7 @@ VGG16_CHANNELS = {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256}
 
 
 class Slim(nn.Module):
-    """VGG16's shape at half its width, frozen; the compared layers have a linear map behind.
+    """VGG16's shape at half its width, frozen; a linear map follows each compared layer.
 
     That map leads to VGG16's features in the basis of their principal directions, which holds most
     of them in fewer channels. A change of orthonormal basis changes neither the distance between
@@ -85,7 +87,7 @@ class Slim(nn.Module):
 
 
 def load_slim() -> Slim:
-    """Return the network with the weights that lie in the package."""
+    """Return the network with the weights that ship with fst."""
     network = Slim()
     with resources.as_file(resources.files("fst.losses") / "slim.safetensors") as path:
         network.load_state_dict(read_slim(path))

@@ -47,7 +47,7 @@ class OtherWeightsError(UserError):
 
 
 def deepest(layers: Collection[str]) -> str:
-    """Return the layer that lies farthest from the picture."""
+    """Return the deepest of the layers."""
     return max(layers, key=VGG16_LAYERS.index)
 
 
@@ -103,9 +103,9 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
     """Return VGG16 up to `last_layer` with published weights.
 
     Args:
-        weights: a safetensors file or torch state dict under torchvision's keys
-            `features.N.weight`; None takes the cache, and fills it by a download if it is empty.
-        last_layer: the deepest layer that will be asked for.
+        weights: a safetensors file or torch state dict with torchvision's keys
+            `features.N.weight`; None takes the cache, which a download fills if it is empty.
+        last_layer: the deepest layer that will be needed.
         verify: refuse weights other than the published ones (fingerprints of conv1_1 to conv3_3).
 
     Raises:
@@ -122,14 +122,14 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
             key = f"features.{index}.{kind}"
             if key not in tensors:
                 if layer == VGG16_LAYERS[0]:
-                    raise UserError(f"{path} is no VGG16 of torchvision's: it has no {key}")
+                    raise UserError(f"{path} is not torchvision's VGG16: it has no {key}")
                 raise UserError(
                     f"{path} has no {key} ({layer}), but the loss compares up to {last_layer}: "
                     "compare at fewer layers, or use weights that have them all"
                 )
             if tensors[key].shape != parameter.shape:
                 raise UserError(
-                    f"{path} is no VGG16: {key} has shape {tuple(tensors[key].shape)}, "
+                    f"{path} is not VGG16: {key} has shape {tuple(tensors[key].shape)}, "
                     f"not {tuple(parameter.shape)}"
                 )
             parameter.data.copy_(tensors[key])
@@ -139,7 +139,7 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
 
 
 def cached_weights() -> Path:
-    """Return the file of cached weights; download it first if it is not there.
+    """Return the file of cached weights; download it first if it is missing.
 
     Raises:
         NoWeightsError: it cannot be downloaded.
@@ -160,7 +160,7 @@ def cached_weights() -> Path:
 
 
 def _keep_convolutions(whole: Path, path: Path) -> None:
-    """Write the convolutions' 59 MB of torchvision's file of 528 MB."""
+    """Write the 59 MB of convolutions in torchvision's file of 528 MB."""
     convolutions = {k: v for k, v in _read_tensors(whole).items() if k.startswith("features.")}
     with replacing(path) as temporary:
         save_file(convolutions, temporary, metadata={"licence": "CC BY 4.0, Oxford VGG"})
@@ -170,7 +170,7 @@ def _download(url: str, path: Path) -> None:
     """Download torchvision's file, check its hash and keep the convolutions."""
     sha256_prefix = url.rpartition("-")[2].removesuffix(".pth")
     patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # a firewall that drops packets would be waited for without end
+    socket.setdefaulttimeout(20)  # otherwise a firewall that drops packets would block forever
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / "vgg16.pth"
         try:
@@ -192,17 +192,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path} can't be read as weights: {error}") from error
+        raise UserError(f"cannot read weights from {path}: {error}") from error
     except Exception as error:
-        # torch.load raises UnpicklingError and more on what is no checkpoint at all
-        raise UserError(f"{path} is no file of weights (.safetensors or .pth)") from error
+        # torch.load raises UnpicklingError and more on what is not a checkpoint
+        raise UserError(f"{path} is not a weights file (.safetensors or .pth)") from error
     return _tensors_only(state, path)
 
 
 def _tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
     """Return what was loaded from `path` if it is a dict of tensors, else raise UserError."""
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no plain state dict: names and tensors")
+        raise UserError(f"{path} does not contain a plain state dict of names and tensors")
     return state
 
 
