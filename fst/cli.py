@@ -8,19 +8,21 @@ import importlib
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
 from fst.cache import keep_compiled
-from fst.errors import UserError, one_line, one_line_errors
+from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
+from fst.stylizing.options import Options
 
 app = App(
     name="fst",
     version=__version__,
     help="Train feed-forward neural style transfer networks, and stylize with them in real time.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # ours says so
 )
 app.register_install_completion_command(
     help="Install completion of commands and flags for the current shell."
@@ -34,7 +36,7 @@ def train(*overrides: str) -> None:
     `fst train --help` lists the configuration groups, `fst train style=PICTURE data.path=DIR
     --cfg job` shows every setting.
     """
-    raise AssertionError("main() hands this command over before flags are parsed")
+    raise AssertionError("main() runs this command before flags are parsed")
 
 
 @app.command
@@ -44,7 +46,7 @@ def optimize(*overrides: str) -> None:
     Slow and without training. `fst optimize content=PHOTO style=PICTURE --cfg job` shows every
     setting.
     """
-    raise AssertionError("main() hands this command over before flags are parsed")
+    raise AssertionError("main() runs this command before flags are parsed")
 
 
 @app.command
@@ -52,12 +54,7 @@ def stylize(
     model: str,
     *inputs: str,
     output: Annotated[str, Parameter(alias="-o")],
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    mask: Path | None = None,
-    tile_px: int | None = None,
-    smooth: float = 0.0,
+    options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008, it is frozen
     overwrite: bool = False,
     device: str = "auto",
     dtype: str = "auto",
@@ -66,37 +63,31 @@ def stylize(
     """Stylize pictures and videos with a trained model.
 
     Args:
-        model: A model file, a run folder or the name of a released model; several with commas
-            between them.
-        inputs: Pictures, videos, folders of pictures, and patterns such as 'photos/**/*.jpg'.
-        output: A file where there is one input and one model, else a folder (as is NAME/).
-        strength: 1 is the model's result, 0 the picture itself.
-        keep_colors: Keep the picture's colours and take the luminance alone from the result.
-        size: Scale the shorter side to so many pixels first.
-        mask: A picture, stretched over each: white is stylized, black kept. Not for videos.
-        tile_px: Side of the tiles that large pictures are done in; 0 never tiles. Without it,
-            pictures of more than 4 megapixels are.
-        smooth: Less flicker in videos: how much of the last frame stays where nothing moves, in
-            [0, 1); 0.8 is much.
-        overwrite: Write over existing results, which are otherwise left as they are.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        dtype: fp32, fp16 or bf16; auto takes what is fast: fp16 on CUDA, bf16 on CPUs that have
-            instructions for it, else fp32.
-        compile: Compile the network at the first picture of each size: seconds that pay for long
-            videos and many pictures of one size.
+        model: A model file, a run folder or the name of a released model, or several,
+            comma-separated.
+        inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
+        output: A file for one input and one model, else a folder (as is NAME/).
+        options: How to stylize.
+        overwrite: Replace existing results, which are otherwise kept.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        dtype: fp32, fp16 or bf16; auto takes the fastest: fp16 on CUDA, bf16 on CPUs with
+            instructions for it, else fp32. fp32 is exact: without TF32.
+        compile: Compile the network at the first picture of each size: takes 5 to 30 seconds, pays
+            off for long videos and many pictures of the same size.
     """
     from fst.stylizing.batch import stylize_pictures, stylize_videos
     from fst.stylizing.console import StylizeConsole
     from fst.stylizing.files import find_inputs, plan
-    from fst.stylizing.stylizer import check_options, load_several
+    from fst.stylizing.stylizer import load_several
     from fst.video.video_file import is_video
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
-    check_options(strength, size, tile_px, smooth)
-    found, left_alone = find_inputs(inputs, output)
-    if mask is not None and any(is_video(source) for source, _ in found):
-        raise UserError("--mask is for pictures, and there are videos: do them without it")
+    found, skipped = find_inputs(inputs, output)
+    if options.mask is not None and any(is_video(source) for source, _ in found):
+        raise UserError(
+            "--mask is for pictures, but videos are among the inputs: stylize them without it"
+        )
     _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():
@@ -108,31 +99,12 @@ def stylize(
     videos = [job for job in jobs if is_video(job.source)]
     with closing(StylizeConsole(len(jobs))) as console:
         console.tell_engines(stylizers)
-        console.show(
-            stylize_pictures(
-                pictures,
-                stylizers,
-                strength=strength,
-                keep_colors=keep_colors,
-                size=size,
-                mask=mask,
-                tile_px=tile_px,
-                progress=console.tiles,
-            )
-        )
-        console.show(
-            stylize_videos(
-                videos,
-                stylizers,
-                strength=strength,
-                keep_colors=keep_colors,
-                size=size,
-                tile_px=tile_px,
-                smooth=smooth,
-                progress=console.frames,
-            )
-        )
-        return console.conclude(len(planned) - len(jobs), left_alone)
+        try:
+            console.show(stylize_pictures(pictures, stylizers, options, console.tiles))
+            console.show(stylize_videos(videos, stylizers, options, console.frames))
+        finally:  # also when it is stopped
+            status = console.conclude(len(planned) - len(jobs), skipped)
+        return status
 
 
 @app.command
@@ -144,20 +116,22 @@ def export(
     uint8: bool = False,
     size: str | None = None,
     device: str = "auto",
+    range: Literal[1, 255] = 1,
     photograph: Path | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Export a model to one file that runs elsewhere, and try that it gives the same pictures.
+    """Export a model to one file that runs elsewhere, and check that its results agree.
 
     Args:
         model: A model file, a run folder or the name of a released model.
         output: The file: .onnx for onnxruntime, OpenCV, OpenVINO, TensorRT and browsers; .pt2 for
-            torch without Python's overhead, compiled for this kind of machine.
+            torch without Python overhead, compiled for this kind of machine.
         half: Compute in half precision (fp16; in a .pt2 for the CPU bf16), fp32 in and out.
-        uint8: Take and give bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
-        size: HEIGHTxWIDTH, for runtimes that want it fixed; otherwise any size is taken.
+        uint8: Take and return bytes (N, H, W, 3) instead of floats (N, 3, H, W) in [0, 1].
+        size: HEIGHTxWIDTH, for runtimes that need a fixed size; otherwise any size is accepted.
         device: What a .pt2 is compiled for: cuda, cpu ...
-        photograph: What to try it on; otherwise a picture that comes with fst.
+        range: The value of white in and out: 1, or 255 for OpenCV's own style transfer sample.
+        photograph: The picture to check it on; otherwise one that ships with fst.
         overwrite: Replace the file if it exists.
     """
     from fst.models.export import export_model
@@ -176,9 +150,10 @@ def export(
         uint8=uint8,
         size=height_width,
         device=device,
+        range_max=range,
         photograph=photograph,
         overwrite=overwrite,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=_print_progress,
     )
     print("against the network in eager fp32 (pictures x height x width):")
     print(*agreements, sep="\n")
@@ -195,16 +170,16 @@ def benchmark(
     rounds: int = 9,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
-    """Measure how fast networks run here, in turns, against a plain eager pass of the same.
+    """Measure how fast networks run here, in turns, against a plain eager pass of each.
 
     Args:
-        networks: Names of networks, or models, with commas between.
+        networks: Networks by name, or models, comma-separated.
         sizes: Among 256, 512, 480p, 720p, 1080p, 4k; otherwise 256,512,720p on a CPU and
             512,720p,1080p,4k on a GPU.
         engines: Among fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
             onnxruntime, onnxruntime-half, openvino.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        rounds: How often each is timed; medians are told.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        rounds: Timing rounds; the median is reported.
         output: The folder for benchmark.md and benchmark.json.
     """
     from fst.device import pick_device
@@ -218,9 +193,9 @@ def benchmark(
         networks.split(","),
         sizes.split(","),
         engines.split(","),
-        device,
-        rounds,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        device=device,
+        rounds=rounds,
+        progress=_print_progress,
     )
     command = command_line()
     print(measuring.markdown(machine, rows, command))
@@ -245,20 +220,20 @@ def evaluate(
     """Judge models on photographs under VGG16, against Gatys' method, and for artefacts.
 
     Args:
-        models: Run folders, model files or names; what is there but is no model is left alone.
-        photographs: A folder; otherwise those that the first model's training held out.
-        style: The style picture, where a model's file does not say it.
-        images: How many photographs at the smallest size; as many fewer at larger ones as they
-            have more pixels.
-        sizes: Sides in pixels, with commas between, at which seconds are compared.
-        curves: Sides in pixels at which the objective is compared with L-BFGS; '' for none, which
-            is quick.
-        iterations: Of L-BFGS.
-        start: What L-BFGS starts from: noise, as in the paper, or content.
-        video: A file to measure the temporal stability on.
-        weights: A file of VGG16 weights; otherwise the cache or a download.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for the report; stopped, the command goes on when it is run again.
+        models: Run folders, model files or names; paths that are not models are skipped.
+        photographs: A folder; otherwise the pictures held out by the first model's training.
+        style: The style picture, if a model file does not name it.
+        images: Number of photographs at the smallest size; fewer at larger sizes, in proportion to
+            their pixels.
+        sizes: Side lengths in pixels at which speed is compared, comma-separated.
+        curves: Side lengths in pixels at which the objective is compared with L-BFGS; '' for none,
+            which is quick.
+        iterations: Iterations of L-BFGS.
+        start: Where L-BFGS starts: noise, as in the paper, or content.
+        video: A video to measure temporal stability on.
+        weights: A VGG16 weights file; otherwise the cache or a download.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        output: The folder for the report; a stopped evaluation resumes when it is run again.
     """
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
@@ -267,22 +242,22 @@ def evaluate(
 
     require_plotting()
     if output.exists() and not output.is_dir():
-        raise UserError(f"an evaluation needs a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
     with closing(WorkConsole()) as console:
         report = measure(
             models,
             output,
-            photographs,
-            style,
-            images,
-            _numbers("sizes", sizes),
-            _numbers("curves", curves),
-            iterations,
-            start,
-            video,
-            weights,
-            device,
-            console.show,
+            photographs=photographs,
+            style=style,
+            images=images,
+            sizes=_numbers("sizes", sizes),
+            curves=_numbers("curves", curves),
+            iterations=iterations,
+            start=start,
+            video=video,
+            weights=weights,
+            device=device,
+            progress=console.show,
         )
     command = command_line()
     written = write_report(output, report, command, device)
@@ -291,10 +266,14 @@ def evaluate(
     print(f"watch with  tensorboard --logdir {output}")
 
 
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{name}={text} must be numbers of pixels with commas between")
+        raise UserError(f"{name}={text} must be comma-separated side lengths in pixels")
     return [int(part) for part in parts]
 
 
@@ -307,31 +286,30 @@ def compare(
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
 ) -> None:
-    """Compare trained models: one sheet of the same photographs, one table of what is known.
+    """Compare trained models: one sheet of the same photographs, one table of facts.
 
     Args:
         runs: Run folders (runs/painting/* for all of a sweep), model files, or names of runs and
             of released models.
-        photographs: A folder of photographs; otherwise those that the first run's training held
-            out.
-        images: How many of them.
-        size: Their side in pixels; they are cut square from the middle.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        output: The folder for comparison.jpg, .md, .json and TensorBoard's file; an earlier
-            comparison in it is replaced.
+        photographs: A folder of photographs; otherwise the pictures held out by the first run.
+        images: Number of photographs.
+        size: Side length in pixels of the square crops from their middle.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier
+            comparison is replaced.
     """
     from fst.measuring import comparison as comparing
     from fst.report import command_line
 
     if output.exists() and not output.is_dir():
-        raise UserError(f"a comparison needs a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but a comparison needs a folder")
     compared = comparing.compare(
         runs,
-        photographs,
-        images,
-        size,
-        device,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        photographs=photographs,
+        images=images,
+        size=size,
+        device=device,
+        progress=_print_progress,
     )
     command = command_line()
     print(comparing.markdown(compared, command))
@@ -370,7 +348,7 @@ def _say_shadowed(models: str) -> None:
 
 @app.command
 def inspect(model: str) -> None:
-    """Show what a model file is: .safetensors, .onnx, .pt2, or another project's .pth.
+    """Show what a model file contains: .safetensors, .onnx, .pt2, or another project's .pth.
 
     Args:
         model: A model file, a run folder or the name of a released model.
@@ -382,18 +360,19 @@ def inspect(model: str) -> None:
         print(f"{name:<16} {value}")
 
 
-# Named, not imported: what it needs is imported when it is called.
+# By name: it is imported when it is called.
 app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 
 def main() -> None:
-    """Run the command of `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
+    """Run the command in `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
     keep_compiled()
     if sys.argv[1:2] in (["train"], ["optimize"]):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]
         importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
+    raise_on_sigterm()
     with one_line_errors("fst", "use a smaller size, smaller tiles (--tile-px) or --device cpu"):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))

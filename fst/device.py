@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,8 +55,22 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if device.type == "cpu" and has_bf16 else torch.float32
+    return torch.bfloat16 if _computes_bf16(device) else torch.float32
+
+
+def training_precision(wanted: str, device: torch.device) -> str:
+    """Return the precision to train in: `auto` is `bf16` where it is fast, else `fp32`."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if _computes_bf16(device) else "fp32"
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bf16: emulated, it is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and has_instructions
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -65,13 +81,25 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
-def set_tf32(allowed: bool) -> None:
-    """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions on CUDA.
+@contextmanager
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions within a context.
 
-    By default torch forbids it in matmuls and allows it in cuDNN's convolutions.
+    By default torch forbids it in matmuls and allows it in cuDNN's convolutions. Devices other than
+    CUDA are unaffected.
     """
+    if device.type != "cuda":  # the same setting can change results on CPUs
+        yield
+        return
+    # Not the newer `fp32_precision`: torch refuses a mixture, and its compiler reads these.
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def prepare_compiler(device: torch.device) -> None:

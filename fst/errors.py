@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class UserError(ValueError):
@@ -17,6 +18,19 @@ class TrainingStoppedError(RuntimeError):
 
 class CameraLostError(RuntimeError):
     """The camera worked at first, then stopped delivering frames."""
+
+
+class Terminated(KeyboardInterrupt):  # noqa: N818, no error
+    """SIGTERM, taken like Ctrl-C."""
+
+
+def raise_on_sigterm() -> None:
+    """Have SIGTERM raise `Terminated`, so that a command cleans up and leaves no partial files."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 @contextmanager
@@ -35,9 +49,10 @@ def one_line_errors(
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        print(f"{program}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     except Exception as error:
         status, message = 2, one_line(error)
         if isinstance(error, TrainingStoppedError | CameraLostError):

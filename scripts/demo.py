@@ -1,9 +1,9 @@
-"""`make demo`: train a style on photographs that a package ships, and show the result.
+"""`make demo`: train a style on photographs from a package, and show the result.
 
 python scripts/demo.py
 
-Nothing is downloaded: the loss network (`loss_network=slim`), the model that training starts from
-and the style lie in fst, the photographs in scikit-image. Run it again and it goes on where it was.
+Nothing is downloaded: the loss network (`loss_network=slim`), the initial model and the style ship
+with fst, the photographs with scikit-image. A stopped demo resumes when it is run again.
 """
 
 import shutil
@@ -37,8 +37,8 @@ SHEET_PX = 360
 
 
 def main() -> int:
-    """Lay out the photographs, train, stylize those that were not trained on, show what to try."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the training, which saves first
+    """Copy the photographs, train, stylize unseen ones, and print what to try next."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # left to the training, which saves first
     for folder, names in (("photographs", TO_TRAIN_ON), ("unseen", TO_STYLIZE)):
         (DEMO / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -75,13 +75,13 @@ What to try next:
   .venv/bin/fst train style=YOUR_PAINTING.jpg data.path=YOUR_PHOTOS/ \\
       experiment=quick loss_network=slim init={START}
   .venv/bin/tensorboard --logdir {DEMO / "runs"}
-This went by the small loss network; the default is loss_network=vgg16, which is downloaded."""
+The demo used the small loss network; the default is loss_network=vgg16, which is downloaded."""
     )
     return 0
 
 
 def write_sheet(path: Path, stylized: Path) -> None:
-    """Write the style, and each photograph above what became of it."""
+    """Write a sheet: the style, and each photograph above its stylized version."""
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as file:
         style = read_image(file)
     befores = torch.cat([square(DEMO / "unseen" / name) for name in TO_STYLIZE])
@@ -90,14 +90,14 @@ def write_sheet(path: Path, stylized: Path) -> None:
 
 
 def square(file: Path) -> torch.Tensor:
-    """Return the middle of a picture, (1, 3, S, S)."""
+    """Return a square crop from the middle of a picture, (1, 3, S, S)."""
     image = resize(read_image(file), SHEET_PX)
     top, left = ((length - SHEET_PX) // 2 for length in image.shape[-2:])
     return image[..., top : top + SHEET_PX, left : left + SHEET_PX]
 
 
 def fst(*arguments: str) -> int:
-    """Run an `fst` command as a user would, showing it; return its exit status."""
+    """Print and run an `fst` command; return its exit status."""
     print("$ fst", *arguments, flush=True)
     return subprocess.call([sys.executable, "-m", "fst.cli", *arguments])
 

@@ -1,9 +1,9 @@
-"""Measure tiles against the whole picture, and the memory that large pictures take.
+"""Measure tiles against a single pass, and the memory used by large pictures.
 
 python scripts/measure_tiles.py MODEL PHOTOGRAPH [--megapixels 25 100] [--difference OUT.png]
 
-First a 2048x2048 picture in one piece and in tiles: PSNR, seconds, and the difference image a
-thousandfold. Then `fst stylize` on large pictures, each in a process of its own: peak memory.
+First a 2048x2048 picture in one pass and in tiles: PSNR, seconds, and the difference image times
+1000. Then `fst stylize` on large pictures, each in a process of its own: peak memory.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from PIL import Image
 
 import fst
 from fst.pictures.image import read_image, write_image
+from fst.report import table
 from fst.stylizing.stylizer import TILE_PX
 
 
@@ -32,14 +33,13 @@ def main() -> None:
     parser.add_argument("--difference", type=Path)
     given = parser.parse_args()
     against_the_whole(given.model, given.photograph, given.difference)
-    print("\n| picture | megapixels | seconds | peak memory | of it picture and result |")
-    print("|---|---|---|---|---|")
-    for megapixels in given.megapixels:
-        large(given.model, given.photograph, megapixels)
+    header = ["picture", "megapixels", "seconds", "peak memory", "of it picture and result"]
+    rows = [large(given.model, given.photograph, number) for number in given.megapixels]
+    print("", *table(header, rows), sep="\n")
 
 
 def against_the_whole(model: str, photograph: Path, difference: Path | None) -> None:
-    """Print the PSNR of tiles against the whole at 2048x2048, for several sizes of tiles."""
+    """Print the PSNR of tiles against a single pass at 2048x2048, for several tile sizes."""
     stylize = fst.load(model, dtype="fp32")  # half precision rounds more than tiles differ
     image = torch.nn.functional.interpolate(
         read_image(photograph), (2048, 2048), mode="bicubic", antialias=True
@@ -47,21 +47,22 @@ def against_the_whole(model: str, photograph: Path, difference: Path | None) -> 
     started = time.perf_counter()
     whole = stylize(image, tile_px=0)
     whole_seconds = time.perf_counter() - started
-    print(f"whole: {whole_seconds:.1f} s\n")
-    print("| tile_px | PSNR | largest difference | time against the whole |\n|---|---|---|---|")
+    print(f"single pass: {whole_seconds:.1f} s\n")
+    rows = []
     for tile_px in (256, 512, TILE_PX):
         started = time.perf_counter()
         tiled = stylize(image, tile_px=tile_px)
         ratio = (time.perf_counter() - started) / whole_seconds
         error = (tiled - whole).square().mean().item()
         psnr = f"{-10 * math.log10(error):.0f} dB" if error else "equal"
-        print(f"| {tile_px} | {psnr} | {(tiled - whole).abs().max():.1e} | {ratio:.1f} |")
+        rows.append([f"{tile_px}", psnr, f"{(tiled - whole).abs().max():.1e}", f"{ratio:.1f}"])
+    print(*table(["tile_px", "PSNR", "largest difference", "times a single pass"], rows), sep="\n")
     if difference is not None:
         write_image((0.5 + 1000 * (tiled - whole)).clamp(0, 1), difference)
 
 
-def large(model: str, photograph: Path, megapixels: int) -> None:
-    """Print time and peak memory of `fst stylize` on an enlarged photograph."""
+def large(model: str, photograph: Path, megapixels: int) -> list[str]:
+    """Return time and peak memory of `fst stylize` on an enlarged photograph, as table cells."""
     with tempfile.TemporaryDirectory() as name, Image.open(photograph) as small:
         scale = math.sqrt(megapixels * 1e6 / (small.width * small.height))
         size = (round(small.width * scale), round(small.height * scale))
@@ -77,9 +78,8 @@ def large(model: str, photograph: Path, megapixels: int) -> None:
             assert written.size == size
     own = 2 * 3 * size[0] * size[1] / 2**20
     peak = usage.ru_maxrss / 2**10
-    print(
-        f"| {size[0]}x{size[1]} | {megapixels} | {seconds:.0f} | {peak:.0f} MiB | {own:.0f} MiB |"
-    )
+    picture = f"{size[0]}x{size[1]}"
+    return [picture, f"{megapixels}", f"{seconds:.0f}", f"{peak:.0f} MiB", f"{own:.0f} MiB"]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 import fst
 from fst.measuring.stability import STATIC, Flicker
 from fst.stylizing.stylizer import Stylizer
+from fst.video.filters import TemporalSmoother
 from fst.video.video import stylize_video
 from fst.video.video_file import Frame, VideoReader
 
@@ -61,7 +62,11 @@ def main() -> None:
             pipeline, network = speed(stylizer, source, plain, options.size, options.rounds)
             speeds.append(f"| {name} | {pipeline:.2f} | {network:.2f} | {pipeline / network:.3f} |")
             report = stylize_video(
-                stylizer, source, smoothed, smooth=options.smooth, size=options.size
+                stylizer,
+                source,
+                smoothed,
+                size=options.size,
+                filters=[TemporalSmoother(options.smooth)],
             )
             probes += [f"| {name} | {probe(source)} |", f"| {name}, stylized | {probe(plain)} |"]
             probes += [f"| note | {note} |" for note in report.notes]

@@ -1,4 +1,4 @@
-"""Make more than forty unusual and broken picture files, stylize each, and print what it gives.
+"""Create more than forty unusual and broken pictures, stylize each, and print the results.
 
 python scripts/odd_pictures.py MODEL
 """
@@ -37,12 +37,12 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def saved(picture: Image.Image, **options: object) -> Maker:
-    """Return what saves the picture under a path."""
+    """Return a function that saves the picture to a path."""
     return lambda path: picture.save(path, **options)  # type: ignore[arg-type]
 
 
 def holding(content: bytes) -> Maker:
-    """Return what writes these bytes."""
+    """Return a function that writes these bytes."""
 
     def write(path: Path) -> None:
         path.write_bytes(content)
@@ -51,14 +51,14 @@ def holding(content: bytes) -> Maker:
 
 
 def rotated(orientation: int) -> Maker:
-    """Return what saves a picture with an EXIF orientation."""
+    """Return a function that saves a picture with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return saved(photograph(), exif=exif)
 
 
 def bomb() -> bytes:
-    """Return a PNG of a few bytes that says it is 60,000 x 60,000 pixels."""
+    """Return a PNG of a few bytes that claims to have 60,000 x 60,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -71,7 +71,7 @@ def bomb() -> bytes:
 
 
 def files() -> dict[str, Maker]:
-    """Return what makes each file, by its name."""
+    """Return the function that creates each file, by name."""
     photo = photograph()
     alpha = photo.copy()
     alpha.putalpha(Image.linear_gradient("L").resize(photo.size))
@@ -156,9 +156,9 @@ def main() -> None:
         given = [str(folder / file) for file in files()]
         done = subprocess.run([*command, "--", *given], capture_output=True, text=True)
         said = (done.stdout + done.stderr).replace(f"{folder}/", "").replace(f"{out}/", "")
-        print("| file | what it gives |\n|---|---|")
+        print("| file | result |\n|---|---|")
         for file in files():
-            print(f"| {file} | {what_it_gave(file, said, out)} |")
+            print(f"| {file} | {outcome_of(file, said, out)} |")
     print(
         f"\n{said.count(' -> ')} stylized, {len(files())} files; exit status {done.returncode};",
         end=" ",
@@ -166,13 +166,13 @@ def main() -> None:
     print("no traceback" if "Traceback" not in said else "A TRACEBACK")
 
 
-def what_it_gave(file: str, said: str, out: Path) -> str:
-    """Return the size and kind of the result, or the line that was said."""
+def outcome_of(file: str, said: str, out: Path) -> str:
+    """Return the size and mode of the result, or the line that was printed."""
     if match := re.search(rf"^{re.escape(file)} -> (.*)$", said, re.MULTILINE):
         with Image.open(out / match[1]) as result:
             return f"{match[1]}, {result.width}x{result.height} {result.mode}"
     lines = [line for line in said.splitlines() if file in line]
-    return " ".join(lines) or "NOTHING WAS SAID"
+    return " ".join(lines) or "NOTHING WAS PRINTED"
 
 
 if __name__ == "__main__":

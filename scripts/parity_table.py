@@ -22,17 +22,17 @@ SHAPES = [
     (1, 1, 1), (1, 5, 31), (1, 65, 67), (1, 240, 320), (1, 481, 639), (1, 512, 512),
     (3, 128, 96), (2, 333, 200),
 ]  # fmt: skip
-"""Pictures, height and width."""
+"""Number of pictures, height and width."""
 Run = Callable[[Tensor], Tensor]
 
 
 def onnxruntime_or_package(path: Path) -> Run:
-    """Open as fst does: onnxruntime, or AOTInductor's package."""
+    """Open with fst: onnxruntime, or an AOTInductor package."""
     return fst.load(path, device="cpu")
 
 
 def openvino_fp32(path: Path) -> Run:
-    """Open in OpenVINO, which would choose bf16 here if it were not told."""
+    """Open in OpenVINO, with fp32 requested: it may choose bf16 otherwise."""
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
     return with_bytes(path, lambda given: np.array(request.infer({0: given})[0]))
@@ -50,7 +50,7 @@ def opencv(path: Path) -> Run:
 
 
 def with_bytes(path: Path, run: Callable[[np.ndarray], np.ndarray]) -> Run:
-    """Wrap what runs arrays, so that it takes (N, 3, H, W) in [0, 1] also where bytes go in."""
+    """Wrap a runtime of arrays to take (N, 3, H, W) in [0, 1], also if the model takes bytes."""
     if "uint8" not in path.stem:
         return lambda image: torch.from_numpy(run(image.numpy()))
 

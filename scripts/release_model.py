@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 from fst.atomic import replacing
 from fst.models.model_file import find_model, load_model, save_model
@@ -35,12 +36,25 @@ def main() -> None:
     print(release(given, CHECKPOINTS))
 
 
+def without_folders(value: Any) -> Any:
+    """Return a configuration whose paths are names alone: folders of this machine mean nothing."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    return Path(value).name if isinstance(value, str) and "/" in value else value
+
+
 def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
     network, info = load_model(find_model(given.run))
     card = {name: getattr(given, name) for name in ("artist", "year", "rights", "note")}
     title = given.title or info.title
-    info = dataclasses.replace(info, title=title, licence=given.licence, card=card)
+    info = dataclasses.replace(
+        info,
+        title=title,
+        licence=given.licence,
+        card=card,
+        training_config=without_folders(info.training_config),
+    )
     path = folder / f"{given.name}.safetensors"
     save_model(path, network.half(), info)
     checksums = read_checksums(folder) | {path.name: checksum(path)}

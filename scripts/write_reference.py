@@ -184,7 +184,8 @@ def command_section(name: str, command: App) -> str:
         return "\n".join([*parts, f"It takes `key=value` settings: see {page}.\n"])
     usage, rows = [f"fst {name}"], []
     for argument in command.assemble_argument_collection(parse_docstring=True):
-        if not argument.parameter.help or argument.parameter.show is False:
+        group = argument.names[0] == "*"  # of the flags that follow
+        if group or not argument.parameter.help or argument.parameter.show is False:
             continue
         info = argument.field_info
         names = [n for n in argument.names if not n.startswith(("--no-", "--empty-"))]

@@ -5,16 +5,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
+from samples import SHARED, draw_picture
 
 from fst.config import TrainConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-SHARED = Path(os.environ.get("FST_SHARED", Path(__file__).parents[2] / "shared"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,17 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def seeded() -> None:
     """What is random in a test is the same each time."""
     torch.manual_seed(0)
-
-
-def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Path:
-    """Write a picture of smooth colours and a few hard edges."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    waves = [np.sin(random.uniform(3, 20) * x + random.uniform(3, 20) * y) for _ in range(3)]
-    pixels = 128 + 90 * np.stack(waves, axis=-1)
-    pixels[height // 4 : height // 2, width // 4 : width // 2] = random.uniform(0, 255, 3)
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +84,7 @@ def tiny_overrides(
         "network.coarse_width=8",
         "network.coarse_blocks=1",
         "training.images=24",
+        "training.precision=fp32",
         "training.report_every=8",
         "training.save_every=8",
         "training.device=cpu",

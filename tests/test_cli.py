@@ -1,5 +1,9 @@
 """The `fst` command as a user meets it."""
 
+import os
+import re
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -43,7 +47,51 @@ def test_several_pictures_go_into_a_folder(run, model, photos, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["00.png", "01.png"]
     again = run("stylize", model, photos / "00.png", photos / "02.png", "-o", "out")
-    assert "1 were there already" in again.stdout
+    assert "1 already exist (use --overwrite to replace them)" in again.stdout
+
+
+def test_a_model_with_nan_weights_fails_and_writes_nothing(run, photos, tmp_path: Path):
+    network = Fast(width=8, residual_blocks=1)
+    torch.nn.init.constant_(next(network.parameters()), float("nan"))
+    save_model(tmp_path / "nan.safetensors", network, describe(network))
+    done = run("stylize", "nan.safetensors", photos / "00.png", "-o", "x.png")
+    assert done.returncode == 2
+    assert "not finite" in done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_another_strength_says_how_to_replace_the_result(run, model, photos):
+    for strength, said in (("1", " -> x.png"), ("0.5", "--overwrite to replace them")):
+        done = run("stylize", model, photos / "00.png", "-o", "x.png", "--strength", strength)
+        assert done.returncode == 0
+        assert said in done.stdout
+
+
+def test_sigterm_leaves_whole_files_and_a_summary(fst_command, model, photos, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for i in range(60):
+        shutil.copy(photos / f"more/0{1 + 3 * (i % 3)}.png", tmp_path / "in" / f"{i:02}.png")
+    command = [*fst_command, "stylize", str(model), "in", "-o", "out", "--size", "400"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        first = process.stdout.readline()
+        assert first.startswith("in/00.png -> ")
+        process.terminate()
+        said, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors.endswith("fst: terminated\n")
+    summary = said.splitlines()[-1]
+    assert re.fullmatch(r"\d+ done, \d+ not done \(run the same command again to resume\)", summary)
+    written = sorted((tmp_path / "out").iterdir())
+    assert not [path for path in written if path.name.startswith(".")]
+    for path in written:
+        fst.read_image(path)
 
 
 def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
@@ -52,7 +100,7 @@ def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
     for arguments, message in [
         (["stylize", "nowhere", photo, "-o", "x.png"], "no model nowhere"),
         (["stylize", model, tmp_path / "missing.jpg", "-o", "x.png"], "missing.jpg"),
-        (["stylize", model, photo, "-o", photo, "--overwrite"], "over a picture"),
+        (["stylize", model, photo, "-o", photo, "--overwrite"], "would overwrite an input"),
         (["stylize", model, photo, "-o", model], "unknown suffix"),
         (["stylize", model, photo, "-o", "x.png", "--device", "banana"], "device 'banana'"),
         (["stylize", model, photo, "-o", "x.png", "--strength", "2"], "strength=2.0 must be in"),

@@ -10,7 +10,7 @@ import torch
 
 from fst import device
 from fst.cache import cache_dir
-from fst.device import autocast, available_bytes, pick_device, set_tf32
+from fst.device import autocast, available_bytes, pick_device, tf32
 from fst.errors import UserError
 
 
@@ -40,18 +40,33 @@ def test_autocast_computes_in_the_named_dtype_and_fp32_ends_one_around_it():
             assert (x @ x).dtype == torch.float32
 
 
-def test_tf32_is_set_for_matmuls_and_convolutions_together():
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    try:
-        set_tf32(True)
-        assert torch.get_float32_matmul_precision() == "high"
-        assert torch.backends.cudnn.allow_tf32
-        set_tf32(False)
-        assert torch.get_float32_matmul_precision() == "highest"
-        assert not torch.backends.cudnn.allow_tf32
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+def settings() -> tuple[str, bool]:
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def test_tf32_is_set_within_the_context_alone_and_nests():
+    before, cuda = settings(), torch.device("cuda")
+    with tf32(cuda, allowed=True):
+        assert settings() == ("high", True)
+        with tf32(cuda, allowed=False):
+            assert settings() == ("highest", False)
+        assert settings() == ("high", True)
+    assert settings() == before
+
+
+def test_tf32_leaves_the_cpu_unaffected():
+    before = settings()
+    with tf32(torch.device("cpu"), allowed=True):
+        assert settings() == before
+
+
+@pytest.mark.gpu
+def test_fp32_convolutions_are_exact_without_tf32():
+    x, kernel = torch.randn(1, 64, 64, 64), torch.randn(64, 64, 3, 3)
+    expected = torch.nn.functional.conv2d(x.double(), kernel.double())
+    with tf32(torch.device("cuda"), allowed=False):
+        result = torch.nn.functional.conv2d(x.cuda(), kernel.cuda()).cpu()
+    assert (result - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_free_memory_is_what_is_left_of_a_containers_limit(tmp_path: Path):

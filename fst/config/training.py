@@ -74,8 +74,9 @@ class TrainingConfig:
     """Images between two saves, each with the held-out losses and pictures."""
     ema_half_life: int = 400
     """Half-life, in images, of the moving average of the weights that becomes the model."""
-    precision: str = "fp32"
-    """`fp32` (TF32 on GPUs that have it), or autocast to `bf16` or `fp16`."""
+    precision: str = "auto"
+    """`fp32` (TF32 on GPUs that have it), autocast to `bf16` or `fp16`, or `auto`: `bf16` where the
+    device computes it fast, else `fp32`."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
     compile: bool | None = None
@@ -84,7 +85,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
-        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 
 
 @dataclass

@@ -107,7 +107,7 @@ def eager(dtype: str, compiled: bool = False) -> Callable[[Case], Run]:
         stylizer = Stylizer(network, info, case.device, chosen)
         if compiled:
             stylizer.compile()
-        return lambda image: stylizer.network(image.to(stylizer.dtype)).float()
+        return stylizer.run
 
     return make
 

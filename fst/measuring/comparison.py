@@ -31,11 +31,10 @@ from fst.report import few, machine_line, number, seconds_of, table
 from fst.stylizing.stylizer import Stylizer, load
 from fst.training.data import MIN_PX, Skipped, heldout_of, squared_pictures
 from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
+from fst.training.tracking import main_terms
 
 ROUNDS = 7
 """How often each model is timed."""
-HELDOUT = tuple(f"heldout/{name}" for name in ("content", "style", "total_variation", "total"))
-"""The losses in the table, as TensorBoard calls them."""
 _NOT_COMPARED = FREE_KEYS | {
     "data.heldout_path",
     "loss_network.name",  # has a column of its own
@@ -226,10 +225,11 @@ def markdown(comparison: Comparison, command: str) -> str:
     """
     rows = comparison.rows
     keys = sorted({key for row in rows for key in row.settings})
+    tags = dict.fromkeys(tag for row in rows for tag in main_terms(row.losses))
     facts = {
         "run": [row.name for row in rows],
         **{key: [_setting(row.settings, key) for row in rows] for key in keys[:_SETTINGS_SHOWN]},
-        **{tag: [number(row.losses.get(tag), ".3f") for row in rows] for tag in HELDOUT},
+        **{tag: [number(row.losses.get(tag), ".3f") for row in rows] for tag in tags},
         "loss network": [row.loss_network for row in rows],
         "images seen": [number(row.seen_images, ",") for row in rows],
         "training time": [number(row.training_seconds, ",.0f", " s") for row in rows],

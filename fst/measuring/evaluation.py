@@ -137,8 +137,7 @@ class _Subject:
     objective: PerceptualLoss
 
     def stylize(self, pictures: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([self.stylizer.network(picture[None]) for picture in pictures])
+        return torch.cat([self.stylizer.run(picture[None]) for picture in pictures])
 
 
 def evaluate(

@@ -1,34 +1,37 @@
-"""What a model file is: of any kind that fst reads."""
+"""What is known about a model file of any kind that fst reads."""
 
 from pathlib import Path
 
+from fst.models.export_info import ExportInfo, read_package
 from fst.models.model_file import find_model, load_model
-from fst.models.model_info import ModelInfo
+from fst.models.model_info import ModelInfo, read_info
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 
 
 def inspect_model(name_or_path: str | Path) -> dict[str, str]:
-    """Return what is known of a model file, by name, in the order to show it.
+    """Return what is known about a model file, by name, in the order to show it.
+
+    Nothing in the file is executed, not even the machine code of a `.pt2`.
 
     Raises:
         FileNotFoundError: there is no such model.
         ImportError: it is an ONNX model, and onnxruntime is not installed.
-        ValueError: the file is damaged or no model.
+        UserError: the file is damaged or not a model.
     """
     path = find_model(name_or_path)
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
     if path.suffix in EXPORTED:
-        exported = EXPORTED[path.suffix](path)
-        export, info = exported.export, exported.info
+        info, export, engine = _exported(path)
         size = "x".join(map(str, export.size)) if export.size else "any"
-        kind = "uint8 (N, H, W, 3)" if export.uint8 else "float32 (N, 3, H, W) in [0, 1]"
+        floats = f"float32 (N, 3, H, W) in [0, {export.range_max}]"
+        kind = "uint8 (N, H, W, 3)" if export.uint8 else floats
         opset = f", opset {export.opset}" if export.opset else ""
         facts |= {
             "format": f"exported {path.suffix}{opset}, computes in {export.precision}",
             "input, output": f"{kind}, size {size}",
             "device": export.device,
-            "runs here in": exported.engine,
+            "runs in": engine,
         }
     else:
         network, info = load_model(path)
@@ -41,6 +44,28 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
     return facts | _of_the_model(info)
 
 
+def metadata_of(path: Path) -> ModelInfo:
+    """Return what a model file of any kind says about its network; nothing in it is executed.
+
+    Raises:
+        ImportError: it is an ONNX model, and onnxruntime is not installed.
+        UserError: the file is damaged or not a model.
+    """
+    if path.suffix in EXPORTED:
+        return _exported(path)[0]
+    if path.suffix == ".safetensors":
+        return read_info(path)[0]
+    return load_model(path)[1]
+
+
+def _exported(path: Path) -> tuple[ModelInfo, ExportInfo, str]:
+    """Return what an exported file says, and the name of what runs it."""
+    if path.suffix == ".pt2":  # machine code: opening it would run it
+        return *read_package(path), "AOTInductor"
+    network = EXPORTED[path.suffix](path)
+    return network.info, network.export, network.engine
+
+
 def _of_the_model(info: ModelInfo) -> dict[str, str]:
     arguments = ", ".join(f"{name}={value}" for name, value in info.network_arguments.items())
     losses = ", ".join(f"{name} {value:.3f}" for name, value in info.losses.items())
@@ -50,6 +75,7 @@ def _of_the_model(info: ModelInfo) -> dict[str, str]:
         "images seen": f"{info.seen_images:,}" if info.seen_images else "",
         "held-out losses": losses,
         "loss network": info.loss_network,
+        **info.card,
         "licence": info.licence,
         "written by": f"fst {info.fst_version}",
     }

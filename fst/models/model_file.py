@@ -21,7 +21,7 @@ from fst.networks.registry import build_network, complete_arguments, network_nam
 from fst.networks.transformer import TransformerNetwork
 
 LARGEST_ARGUMENT = 4096
-"""No width of a network in a file may exceed this."""
+"""The largest width of a network that is loaded from a file."""
 
 
 def save_model(path: str | Path, network: TransformerNetwork, info: ModelInfo) -> None:
@@ -107,8 +107,8 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
     """Raise UserError unless the file's tensors are those of the network that it names."""
     for name, value in info.network_arguments.items():
         # Every block has tensors of its own, so there are more tensors than blocks.
-        limit = len(shapes) if name.endswith("blocks") else LARGEST_ARGUMENT
-        if isinstance(value, int | float) and not 0 <= value <= limit:
+        least, most = (0, len(shapes)) if name.endswith("blocks") else (1, LARGEST_ARGUMENT)
+        if isinstance(value, int | float) and not least <= value <= most:
             raise UserError(f"{path} does not fit the network it names: {name}={value}")
     try:
         with torch.device("meta"):  # shapes alone

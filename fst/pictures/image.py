@@ -1,12 +1,12 @@
 """Pictures in and out: any file to sRGB in [0, 1], and back.
 
-Tensors are RGB, (1, 3, H, W), float in [0, 1], unless it is said otherwise.
+Tensors are RGB, (1, 3, H, W), float in [0, 1], unless stated otherwise.
 """
 
 import contextlib
 import io
 import os
-import warnings
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,54 +15,55 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from fst.atomic import replacing
 from fst.errors import UserError
+from fst.pictures.exif import kept_exif, upright, without_details
+from fst.pictures.formats import open_picture
 
 PICTURE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-"""Files that are taken for pictures where a folder is given."""
+    (
+        ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm",
+        ".tif", ".tiff", ".webp",
+    )
+)  # fmt: skip
+"""The usual suffixes of pictures; `fst.pictures.formats.is_picture` looks at the content."""
+MOST_PIXELS = 178_956_970
+"""No picture is scaled to more pixels than this, which is also the most that Pillow decodes."""
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": "4:4:4"},
-    ".jpeg": {"quality": 95, "subsampling": "4:4:4"},
+    ".avif": {},
+    ".jpg": {},
+    ".jpeg": {},
     ".png": {},
     ".tif": {"compression": "tiff_deflate"},
     ".tiff": {"compression": "tiff_deflate"},
-    ".webp": {"quality": 95},
+    ".webp": {},
 }
-_EXIF_IFD = 0x8769
-_KEPT_EXIF = {
-    "ImageDescription": 0x010E,
-    "DateTime": 0x0132,
-    "Artist": 0x013B,
-    "Copyright": 0x8298,
-}
-_KEPT_EXIF_IFD = {
-    "DateTimeOriginal": 0x9003,
-    "DateTimeDigitized": 0x9004,
-    "OffsetTime": 0x9010,
-    "OffsetTimeOriginal": 0x9011,
-    "OffsetTimeDigitized": 0x9012,
-}
+_LOSSY = (".avif", ".jpg", ".jpeg", ".webp")
+_STRIP_PX = 1_000_000
+"""Pixels that are converted at once where the intermediate values are large."""
 
 
 class UnreadableImageError(UserError):
-    """A file that holds no picture, or a damaged one."""
+    """A file that is not a picture, or a damaged one."""
 
 
 @dataclass
 class Picture:
-    """A picture as a file holds it: what is seen, how transparent it is, and who took it when."""
+    """A picture as a file holds it: the pixels, the transparency, and some metadata."""
 
     rgb: Tensor
-    """uint8 (1, 3, H, W), sRGB, laid over white."""
+    """uint8 (1, 3, H, W), sRGB, composited over white."""
     alpha: Tensor | None = None
     """uint8 (1, 1, H, W), 255 where it is opaque."""
     exif: bytes = b""
     """The EXIF tags that are kept: description, dates, artist, copyright; not the place."""
+    animated: bool = False
+    """Whether the file has more frames or pages; this is the first."""
+    notes: tuple[str, ...] = ()
+    """What was lost in reading the file."""
 
 
 def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
@@ -83,26 +84,18 @@ def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     return sorted(file for file in found if file.is_file() or file.is_symlink())
 
 
-def count_pixels(path: Path) -> int:
-    """Return how many pixels a picture file says it has, without decoding it; 0 if it can't be."""
-    with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
-        if path.is_file():
-            with Image.open(path) as picture:
-                return picture.width * picture.height
-    return 0
-
-
 def open_rgb(source: str | Path | bytes) -> Image.Image:
     """Decode a picture, from a file or from its bytes, to 8-bit sRGB.
 
-    The EXIF orientation and the ICC profile are applied, transparency is laid over white, 16 bits
-    are scaled to 8, and of an animation the first frame is taken.
+    The EXIF orientation and the ICC profile are applied, transparency is composited over white,
+    16 bits are scaled to 8, and of an animation the first frame is taken.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableImageError: it can't be decoded; the message says why.
+        UnreadableImageError: it cannot be decoded; the message says why.
     """
-    return _over_white(*_decode(source)[:2])
+    decoded = _decode(source)
+    return _over_white(decoded.colours, decoded.transparency)
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -115,68 +108,102 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
 
     Args:
         path: the file.
-        size_px: scale the shorter side to this; None keeps the size.
+        size_px: scale the shorter side to this many pixels; None keeps the size.
+
+    Raises:
+        UserError: scaled, the picture would have more than `MOST_PIXELS`.
     """
-    colours, transparency, exif = _decode(path)
+    decoded = _decode(path)
+    colours, transparency = decoded.colours, decoded.transparency
     if size_px is not None:
-        scale = size_px / min(colours.size)
-        size = (max(1, round(colours.width * scale)), max(1, round(colours.height * scale)))
-        colours = colours.resize(size, Image.Resampling.BICUBIC)
-        transparency = transparency and transparency.resize(size, Image.Resampling.BICUBIC)
+        try:
+            height, width = _scaled_size(colours.height, colours.width, size_px)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        colours = colours.resize((width, height), Image.Resampling.BICUBIC)
+        transparency = transparency and transparency.resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+    alpha = None
+    if transparency is not None:
+        alpha = torch.from_numpy(np.array(transparency))[None, None]
     rgb = to_bytes_tensor(_over_white(colours, transparency))[None]
-    if transparency is None:
-        return Picture(rgb, exif=exif)
-    return Picture(rgb, torch.from_numpy(np.array(transparency))[None, None], exif)
+    return Picture(rgb, alpha, decoded.exif, decoded.animated, decoded.notes)
 
 
 def to_bytes_tensor(picture: Image.Image) -> Tensor:
-    """Return an RGB picture as (3, H, W), uint8, laid out as it was."""
+    """Return an RGB picture as (3, H, W), uint8, in the same memory layout."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
     """Return (N, 3, H, W), uint8 or float in [0, 1], as float32 in [0, 1].
 
-    They are laid out NHWC, as convolutions run fastest.
+    The memory layout is NHWC, in which convolutions are fastest.
     """
     scaled = images.float() if images.is_floating_point() else images.float() / 255
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def write_image(image: Tensor, path: str | Path) -> None:
-    """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, whole or not at all.
+def write_image(image: Tensor, path: str | Path, quality: int = 95) -> None:
+    """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, atomically.
 
     Raises:
-        UserError: an unknown suffix, or a size that the format can't hold.
+        UserError: an unknown suffix, or a size that the format does not support.
     """
     pixels = (image.detach().float().clamp(0, 1) * 255).round().byte()
-    write_picture(Picture(pixels.cpu()), path)
+    write_picture(Picture(pixels.cpu()), path, quality)
 
 
-def write_picture(picture: Picture, path: str | Path) -> None:
-    """Write a picture as the format that the suffix names, whole or not at all.
+def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> tuple[str, ...]:
+    """Write a picture as the format that the suffix names, atomically.
 
-    JPEG holds no transparency: there the picture stays as it lies over white.
+    JPEG has no transparency: there the picture is composited over white.
+
+    Args:
+        picture: the picture.
+        path: the file.
+        quality: of JPEG, WebP and AVIF, from 1 to 100; JPEG keeps the full resolution of colours
+            from 90 up.
+
+    Returns:
+        Notes on metadata that the format does not support and that were dropped.
 
     Raises:
-        UserError: an unknown suffix, or a size that the format can't hold.
+        UserError: an unknown suffix, a size that the format does not support, or no such quality.
     """
     path = Path(path)
-    options = dict(_WRITE_OPTIONS[writable_suffix(path)])
-    if picture.exif:
-        options["exif"] = picture.exif
+    suffix = writable_suffix(path)
+    if not 1 <= quality <= 100:
+        raise UserError(f"quality={quality} must be from 1 to 100")
+    options = dict(_WRITE_OPTIONS[suffix])
+    if suffix in _LOSSY:
+        options["quality"] = quality
+    if suffix in (".jpg", ".jpeg"):
+        options["subsampling"] = "4:4:4" if quality >= 90 else "4:2:0"
     pixels = picture.rgb[0].permute(1, 2, 0)
-    if picture.alpha is not None and path.suffix.lower() not in (".jpg", ".jpeg"):
+    if picture.alpha is not None and suffix not in (".jpg", ".jpeg"):
         pixels = torch.cat([pixels, picture.alpha[0].permute(1, 2, 0)], dim=2)
+    encoded = Image.fromarray(pixels.contiguous().numpy())
+    exif = picture.exif
+    notes: tuple[str, ...] = ()
+    if suffix in (".tif", ".tiff") and (reduced := without_details(exif)) != exif:
+        exif, notes = reduced, ("compressed TIFF holds no dates of origin; they were dropped",)
     with replacing(path) as temporary:
         try:
-            encoded = Image.fromarray(pixels.contiguous().numpy())
+            if exif:
+                try:
+                    encoded.save(temporary, exif=exif, **options)
+                    return notes
+                except (ValueError, RuntimeError, TypeError, struct.error):
+                    notes = (f"{suffix} cannot hold its EXIF metadata; they were dropped",)
             encoded.save(temporary, **options)
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the format
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-            raise UserError(f"can't write {path} ({size} pixels): {error}") from error
+            raise UserError(f"cannot write {path} ({size} pixels): {error}") from error
+    return notes
 
 
 def writable_suffix(path: Path) -> str:
@@ -184,70 +211,83 @@ def writable_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         raise UserError(
-            f"can't write {path}: unknown suffix {suffix!r}; "
-            f"take one of {', '.join(_WRITE_OPTIONS)}"
+            f"cannot write {path}: unknown suffix {suffix!r}; "
+            f"use one of {', '.join(_WRITE_OPTIONS)}"
         )
     return suffix
 
 
 def resize(image: Tensor, size_px: int) -> Tensor:
-    """Scale so that the shorter side is `size_px`, antialiased."""
-    height, width = image.shape[-2:]
+    """Scale so that the shorter side has `size_px` pixels, antialiased.
+
+    Raises:
+        UserError: the result would have more than `MOST_PIXELS`.
+    """
+    size = _scaled_size(image.shape[-2], image.shape[-1], size_px)
+    return F.interpolate(image, list(size), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def _scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
+    """Return the height and width at which the shorter side has `size_px` pixels."""
     scale = size_px / min(height, width)
-    size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+    scaled = max(1, round(height * scale)), max(1, round(width * scale))
+    if scaled[0] * scaled[1] > MOST_PIXELS:
+        raise UserError(
+            f"a picture of {width}x{height} pixels would become {scaled[1]}x{scaled[0]} with a "
+            f"shorter side of {size_px}: choose a smaller size"
+        )
+    return scaled
 
 
-def _decode(source: str | Path | bytes) -> tuple[Image.Image, Image.Image | None, bytes]:
-    """Return a picture as 8-bit sRGB, its transparency if it has any, and the EXIF that is kept."""
+@dataclass
+class _Decoded:
+    """A picture file's content: 8-bit sRGB, and all that `Picture` holds beside it."""
+
+    colours: Image.Image
+    transparency: Image.Image | None
+    exif: bytes
+    animated: bool
+    notes: tuple[str, ...]
+
+
+def _decode(source: str | Path | bytes) -> _Decoded:
     name = "picture" if isinstance(source, bytes) else str(source)
     if isinstance(source, bytes):
         file: io.BytesIO | Path = io.BytesIO(source)
     else:
         file = Path(source)
         if file.is_dir():
-            raise UnreadableImageError(f"{name} is a folder and holds no pictures")
-        if file.exists() and not file.is_file():  # reading a pipe would wait without end
-            raise UnreadableImageError(f"{name} is no regular file")
+            raise UnreadableImageError(f"{name} is a folder, not a picture")
+        if file.exists() and not file.is_file():  # reading a pipe would wait forever
+            raise UnreadableImageError(f"{name} is not a regular file")
     try:
-        # Pillow warns of odd metadata and of large sizes; what is too large for it, it refuses.
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as picture:
+        with open_picture(file) as picture:
             picture.load()
-            exif = _kept_exif(picture)
-            return *_to_srgb(ImageOps.exif_transpose(picture)), exif
+            exif, notes = kept_exif(picture)
+            # Photographs with a preview inside are MPO, which Pillow calls animated.
+            animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
+            return _Decoded(*_to_srgb(upright(picture)), exif, animated, notes)
     except FileNotFoundError:
         raise FileNotFoundError(f"no picture {name}") from None
+    except ImportError as error:
+        raise UnreadableImageError(f"{name} {error}") from error
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"{name} is no picture of a known format") from None
+        raise UnreadableImageError(f"{name} is not a picture in a known format") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{name} is too large to decode: {error}") from error
     except Exception as error:
         # Decoders raise OSError, SyntaxError, struct.error, IndexError ... on damaged files
-        raise UnreadableImageError(f"{name} can't be decoded: {error}") from error
-
-
-def _kept_exif(picture: Image.Image) -> bytes:
-    kept = Image.Exif()
-    # Metadata that can't be read are no reason to refuse the picture.
-    with contextlib.suppress(Exception):
-        given = picture.getexif()
-        kept.update({tag: given[tag] for tag in _KEPT_EXIF.values() if tag in given})
-        details = given.get_ifd(_EXIF_IFD)
-        dates = {tag: details[tag] for tag in _KEPT_EXIF_IFD.values() if tag in details}
-        if dates:
-            kept[_EXIF_IFD] = dates
-        return kept.tobytes() if len(kept) else b""
-    return b""
+        raise UnreadableImageError(f"cannot decode {name}: {error}") from error
 
 
 def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return the picture as RGB, whatever it is stored as, and its transparency if it has any."""
+    """Return the picture as RGB, and its transparency if it has any."""
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):
         picture = _to_8_bit(picture)
     transparency = None
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
+        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         transparency = picture.getchannel("A")
         picture = picture.convert("RGB")
     elif picture.mode not in ("RGB", "CMYK", "L"):
@@ -262,21 +302,29 @@ def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
                 outputMode="RGB",
             )
             picture = transformed or picture
-    return picture.convert("RGB"), transparency
+    return picture if picture.mode == "RGB" else picture.convert("RGB"), transparency
 
 
 def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image.Image:
-    if transparency is None:
-        return picture
-    white = Image.new("RGB", picture.size, "white")
-    return Image.composite(picture, white, transparency)
+    """Composite the picture over white, in place."""
+    if transparency is not None:
+        picture.paste("white", mask=ImageChops.invert(transparency))
+    return picture
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit and floating-point grey to 8 bits, where Pillow would cut it off at 255."""
-    values = np.asarray(picture).astype(np.float64)
+    """Scale 16-bit and floating-point grey to 8 bits, where Pillow would clip it at 255."""
+    values = np.asarray(picture)
+    largest = float(values.max(initial=0))
     if picture.mode == "F":
-        full = 1.0 if values.max(initial=0) <= 1 else 255.0
+        full = 1.0 if largest <= 1 else 255.0
     else:
-        full = 255.0 if values.max(initial=0) <= 255 and picture.mode == "I" else 65535.0
-    return Image.fromarray((values / full * 255).clip(0, 255).round().astype(np.uint8))
+        full = 255.0 if largest <= 255 and picture.mode == "I" else 65535.0
+    result = np.empty(values.shape, np.uint8)
+    rows = max(1, _STRIP_PX // max(1, picture.width))
+    for top in range(
+        0, picture.height, rows
+    ):  # float64 of all of it would take eight times as much
+        strip = np.nan_to_num(values[top : top + rows].astype(np.float64)) / full * 255
+        result[top : top + rows] = strip.clip(0, 255).round()
+    return Image.fromarray(result)

@@ -1,4 +1,4 @@
-"""Sheets: many pictures laid out as one, to look at side by side."""
+"""Sheets: many pictures arranged as one, for comparison side by side."""
 
 import math
 import re
@@ -12,17 +12,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GAP_PX = 4
-"""White between the pictures."""
+"""White space between the pictures."""
 _FONT_PX = (12, 24)
-"""Names are written as large as a fourteenth of a picture's width, within these."""
+"""Smallest and largest font size; in between it is a fourteenth of a picture's width."""
 _SMALLEST_FONT_PX = 9
-"""Names that need more than `_LINES` lines are written smaller, down to this."""
+"""Names that need more than `_LINES` lines get a smaller font, down to this size."""
 _LINES = 3
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
-    """Return one picture: the style at the left, each content with its result below it.
+    """Return one picture: the style on the left, each content image with its result below it.
 
     Args:
         style: (1, 3, H, W).
@@ -54,25 +54,25 @@ def labelled_sheet(
 ) -> Tensor:
     """Return one picture: a grid of pictures, each column headed by its name.
 
-    Names are written on as many lines as they need, and none is cut off.
+    Names take as many lines as they need; none is cut off.
 
     Args:
         columns: a name for each column.
-        rows: for each row a picture a column, (1, 3, H, W) in [0, 1], those of one row of one size.
-        row_names: a name for each row, written at its left; or none.
+        rows: for each row one picture per column, (1, 3, H, W) in [0, 1], all of one size.
+        row_names: a name for each row, written on its left; or none.
 
     Returns:
         (1, 3, H', W'), on the CPU, white between the pictures. All columns are as wide as the
-        widest picture; narrower ones are at their left.
+        widest picture; narrower ones are aligned left.
 
     Raises:
-        ValueError: there are no pictures, or not one for each column, or those of a row differ in
-            size, or there is not a name for each row.
+        ValueError: there are no pictures, or not one for each column, or the pictures of a row
+            differ in size, or there is not one name per row.
     """
     if not columns or not rows or any(len(row) != len(columns) for row in rows):
-        raise ValueError("a sheet wants at least one row, and in each a picture a column")
+        raise ValueError("a sheet needs at least one row, and in each row one picture per column")
     if any(picture.shape != row[0].shape for row in rows for picture in row):
-        raise ValueError("the pictures of one row must be of one size")
+        raise ValueError("the pictures of a row must have the same size")
     if row_names and len(row_names) != len(rows):
         raise ValueError(f"{len(row_names)} names for {len(rows)} rows")
     width = max(row[0].shape[-1] for row in rows)
@@ -101,7 +101,7 @@ def _put(sheet: Tensor, picture: Tensor, top: int, left: int) -> None:
 
 
 def _written(names: Sequence[str], width: int) -> list[Tensor]:
-    """Return the names as grey pictures (H, `width`) in [0, 1], all written in one size."""
+    """Return the names as grey pictures (H, `width`) in [0, 1], all in one font size."""
     pieces = [re.findall(r"[^ _=+/.,-]*[ _=+/.,-]?", " ".join(name.split())) for name in names]
     for size in range(min(max(width // 14, _FONT_PX[0]), _FONT_PX[1]), _SMALLEST_FONT_PX - 1, -1):
         font = ImageFont.load_default(size)
@@ -113,7 +113,7 @@ def _written(names: Sequence[str], width: int) -> list[Tensor]:
 
 
 def _lines(pieces: Sequence[str], font: Font, width: int) -> list[str]:
-    """Set the pieces of a name in lines; one that is too wide for a line is broken anywhere."""
+    """Break a name into lines between its pieces; too wide a piece is broken anywhere."""
     lines = [""]
     for piece in pieces:
         for part in [piece] if font.getlength(piece) <= width else piece:

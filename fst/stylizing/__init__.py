@@ -1,1 +1,1 @@
-"""Trained networks applied to tensors, pictures, frames, and many files."""
+"""Trained networks applied to tensors, pictures, frames and files."""

@@ -1,6 +1,6 @@
-"""Many pictures and videos, one after the other; one that fails stops no other.
+"""Many pictures and videos, one after the other; a failure does not stop the rest.
 
-Threads read ahead and write behind while the network works.
+Threads decode the next pictures and encode the last ones while the network runs.
 """
 
 from collections import deque
@@ -8,53 +8,49 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from fst.errors import one_line
-from fst.pictures.image import Picture, count_pixels, read_image, read_picture, write_picture
+from fst.pictures.formats import count_pixels
+from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
+from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
+from fst.video.filters import TemporalSmoother, VideoFilter
 from fst.video.video import stylize_video
 
 _AHEAD = 3
-"""Pictures that are decoded before they are needed, and that may wait to be encoded ..."""
+"""At most this many pictures are decoded in advance, and as many wait to be encoded ..."""
 _AHEAD_PX = 20_000_000
-"""... unless they have more pixels together: large ones go through one by one."""
-_FAILURES = (ValueError, OSError, RuntimeError, MemoryError)  # torch lacks memory: RuntimeError
+"""... and fewer if they have more pixels together: large pictures are processed one by one."""
+_FAILURES = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
+"""Errors of one file. torch raises RuntimeError when it lacks memory."""
 _BATCH_PX = 1_000_000
-"""Neighbours of one size are stylized together up to so many pixels."""
+"""Neighbours of the same size are stylized together up to this many pixels."""
 
 
 def stylize_pictures(
     jobs: Sequence[Job],
     stylizers: Mapping[str, Stylizer],
-    *,
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    mask: Path | None = None,
-    tile_px: int | None = None,
+    options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Outcome]:
-    """Do the jobs; yield what becomes of each, in order. One that fails does not stop the rest.
+    """Stylize pictures; yield the outcome of each, in order.
+
+    A stop (`KeyboardInterrupt`) is raised again once every picture that was stylized is written.
 
     Args:
         jobs: what `plan` returned.
-        stylizers: each model's.
-        strength: what `Stylizer` takes.
-        keep_colors: what `Stylizer` takes.
-        size: scale each picture's shorter side to so many pixels first.
-        mask: a picture, stretched over each: white is stylized, black kept.
-        tile_px: what `Stylizer` takes.
-        progress: is told the share of the tiles of a large picture that is done, in [0, 1].
+        stylizers: by model name.
+        options: how to stylize; those for videos are ignored.
+        progress: called with the fraction of a large picture's tiles that is done.
     """
-    mask_image = None if mask is None else read_image(mask).mean(1, keepdim=True)
+    mask_image = None if options.mask is None else read_image(options.mask).mean(1, keepdim=True)
 
     def decode(job: Job) -> Picture:
-        return read_picture(job.source, size)
+        return read_picture(job.source, options.size)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         mask_here = None
@@ -63,68 +59,60 @@ def stylize_pictures(
             mask_here = torch.nn.functional.interpolate(mask_image, size, mode="bilinear")
         return stylizers[model](
             rgb,
-            strength=strength,
-            keep_colors=keep_colors,
+            strength=options.strength,
+            keep_colors=options.keep_colors,
             mask=mask_here,
-            tile_px=tile_px,
+            tile_px=options.tile_px,
             progress=progress,
         )
 
-    encoding: deque[tuple[Job, Future[None]]] = deque()
+    encoding: _Encoding = deque()
     with ThreadPoolExecutor(_AHEAD) as readers, ThreadPoolExecutor(_AHEAD) as writers:
-        for outcome_or_batch in _batches(jobs, readers, decode):
-            if isinstance(outcome_or_batch, Outcome):
-                yield from _written(encoding, 0)
-                yield outcome_or_batch
-                continue
-            batch = outcome_or_batch
-            try:
-                results = stylize(batch[0][0].model, torch.cat([p.rgb for _, p in batch]))
-            except _FAILURES as error:
-                yield from _written(encoding, 0)
-                yield from (Outcome(job, one_line(error)) for job, _ in batch)
-                continue
-            for (job, picture), rgb in zip(batch, torch.split(results, 1), strict=True):
-                done = replace(picture, rgb=rgb)
-                encoding.append((job, writers.submit(write_picture, done, job.target)))
-            large = sum(p.rgb[0, 0].numel() for _, p in batch) > _AHEAD_PX
-            yield from _written(encoding, 0 if large else _AHEAD)
+        try:
+            for batch in _batches(jobs, readers, decode):
+                done = batch if isinstance(batch, Outcome) else _stylized(batch, stylize)
+                for result in [done] if isinstance(done, Outcome) else done:
+                    if isinstance(result, Outcome):
+                        yield from _written(encoding, 0)
+                        yield result
+                        continue
+                    job, picture = result
+                    encoding.append((job, writers.submit(_write, job, picture, options.quality)))
+                    large = picture.rgb[0, 0].numel() > _AHEAD_PX
+                    yield from _written(encoding, 0 if large else _AHEAD)
+        except KeyboardInterrupt:
+            yield from _written(encoding, 0)
+            raise
         yield from _written(encoding, 0)
 
 
 def stylize_videos(
     jobs: Sequence[Job],
     stylizers: Mapping[str, Stylizer],
-    *,
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    size: int | None = None,
-    tile_px: int | None = None,
-    smooth: float = 0.0,
+    options: Options,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
-    """Do the jobs one after the other; yield what becomes of each.
+    """Stylize videos one after the other; yield the outcome of each.
 
     Args:
         jobs: what `plan` returned.
-        stylizers: each model's.
-        strength: what `Stylizer` takes.
-        keep_colors: what `Stylizer` takes.
-        size: scale the frames' shorter side to so many pixels first.
-        tile_px: what `Stylizer` takes.
-        smooth: what `fst.video.video.stylize_video` takes.
-        progress: is told the frames done and, if known, about how many there are.
+        stylizers: by model name.
+        options: how to stylize; a mask is ignored.
+        progress: called with the frames done and, if known, about how many there are.
     """
     for job in jobs:
         try:
             report = stylize_video(
-                partial(stylizers[job.model], tile_px=tile_px),
+                partial(
+                    stylizers[job.model],
+                    strength=options.strength,
+                    keep_colors=options.keep_colors,
+                    tile_px=options.tile_px,
+                ),
                 job.source,
                 job.target,
-                strength=strength,
-                keep_colors=keep_colors,
-                smooth=smooth,
-                size=size,
+                size=options.size,
+                filters=video_filters(options),
                 progress=progress,
             )
         except _FAILURES as error:
@@ -134,13 +122,22 @@ def stylize_videos(
             yield Outcome(job, notes=(said, *report.notes))
 
 
+def video_filters(options: Options) -> list[VideoFilter]:
+    """Return new filters for one video, in the order in which they apply."""
+    filters: list[VideoFilter] = []
+    if options.smooth:
+        filters.append(TemporalSmoother(options.smooth))
+    return filters
+
+
 _Batch = list[tuple[Job, Picture]]
+_Encoding = deque[tuple[Job, Future[tuple[str, ...]]]]
 
 
 def _batches(
     jobs: Sequence[Job], readers: ThreadPoolExecutor, decode: Callable[[Job], Picture]
 ) -> Iterator[Outcome | _Batch]:
-    """Yield decoded pictures, neighbours of one size and model together, and what failed."""
+    """Yield decoded pictures, batched with neighbours of the same size and model, and failures."""
     waiting: deque[tuple[Job, int, Future[Picture]]] = deque()
     remaining = deque(jobs)
     batch: _Batch = []
@@ -175,13 +172,36 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
     return same and pixels <= _BATCH_PX
 
 
-def _written(encoding: deque[tuple[Job, Future[None]]], keep: int) -> Iterator[Outcome]:
-    """Wait until at most `keep` pictures are being encoded; yield what became of the others."""
+def _stylized(
+    batch: _Batch, stylize: Callable[[str, Tensor], Tensor]
+) -> list[tuple[Job, Picture] | Outcome]:
+    """Stylize a batch; if that fails, one by one, so that only the pictures at fault fail."""
+    try:
+        results = stylize(batch[0][0].model, torch.cat([p.rgb for _, p in batch]))
+    except _FAILURES as error:
+        if len(batch) == 1:
+            return [Outcome(batch[0][0], one_line(error))]
+        return [result for one in batch for result in _stylized([one], stylize)]
+    return [
+        (job, replace(picture, rgb=rgb))
+        for (job, picture), rgb in zip(batch, torch.split(results, 1), strict=True)
+    ]
+
+
+def _write(job: Job, picture: Picture, quality: int) -> tuple[str, ...]:
+    """Write a result; return what the user should know about it."""
+    dropped = write_picture(picture, job.target, quality)
+    first = ("animated: the first frame was stylized",) if picture.animated else ()
+    return (*first, *picture.notes, *dropped)
+
+
+def _written(encoding: _Encoding, keep: int) -> Iterator[Outcome]:
+    """Wait until at most `keep` pictures are being encoded; yield the outcomes of the others."""
     while len(encoding) > keep:
         job, future = encoding.popleft()
         try:
-            future.result()
+            notes = future.result()
         except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
-            yield Outcome(job)
+            yield Outcome(job, notes=notes)

@@ -1,31 +1,33 @@
-"""What commands say as they work: bars on a terminal, lines now and then where there is none."""
+"""Progress of commands: bars on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from fst.models.runtime import ExportedNetwork
-from fst.stylizing.files import Job, Outcome
+from fst.stylizing.files import Job, Outcome, about_skipped
 from fst.stylizing.stylizer import Stylizer
 
 _LINE_SECONDS = 10.0
-"""Where there is no terminal, long work says how far it is about so often."""
+"""Without a terminal, progress is printed this often."""
 
 
 class StylizeConsole:
-    """Shows what becomes of the files, and counts: a bar for all, one for the frames of a video."""
+    """Shows and counts outcomes: a bar for all files, one for the frames of a video."""
 
     def __init__(self, total: int) -> None:
         """Expect `total` outcomes."""
+        self.total = total
         self.done: list[Job] = []
         self.failed: list[Outcome] = []
         self.quiet = not sys.stderr.isatty()
         self.bar = tqdm(total=total, unit="file", disable=self.quiet, dynamic_ncols=True)
         self.frame_bar: tqdm[Any] | None = None
-        self.told = time.monotonic()
+        self.printed = time.monotonic()
 
     def close(self) -> None:
         """End the bars."""
@@ -33,30 +35,30 @@ class StylizeConsole:
         self.bar.close()
 
     def tell_engines(self, stylizers: dict[str, Stylizer]) -> None:
-        """Say what runs those of the models that were exported, by name."""
+        """Print the engines that run exported models."""
         for name, stylizer in stylizers.items():
             if isinstance(stylizer.network, ExportedNetwork):
                 tqdm.write(f"{name}: {stylizer.engine}", file=sys.stderr)
 
     def tiles(self, share: float) -> None:
-        """Show how much of a large picture is done."""
+        """Show the fraction of a large picture that is done."""
         self.bar.set_postfix_str(f"{share:.0%} of a large picture" if share < 1 else "")
-        self._tell(f"{share:.0%} of a large picture")
+        self._print(f"{share:.0%} of a large picture")
 
     def frames(self, done: int, total: int | None) -> None:
         """Show how many frames of a video are done, how fast, and the time left."""
-        # Where it is quiet the bar still counts, so that its lines can be told.
+        # Without a terminal the bar stays hidden, but counts for the printed lines.
         bar: tqdm[Any] = self.frame_bar or tqdm(
             unit="frame", leave=False, dynamic_ncols=True, delay=1e9 if self.quiet else 0
         )
         self.frame_bar = bar
         bar.total = total
         bar.update(done - bar.n)
-        self._tell(str(bar))
+        self._print(str(bar))
 
-    def _tell(self, line: str) -> None:
-        if self.quiet and time.monotonic() - self.told > _LINE_SECONDS:
-            self.told = time.monotonic()
+    def _print(self, line: str) -> None:
+        if self.quiet and time.monotonic() - self.printed > _LINE_SECONDS:
+            self.printed = time.monotonic()
             print(line, file=sys.stderr, flush=True)
 
     def _end_frames(self) -> None:
@@ -65,7 +67,7 @@ class StylizeConsole:
             self.frame_bar = None
 
     def show(self, outcomes: Iterable[Outcome]) -> None:
-        """Show each as it comes."""
+        """Show each outcome as it arrives."""
         for outcome in outcomes:
             self._end_frames()
             if outcome.error is None:
@@ -81,38 +83,48 @@ class StylizeConsole:
             self.bar.n = len(self.done) + len(self.failed)
             self.bar.refresh()
 
-    def conclude(self, existing: int, left_alone: int) -> int:
-        """Say what was not done and why; return the exit status: 1 if some failed, 2 if all did."""
+    def conclude(self, existing: int, skipped: Sequence[Path]) -> int:
+        """Print what was not done and why; return the exit status: 1 if some failed, 2 if all did.
+
+        Args:
+            existing: how many results existed before and were kept.
+            skipped: files of folders that are neither pictures nor videos.
+        """
         self.close()
-        told = [
-            (existing, "were there already (--overwrite makes them anew)"),
-            (left_alone, "other files left alone"),
-            (len(self.failed) if len(self.failed) + len(self.done) > 1 else 0, "failed, see above"),
+        ended = len(self.done) + len(self.failed)
+        parts = [
+            _counted(existing, "already exist (use --overwrite to replace them)"),
+            _counted(len(self.failed) if ended > 1 else 0, "failed (see above)"),
+            _counted(self.total - ended, "not done (run the same command again to resume)"),
+            about_skipped(skipped),
         ]
-        parts = [f"{count} {what}" for count, what in told if count]
-        if parts:
-            tqdm.write(f"{len(self.done)} done, {', '.join(parts)}")
+        if any(parts):
+            tqdm.write(", ".join([f"{len(self.done)} done", *filter(None, parts)]))
         if not self.failed:
             return 0
         return 1 if self.done or existing else 2
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count else ""
+
+
 class WorkConsole:
-    """Shows how far long work of one kind is, how fast it goes, and the time left."""
+    """Shows the progress of one long task and the time left."""
 
     def __init__(self) -> None:
         self.quiet = not sys.stderr.isatty()
         form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}"
         self.bar = tqdm(disable=False, dynamic_ncols=True, bar_format=form, delay=1e9 * self.quiet)
-        self.told = time.monotonic()
+        self.printed = time.monotonic()
 
     def show(self, what: str, done: float, total: float) -> None:
-        """Say what is being done, and how much of all is done, in any unit."""
+        """Show the present step, and how much of the whole is done, in any unit."""
         self.bar.total = total
         self.bar.set_description_str(what, refresh=False)
         self.bar.update(done - self.bar.n)
-        if self.quiet and time.monotonic() - self.told > _LINE_SECONDS:
-            self.told = time.monotonic()
+        if self.quiet and time.monotonic() - self.printed > _LINE_SECONDS:
+            self.printed = time.monotonic()
             print(self.bar, file=sys.stderr, flush=True)
 
     def close(self) -> None:

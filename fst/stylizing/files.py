@@ -1,7 +1,6 @@
-"""Which pictures and videos are meant, and which file is to come of each.
+"""Which pictures and videos are stylized, and the file that each result is written to.
 
-Results are never written over what exists, so a run over a folder that was stopped goes on where
-it was.
+Existing results are kept by default, so a stopped run over a folder resumes where it was.
 """
 
 import glob
@@ -12,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fst.errors import UserError
+from fst.pictures.formats import is_picture
 from fst.pictures.image import PICTURE_SUFFIXES, files_below, writable_suffix
+from fst.report import few
 from fst.video.video_file import format_of, is_video
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture or video, the model to stylize it with, and the file that is to come of it."""
+    """A picture or video, the model to stylize it with, and the file for the result."""
 
     source: Path
     model: str
@@ -27,51 +28,66 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: done, or the reason why not."""
+    """The end of a job: done, or the reason why not."""
 
     job: Job
     error: str | None = None
     notes: tuple[str, ...] = ()
-    """What else is worth knowing of it."""
+    """What else the user should know."""
 
 
-def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Path]], int]:
-    """Return the files that are meant, each with its path below the output folder.
+def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Return the files to stylize, each with its path below the output folder.
 
     Args:
-        inputs: pictures, videos, folders (all pictures below them are taken, and their folders
-            kept) and patterns (`photos/*.jpg`, `**` for any folders between).
-        output: the folder for the results; what lies in it is not taken for input.
+        inputs: pictures, videos, folders (every picture and video below them, subfolders kept) and
+            patterns (`photos/*.jpg`; `**` matches any folders).
+        output: the folder for the results; files in it are not taken as input.
 
     Returns:
-        The files and paths, and how many files of folders were left alone as no pictures. What is
-        not there, or is a folder without pictures, is among them: reading it says so.
+        The files and paths, and those files of folders that are neither pictures nor videos. A
+        missing file and a folder with nothing to stylize are returned as they are: reading them
+        gives the error.
     """
     found: list[tuple[Path, Path]] = []
-    left_alone = 0
+    skipped: list[Path] = []
     for given in inputs:
         path = Path(given)
+        taken: list[Path] = []
         if path.is_dir():
-            # Where the results go beside the pictures, they can't be told from them.
+            root = path
+            # Results beside the pictures cannot be distinguished from inputs.
             files = files_below(path, [Path(output)] if not _same(path, output) else [])
-            pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-            found += [(file, file.relative_to(path)) for file in pictures]
-            left_alone += len(files) - len(pictures)
-            taken = len(pictures)
+            taken = [file for file in files if _can_be_stylized(file)]
+            skipped += [file for file in files if file not in set(taken)]
         elif glob.has_magic(given) and not path.exists():
             root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
             # Path.glob takes no absolute patterns
-            matches = sorted(map(Path, glob.glob(given, recursive=True)))  # noqa: PTH207
+            taken = sorted(map(Path, glob.glob(given, recursive=True)))  # noqa: PTH207
             if not _same(root, output) and Path(output).resolve().is_relative_to(root.resolve()):
-                matches = [m for m in matches if Path(output) not in m.parents]
-            files = [match for match in matches if not match.is_dir()]
-            found += [(file, file.relative_to(root)) for file in files]
-            taken = len(files)
+                taken = [match for match in taken if Path(output) not in match.parents]
+            taken = [match for match in taken if not match.is_dir()]
+        if taken:
+            found += [(file, file.relative_to(root)) for file in taken]
         else:
-            taken = 0
-        if not taken:
             found.append((path, Path(path.name)))
-    return found, left_alone
+    return found, skipped
+
+
+def _can_be_stylized(file: Path) -> bool:
+    # By its name, so that a damaged picture is reported rather than skipped, or by its content.
+    by_name = file.suffix.lower() in PICTURE_SUFFIXES or is_video(file)
+    return by_name or is_picture(file)
+
+
+def about_skipped(skipped: Sequence[Path]) -> str:
+    """Return in words which files of folders were skipped; nothing if none were."""
+    if not skipped:
+        return ""
+    what = "files that are neither pictures nor videos"
+    if len(skipped) == 1:
+        what = "file that is neither a picture nor a video"
+    return f"skipped {len(skipped)} {what} ({few([file.name for file in skipped])})"
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
@@ -80,28 +96,27 @@ def _same(one: str | Path, other: str | Path) -> bool:
 
 
 def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str) -> list[Job]:
-    """Return what is to be done, in order.
+    """Return the jobs, in order.
 
     Args:
         found: what `find_inputs` returned.
         models: their names; several get a folder each in `output`.
-        output: the one result, if there is one and this has a suffix; else a folder.
+        output: the result's file, if there is one result and this has a suffix; else a folder.
 
     Raises:
-        UserError: two results would have one name, a result would be written over a picture that
-            is read, or `output` is of no format that can be written, or a file and there are
-            several.
+        UserError: two results would have the same path, a result would overwrite a picture that
+            is read, or `output` is a file for several results or has an unknown format.
     """
     folder = Path(output)
     to_file = bool(folder.suffix) and not output.endswith(("/", os.sep)) and not folder.is_dir()
     if len(found) * len(models) > 1:
         if to_file and (is_video(folder) or folder.suffix.lower() in PICTURE_SUFFIXES):
             raise UserError(
-                f"{len(found) * len(models)} results need a folder: -o {output} is none"
+                f"-o {output} is a file, but {len(found) * len(models)} results need a folder"
             )
         to_file = False
     if folder.is_file() and not to_file:
-        raise UserError(f"the results need a folder, but -o {output} is a file")
+        raise UserError(f"-o {output} is a file, but the results need a folder")
     jobs = []
     for model in models:
         place = folder / model if len(models) > 1 else folder
@@ -113,16 +128,16 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
     for job in jobs:
         _check_suffix(job.source, job.target)
         if os.path.realpath(job.target) in originals:
-            raise UserError(f"{job.target} would be written over a picture: choose another -o")
+            raise UserError(f"{job.target} would overwrite an input: choose another -o")
         if job.target in sources:
             both = f"{sources[job.target]} and {job.source}"
-            raise UserError(f"{both} would both become {job.target}: do them one after the other")
+            raise UserError(f"{both} would both become {job.target}: stylize them separately")
         sources[job.target] = job.source
     return jobs
 
 
 def _check_suffix(source: Path, target: Path) -> None:
-    """Raise UserError if what comes of `source` can't be written as `target`."""
+    """Raise UserError if the result of `source` can't be written as `target`."""
     if is_video(source):
         format_of(target)
     else:
@@ -132,7 +147,7 @@ def _check_suffix(source: Path, target: Path) -> None:
 def _with_writable_suffix(path: Path) -> Path:
     try:
         _check_suffix(path, path)
-    except ValueError:
-        # After all of the name, as a.png may lie beside a.bmp.
+    except UserError:
+        # Appended to the whole name, as a.png may lie beside a.bmp.
         return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
     return path

@@ -13,23 +13,26 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler
+from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, load_model
 from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
+from fst.report import few
+from fst.stylizing.options import Options
 from fst.stylizing.tiles import stylize_in_tiles
 
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 TILE_PX = 1024
-MIN_TILE_PX = 32
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
+_COMPILED_SIZES = 2**20
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -43,7 +46,7 @@ class Stylizer:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Take a network, in whatever precision and place it is, and bring it to its own."""
+        """Move a network to the device and the dtype; an exported one has its own."""
         if isinstance(network, TransformerNetwork):
             network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
             self.engine = f"torch {str(dtype).removeprefix('torch.')} on {device}"
@@ -55,17 +58,20 @@ class Stylizer:
         self.dtype = dtype
 
     def compile(self) -> None:
-        """Compile the network, at the first picture of each size: it takes 5 to 30 s.
+        """Compile the network at the first picture of each size, which takes 5 to 30 s.
 
-        What was compiled is kept in the cache folder. CUDA graphs are used where there is CUDA.
+        Compiled code is kept in the cache folder. On CUDA, CUDA graphs are used.
 
         Raises:
-            UserError: it is an exported model, or there is no C++ compiler for the CPU.
+            UserError: it is an exported model, or the CPU's C++ compiler is missing.
         """
         if not isinstance(self.network, TransformerNetwork):
-            raise UserError(f"an exported model can't be compiled: {self.engine} runs it as it is")
+            raise UserError(f"--compile is not for exported models: {self.engine} runs this one")
         prepare_compiler(self.device)
         self.engine += ", compiled"
+        # Beyond its limit of 8 sizes torch would run the network uncompiled, without saying so.
+        torch._dynamo.config.recompile_limit = _COMPILED_SIZES
+        torch._dynamo.config.accumulated_recompile_limit = _COMPILED_SIZES
         mode = "reduce-overhead" if self.device.type == "cuda" else None
         self.network.compile(dynamic=False, mode=mode)
 
@@ -76,33 +82,35 @@ class Stylizer:
         *,
         strength: float = 1.0,
         keep_colors: bool = False,
-        mask: Tensor | None = None,
+        mask: Tensor | Image.Image | None = None,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Picture:
         """Stylize a picture; the result has its size, type, range and device.
 
+        Several threads may call one `Stylizer`.
+
         Args:
             picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
-                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3).
-            strength: 1 is the network's result, 0 the picture itself, between them a blend.
+                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture is laid over
+                white where it is transparent, and keeps its transparency.
+            strength: 1 is the network's result, 0 the picture itself, values between blend them.
             keep_colors: take only the luminance from the result and the colours from the picture.
-            mask: (1, 1, H, W) in [0, 1]: how much to stylize where.
-            tile_px: side of the tiles that it is done in; 0 does it in one piece, None does so
-                up to `WHOLE_PX` pixels.
-            progress: is told the share of the tiles that is done, in [0, 1].
+            mask: how much to stylize where: a tensor (1, 1, H, W) in [0, 1], or a PIL picture,
+                stretched over the picture: white is stylized, black kept.
+            tile_px: tile side in pixels; 0 never tiles, None tiles above `WHOLE_PX` pixels.
+            progress: called with the fraction of the tiles done, in [0, 1].
 
         Raises:
-            UserError: the picture is of another shape or type, or a setting out of range.
+            UserError: a setting is out of range, or the result is not finite.
+            TypeError: the picture or the mask is of another type, such as a path.
+            ValueError: they are of another shape or dtype.
         """
-        check_options(strength, None, tile_px, 0.0)
+        Options(strength=strength, tile_px=tile_px)  # checks both
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
-        if mask is not None and mask.shape != (1, 1, height, width):
-            raise UserError(
-                f"the mask has shape {tuple(mask.shape)}, the picture needs (1, 1, {height}, "
-                f"{width})"
-            )
+        if mask is not None:
+            mask = _to_mask(mask, height, width)
         network = self.network
         if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
@@ -111,8 +119,8 @@ class Stylizer:
         if tile_px:
             if not isinstance(network, TransformerNetwork):
                 raise UserError(
-                    f"tile_px={tile_px}: an exported model does a picture in one piece; leave it "
-                    "out, or use the .safetensors"
+                    f"tile_px={tile_px}: exported models do not support tiles; leave it out or "
+                    "use the .safetensors"
                 )
             done = [
                 self._in_tiles(network, one, tile_px, progress, *options)
@@ -120,8 +128,19 @@ class Stylizer:
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = to_unit_range(images.to(self.device))
-        stylized = network(content.to(self.dtype)).to(torch.float32, copy=True)  # CUDA graphs reuse
+        stylized = self.run(content)
+        self._check_finite(stylized)
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+
+    @torch.no_grad()
+    def run(self, content: Tensor) -> Tensor:
+        """Return the network's own result: (N, 3, H, W) on `device`, float in [0, 1], in one piece.
+
+        A network in fp32 computes without TF32.
+        """
+        with tf32(self.device, allowed=False):
+            stylized: Tensor = self.network(content.to(self.dtype))
+        return stylized.to(torch.float32, copy=True)  # CUDA graphs reuse theirs
 
     def _in_tiles(
         self,
@@ -133,7 +152,7 @@ class Stylizer:
         keep_colors: bool,
         mask: Tensor | None,
     ) -> Tensor:
-        """Stylize one picture, (1, 3, H, W), in bounded memory beside it and its result."""
+        """Stylize one picture, (1, 3, H, W), in bounded memory besides it and its result."""
         result = torch.empty_like(image)
 
         def read(rows: slice, columns: slice) -> Tensor:
@@ -142,12 +161,20 @@ class Stylizer:
         def write(rows: slice, columns: slice, stylized: Tensor) -> None:
             content = to_unit_range(image[..., rows, columns].to(self.device))
             mask_here = None if mask is None else mask[..., rows, columns]
+            self._check_finite(stylized)
             blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
             result[..., rows, columns] = _from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
-        stylize_in_tiles(network, height, width, tile_px, read, write, progress)
+        with tf32(self.device, allowed=False):
+            stylize_in_tiles(network, height, width, tile_px, read, write, progress)
         return result
+
+    def _check_finite(self, stylized: Tensor) -> None:
+        # The sum of values in [0, 1] is finite, and much cheaper than looking at each.
+        if not torch.isfinite(stylized.sum(dtype=torch.float32)):
+            way_out = "" if self.dtype == torch.float32 else ", or try dtype fp32"
+            raise UserError(f"the result is not finite: the model may be damaged{way_out}")
 
 
 def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:
@@ -155,21 +182,21 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
 
     Args:
         name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
-        device: `cuda`, `cpu` ...; `auto` takes CUDA where there is one.
-        dtype: `fp32`, `fp16` or `bf16`; `auto` takes what is fast on the device
-            (`fast_dtype`). Exported models have their own.
+        device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest (`fast_dtype`).
+            `fp32` is exact on CUDA, without TF32. Exported models have their own dtype.
 
     Raises:
         FileNotFoundError: there is no such model.
         ImportError: it is an ONNX model, and onnxruntime is not installed.
-        UserError: the file is damaged or no model, or there is no such device or dtype.
+        UserError: the file is damaged or not a model, or there is no such device or dtype.
     """
     if dtype not in ("auto", *DTYPES):
         raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
         if dtype != "auto":
-            raise UserError(f"dtype={dtype}: {path} computes as it was exported; leave it out")
+            raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
         pick_device(device)
         exported = EXPORTED[path.suffix](path, device)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
@@ -181,39 +208,40 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
 def load_several(
     names_or_paths: str, device: str = "auto", dtype: str = "auto"
 ) -> dict[str, Stylizer]:
-    """Return the `Stylizer`s of one model, or of several with commas between, by names of folders.
+    """Return the `Stylizer`s of one model, or of several comma-separated ones, by output folder.
 
-    A name is the model's title, or where two have one title, that of its run or file.
+    The folder's name is the model's title, or where titles repeat, that of the run or the file.
 
     Raises:
-        UserError: what `load` raises, or two have one name.
+        UserError: as `load`, or two models have the same name.
     """
     one = Path(names_or_paths).exists()
-    paths = [find_model(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
+    paths = [_find(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
     loaded = [load(path, device, dtype) for path in paths]
     titles = [stylizer.info.title for stylizer in loaded]
     stylizers: dict[str, Stylizer] = {}
     for path, stylizer, title in zip(paths, loaded, titles, strict=True):
         if not title or titles.count(title) > 1:
             title = path.parent.name if path.stem == "model" else path.stem
-        # A title comes out of a file from anywhere: it must not lead out of the output folder.
+        # A title may come from a stranger's file: it must not lead out of the output folder.
         name = re.sub(r"[^\w .,=+-]", "_", title).strip(". ") or "model"
         if name in stylizers:
-            raise UserError(f"two models are called {name!r}: use them one after the other")
+            raise UserError(f"two models are named {name!r}: run them separately")
         stylizers[name] = stylizer
     return stylizers
 
 
-def check_options(strength: float, size: int | None, tile_px: int | None, smooth: float) -> None:
-    """Raise UserError if an option of `fst stylize` is out of range."""
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength={strength} must be in [0, 1]")
-    if size is not None and size < 1:
-        raise UserError(f"size={size} must be at least 1 pixel")
-    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
-        raise UserError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
-    if not 0 <= smooth < 1:
-        raise UserError(f"smooth={smooth} must be in [0, 1)")
+def _find(name_or_path: str) -> Path:
+    """Return what `find_model` does; for a sweep's folder, raise an error that names its runs."""
+    try:
+        return find_model(name_or_path)
+    except FileNotFoundError:
+        for folder in (Path(name_or_path), Path("runs") / name_or_path):
+            if runs := sorted(str(file.parent) for file in folder.rglob("model.safetensors")):
+                raise FileNotFoundError(
+                    f"{folder} is not a run but holds {len(runs)}: choose among {few(runs)}"
+                ) from None
+        raise
 
 
 def blend(
@@ -223,15 +251,15 @@ def blend(
     keep_colors: bool = False,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Return the stylized picture laid over the content, both (N, 3, H, W) in [0, 1].
+    """Return the stylized picture blended over the content, both (N, 3, H, W) in [0, 1].
 
     Args:
         content: the picture.
         stylized: the network's result.
         strength: how much of the result shows, in [0, 1].
-        keep_colors: take the luminance alone from the result (Gatys et al. 2016, "Preserving
+        keep_colors: take only the luminance from the result (Gatys et al. 2016, "Preserving
             color in neural artistic style transfer", section 2.2).
-        mask: (N or 1, 1, H, W) in [0, 1]: how much of it shows where.
+        mask: (N or 1, 1, H, W) in [0, 1]: how much of the result shows where.
     """
     if keep_colors:
         luma = content.new_tensor(_LUMA).view(1, 3, 1, 1)
@@ -244,11 +272,21 @@ def blend(
 
 def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
     """Return the picture as (N, 3, H, W), float in [0, 1] or uint8, without a copy if possible."""
+    if isinstance(picture, str | Path):
+        raise TypeError(
+            f"expected a picture, not the path {str(picture)!r}: pass PIL.Image.open(path) or "
+            "fst.read_image(path)"
+        )
+    if not isinstance(picture, Tensor | Image.Image | np.ndarray):
+        raise TypeError(f"expected a tensor, a PIL picture or a frame, not {type(picture)}")
     if isinstance(picture, Image.Image):
+        if picture.has_transparency_data:
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture.convert("RGBA"))
         picture = np.array(picture.convert("RGB"))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-            raise UserError(
+            raise ValueError(
                 f"expected uint8 frames (H, W, 3) or (N, H, W, 3), not {picture.dtype} of shape "
                 f"{picture.shape}"
             )
@@ -263,18 +301,35 @@ def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
     return images
 
 
+def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:
+    """Return a mask as (1, 1, height, width) in [0, 1]; a PIL picture is stretched to that size."""
+    if isinstance(mask, Image.Image):
+        grey = torch.from_numpy(np.array(mask.convert("L")))[None, None].float() / 255
+        return F.interpolate(grey, (height, width), mode="bilinear")
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"expected a mask as a tensor or a PIL picture, not {type(mask)}")
+    if mask.shape != (1, 1, height, width):
+        raise ValueError(
+            f"expected a mask of shape (1, 1, {height}, {width}), not {tuple(mask.shape)}"
+        )
+    return mask
+
+
 def _from_unit_range(result: Tensor, like: Tensor) -> Tensor:
-    """Return floats in [0, 1] in the type and on the device of `like`."""
+    """Return floats in [0, 1] in the dtype and on the device of `like`."""
     if like.dtype == torch.uint8:
         result = result.mul(255).round_().clamp_(0, 255)
     return result.to(like.device, like.dtype)
 
 
 def _like(result: Tensor, picture: Picture) -> Picture:
-    """Return (N, 3, H, W) as what the picture was given as."""
+    """Return (N, 3, H, W) in the form in which the picture was passed."""
     if isinstance(picture, Tensor):
         return result.contiguous()
     frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if isinstance(picture, Image.Image):
-        return Image.fromarray(frames[0])
+        stylized = Image.fromarray(frames[0])
+        if picture.has_transparency_data:
+            stylized.putalpha(picture.convert("RGBA").getchannel("A"))
+        return stylized
     return frames if picture.ndim == 4 else frames[0]

@@ -1,15 +1,16 @@
-"""Pictures of any size in bounded memory: tile by tile, with the result of the whole.
+"""Pictures of any size in bounded memory, tile by tile, with the result of a single pass.
 
-A convolution sees a few pixels around each one, so a tile with a margin gives what the whole
-picture would give. Instance norm sees everything: tiles that were normalised on their own would
-show as a quilt. So a network is gone through unit by unit (the way down, a residual block, the way
-up). All tiles go through a unit once for each norm in it, to measure that norm's means and
-variances over the whole picture, and once more for the result, which waits on disk for the next
-unit. That is exact, and costs about three passes instead of one (`scripts/measure_tiles.py`).
-Estimates from a sample of tiles, or from measuring all norms at once and doing so repeatedly, were
-tried: the first ended at 17 to 39 dB of the whole picture's result, the second diverged.
+A convolution sees a few pixels around each one, so a tile with a margin gives the same values as
+the whole picture. Instance norm sees everything: tiles normalised separately would show as a quilt.
+Therefore the network runs unit by unit (downsampling, each residual block, upsampling). All tiles
+pass through a unit once for each norm in it, to measure that norm's means and variances over the
+whole picture, and once more for the result, which is kept on disk for the next unit. This is exact
+and costs about three passes instead of one (`scripts/measure_tiles.py`). Two cheaper ways failed:
+statistics from a sample of tiles reached only 17 to 39 dB against the single pass, and measuring
+all norms at once, repeatedly, diverged.
 """
 
+import copy
 import mmap
 import os
 import tempfile
@@ -27,13 +28,13 @@ from fst.networks.transformer import TransformerNetwork
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle, and the same with its margin: rows and columns of the input of a unit."""
+    """A rectangle of a unit's input, as rows and columns, without and with its margin."""
 
     inner: tuple[slice, slice]
     outer: tuple[slice, slice]
 
     def keep(self, features: Tensor) -> Tensor:
-        """Cut the margin off features of `outer`, (N, C, h, w) at any scale of it."""
+        """Cut the margin off features of `outer`, (N, C, h, w) at any scale."""
         cut = []
         for inner, outer, size in zip(self.inner, self.outer, features.shape[-2:], strict=True):
             length = outer.stop - outer.start
@@ -43,7 +44,7 @@ class Tile:
 
 
 def split(height: int, width: int, tile_px: int, margin_px: int) -> list[Tile]:
-    """Cover height x width with tiles of at most `tile_px`, the margins cut off at the borders."""
+    """Cover height x width with tiles of at most `tile_px`; margins end at the borders."""
 
     def spans(length: int) -> list[slice]:
         return [slice(start, min(start + tile_px, length)) for start in range(0, length, tile_px)]
@@ -63,35 +64,38 @@ class WholeStatistics:
 
     def __init__(self) -> None:
         self.tile: Tile
-        """The one that is being worked on."""
+        """The one being processed."""
         self.fixed: tuple[Tensor, Tensor] | None = None
         self.sums: list[Tensor] = []
         self.counts: list[int] = []
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the picture's means and variances, or while measuring, the tile's."""
+        """Return the picture's means and variances, or the tile's while measuring."""
         if self.fixed is not None:
             return self.fixed
         kept = self.tile.keep(x)
         variance, mean = torch.var_mean(kept, (0, 2, 3), correction=0)
+        self.device = x.device
         self.counts.append(kept.shape[-2] * kept.shape[-1])
-        self.sums.append(self.counts[-1] * torch.stack([mean, variance + mean**2]).double())
+        moments = torch.stack([mean, variance + mean**2])
+        self.sums.append(self.counts[-1] * moments.cpu().double())  # MPS has no float64
         return mean, variance
 
     def fix(self) -> None:
         """End measuring."""
         mean, mean_square = torch.stack(self.sums).sum(0) / sum(self.counts)
-        self.fixed = (mean.float(), (mean_square - mean**2).clamp(min=0).float())
+        variance = (mean_square - mean**2).clamp(min=0)
+        self.fixed = (mean.float().to(self.device), variance.float().to(self.device))
 
 
 def norms_of(unit: nn.Module) -> list[InstanceNorm]:
-    """Return the instance norms in a unit, in the order in which it runs them."""
+    """Return the instance norms of a unit, in the order in which they run."""
     return [module for module in unit.modules() if isinstance(module, InstanceNorm)]
 
 
 @contextmanager
 def whole_statistics(norm: InstanceNorm) -> Iterator[WholeStatistics]:
-    """Let the norm use what is yielded."""
+    """Let the norm use the statistics that are yielded."""
     norm.statistics = statistics = WholeStatistics()
     try:
         yield statistics
@@ -100,7 +104,7 @@ def whole_statistics(norm: InstanceNorm) -> Iterator[WholeStatistics]:
 
 
 class FeatureFile:
-    """Features of a whole picture, (1, C, H, W), in a temporary file that the first write makes."""
+    """Features of a whole picture, (1, C, H, W), in a temporary file made by the first write."""
 
     def __init__(self, height: int, width: int) -> None:
         self.height = height
@@ -114,7 +118,7 @@ class FeatureFile:
         return part
 
     def write(self, tile: Tile, part: Tensor) -> None:
-        """Take in the result of a tile, whose input may have been larger by a whole number."""
+        """Store a tile's result, which is smaller than its input by a whole factor, or equal."""
         if self.memory is None:
             self._allocate(part)
         scale = (tile.inner[0].stop - tile.inner[0].start) // part.shape[-2]
@@ -126,7 +130,7 @@ class FeatureFile:
         channels = part.shape[1]
         size = channels * self.height * self.width * part.dtype.itemsize
         with tempfile.TemporaryFile() as file:
-            if hasattr(os, "posix_fallocate"):  # to find the disk full later would kill the process
+            if hasattr(os, "posix_fallocate"):  # a disk found full later would kill the process
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
@@ -137,7 +141,15 @@ class FeatureFile:
 
     def _forget(self) -> None:
         if self.memory is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.memory.madvise(mmap.MADV_DONTNEED)  # the file keeps it, our memory need not
+            self.memory.madvise(mmap.MADV_DONTNEED)  # it stays in the file
+
+
+def _private(network: TransformerNetwork) -> TransformerNetwork:
+    """Return a copy with modules of its own, so that statistics set on norms concern no other pass.
+
+    Parameters and buffers are shared.
+    """
+    return copy.deepcopy(network, {id(t): t for t in (*network.parameters(), *network.buffers())})
 
 
 def run_unit(
@@ -147,14 +159,14 @@ def run_unit(
     write: Callable[[Tile, Tensor], None],
     progress: Callable[[float], None],
 ) -> None:
-    """Run all tiles through a unit, its norms measured over all of them one after the other.
+    """Run all tiles through a unit; its norms are measured over all of them, one by one.
 
     Args:
         unit: part of a network.
         tiles: cover its input.
         read: returns rows and columns of its input, (1, C, h, w).
-        write: takes each tile with its result, the margin cut off.
-        progress: is told the share of the work that is done, in [0, 1].
+        write: called with each tile and its result without the margin.
+        progress: called with the fraction done, in [0, 1].
     """
     norms = norms_of(unit)
     with ExitStack() as stack:
@@ -182,7 +194,7 @@ def stylize_in_tiles(
     write: Callable[[slice, slice, Tensor], None],
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Stylize a picture tile by tile.
+    """Stylize a picture tile by tile; the network may be in use by other threads.
 
     Args:
         network: in evaluation mode.
@@ -190,12 +202,13 @@ def stylize_in_tiles(
         width: of the picture, in pixels.
         tile_px: side of the tiles without their margins, rounded up to the network's stride.
         read: returns rows and columns of the picture, (1, 3, h, w) in [0, 1].
-        write: takes rows and columns of the result, (1, 3, h, w) in [0, 1].
-        progress: is told the share of the work that is done, in [0, 1].
+        write: called with rows and columns, and their result, (1, 3, h, w) in [0, 1].
+        progress: called with the fraction done, in [0, 1].
 
     Raises:
         OSError: there is no room on the disk for the features at quarter resolution.
     """
+    network = _private(network)
     full = (network.padded_px(height), network.padded_px(width))
     quarter = (full[0] // network.scale, full[1] // network.scale)
     first, *middle, last = network.units()

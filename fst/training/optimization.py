@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import OptimizeConfig
-from fst.device import autocast, available_bytes, pick_device, set_tf32
+from fst.device import autocast, available_bytes, pick_device, tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import LossNetwork, load_loss_network
 from fst.losses.perceptual import PerceptualLoss
@@ -124,8 +124,6 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
         raise UserError(f"{result} exists: use overwrite=true to replace it, or another name=...")
     if folder.model.exists():
         raise UserError(f"{folder.path} holds a training run: give this one another name=...")
-    if device.type == "cuda":
-        set_tf32(True)
     content = read_image(config.content).to(device)
     styles = [read_image(path).to(device) for path in config.styles]
     layers = {config.loss.content_layer, *config.loss.style_layers}
@@ -145,6 +143,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     image = starting_picture(config, contents[0])
 
     with (
+        tf32(device, allowed=True),
         folder.locked(),
         StopRequest() as stop,
         closing(

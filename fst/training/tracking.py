@@ -216,8 +216,12 @@ class PictureTracker:
 
 
 def main_terms(values: Iterable[str]) -> list[str]:
-    """Return the names that are loss terms, without those of single layers (`style/relu2_2`)."""
-    return [name for name in values if "/" not in name and name not in _NO_TERMS]
+    """Return the names that are loss terms, without those of single layers (`style/relu2_2`).
+
+    Names may begin with `heldout/`.
+    """
+    plain = {name: name.removeprefix("heldout/") for name in values}
+    return [name for name, term in plain.items() if "/" not in term and term not in _NO_TERMS]
 
 
 def add_settings(

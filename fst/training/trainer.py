@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import TrainConfig
-from fst.device import autocast, pick_device, set_tf32
+from fst.device import autocast, pick_device, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.perceptual import mean_terms
 from fst.models.model_file import describe, save_model
@@ -56,9 +56,8 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
-        set_tf32(True)
         torch.backends.cudnn.benchmark = True  # all batches have one size
-    with process_group() as world:
+    with process_group() as world, tf32(device, allowed=True):
         trainer = Trainer(config, world, device)
         with trainer.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
             return trainer.run(stop, console, swept)
@@ -102,6 +101,7 @@ class Trainer:
             start_from(network, config.init)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.precision = training_precision(config.training.precision, device)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
             lr=config.optimizer.learning_rate,
@@ -111,7 +111,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(
             device.type,
             init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
-            enabled=config.training.precision == "fp16",
+            enabled=self.precision == "fp16",
         )
         self.meter = Meter()
         self.seen_images = 0
@@ -242,7 +242,7 @@ class Trainer:
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with autocast(self.device, settings.precision):
+        with autocast(self.device, self.precision):
             stylized = self.parallel(content)
             terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
         self.optimizer.zero_grad(set_to_none=True)
@@ -333,7 +333,7 @@ class Trainer:
         tracker.say(
             f"style {config.style.picture}, {config.loss.name} loss, "
             f"loss network {config.loss_network.name}; "
-            f"on {self.device}, {self.world.size} process(es), {config.training.precision}"
+            f"on {self.device}, {self.world.size} process(es), {self.precision}"
         )
         if len(self.heldout):
             tracker.say(

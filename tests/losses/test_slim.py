@@ -77,7 +77,7 @@ def test_its_relative_distances_are_those_in_vgg16_s_channels(slim: Slim):
 
 @pytest.mark.shared
 def test_its_features_and_its_loss_are_those_of_vgg16():
-    from conftest import SHARED
+    from samples import SHARED
 
     slim = load_slim()
     vgg: VGG16 = load_vgg16(

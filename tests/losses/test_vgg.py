@@ -115,7 +115,7 @@ def test_a_download_is_cut_to_the_convolutions_and_cached(
 
 @pytest.mark.shared
 def test_the_published_weights_are_recognised_and_their_features_have_their_size():
-    from conftest import SHARED
+    from samples import SHARED
 
     from fst.pictures.image import read_image, resize
 

@@ -1,4 +1,4 @@
-"""The snippets of scripts/deploy: each gives torch's picture, run as its user runs it."""
+"""The snippets of scripts/deploy, run as a user runs them: their results match torch."""
 
 import io
 import os
@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import torch
-from conftest import draw_picture
 from PIL import Image
+from samples import draw_picture
 
 from fst.models.export import export_model
 from fst.models.model_file import describe, save_model
@@ -38,7 +38,7 @@ def export(network: TransformerNetwork, path: Path, uint8: bool) -> Path:
 
 @pytest.fixture(scope="module")
 def network() -> TransformerNetwork:
-    """Random, and of more contrast than random networks have: a difference is to show."""
+    """Random, with more contrast than random networks have, so that differences are visible."""
     torch.manual_seed(0)
     network = Fast(width=10, residual_blocks=1).eval().requires_grad_(False)
     last = network.head[-2]
@@ -82,7 +82,7 @@ def run_snippet(name: str, *arguments: str | Path) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_snippet_for_bytes_gives_the_picture_of_torch(
+def test_uint8_snippets_match_torch(
     runtime: str, network, uint8_model: Path, photo: Path, tmp_path: Path
 ):
     pytest.importorskip(runtime)
@@ -93,16 +93,16 @@ def test_a_snippet_for_bytes_gives_the_picture_of_torch(
 def opencv() -> None:
     cv2 = pytest.importorskip("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
-        pytest.skip(f"OpenCV {cv2.__version__} takes no pictures of any size: that came with 5")
+        pytest.skip(f"OpenCV {cv2.__version__} does not support dynamic sizes; OpenCV 5 does")
 
 
-def test_opencv_gives_the_picture_of_torch(network, float_model: Path, photo, tmp_path: Path):
+def test_opencv_snippet_matches_torch(network, float_model: Path, photo, tmp_path: Path):
     opencv()
     run_snippet("with_opencv.py", float_model, photo, tmp_path / "out.png")
     assert_equal(Image.open(tmp_path / "out.png"), network, photo)
 
 
-def test_opencv_shows_each_frame_of_a_video_as_torch_has_it(
+def test_opencv_camera_snippet_shows_the_frames_of_torch(
     network, float_model: Path, tmp_path: Path
 ):
     opencv()
@@ -145,7 +145,7 @@ IN_THE_PAGE = """
   }, 50);
 </script>
 """
-"""Sends the result home."""
+"""Sends the result to the test."""
 
 
 class Site(ThreadingHTTPServer):

@@ -1,6 +1,8 @@
-"""Exported files: the same pictures, the same account of themselves, nothing half-right left."""
+"""Exported files: the same pictures and metadata as the model; rejected exports leave no file."""
 
+import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,11 @@ import torch
 from torch import Tensor
 
 import fst
+from fst.errors import UserError
 from fst.models import export
 from fst.models.export import Agreement, export_model
-from fst.models.inspection import inspect_model
+from fst.models.export_info import ExportInfo, export_metadata
+from fst.models.inspection import inspect_model, metadata_of
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
@@ -19,7 +23,7 @@ from fst.pictures.image import read_image
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst-style-transfer[export]'")
 pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
 NETWORKS = {
-    "fast": lambda: Fast(width=8, residual_blocks=1),
+    "fast": lambda: Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8),
     "johnson": lambda: Johnson(width=4, residual_blocks=1),
     "paper": lambda: Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
 }
@@ -48,7 +52,7 @@ def photo(style_picture: Path) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_onnx_file_takes_any_size_and_gives_the_network_s_pictures(
+def test_onnx_export_takes_any_size_and_matches_the_network(
     name: str, models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
     export_model(models[name], tmp_path / "style.onnx")
@@ -61,9 +65,7 @@ def test_an_onnx_file_takes_any_size_and_gives_the_network_s_pictures(
         torch.testing.assert_close(torch.from_numpy(result), network(batch), rtol=0, atol=1e-4)
 
 
-def test_bytes_in_and_out_are_the_picture_s_own(
-    models: dict[str, Path], tmp_path: Path, photo: Tensor
-):
+def test_uint8_export_matches_the_network(models: dict[str, Path], tmp_path: Path, photo: Tensor):
     export_model(models["fast"], tmp_path / "bytes.onnx", uint8=True)
     session = onnxruntime.InferenceSession(tmp_path / "bytes.onnx")
     pixels = (photo * 255).round().byte().permute(0, 2, 3, 1)
@@ -77,7 +79,7 @@ def test_bytes_in_and_out_are_the_picture_s_own(
     )
 
 
-def test_half_precision_takes_and_gives_floats(
+def test_half_precision_export_is_close_to_fp32(
     models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
     export_model(models["fast"], tmp_path / "half.onnx", half=True)
@@ -86,18 +88,25 @@ def test_half_precision_takes_and_gives_floats(
     assert 45 < agreement.psnr_db < 100  # as good as fp16 is, and no better: it is fp16
 
 
-def test_a_fixed_size_takes_that_size_alone(models: dict[str, Path], tmp_path: Path, photo: Tensor):
+def test_fixed_size_export_takes_that_size_only(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
     export_model(models["fast"], tmp_path / "fixed.onnx", size=(64, 48))
     onnx = pytest.importorskip("onnx")
     operators = {node.op_type for node in onnx.load(tmp_path / "fixed.onnx").graph.node}
-    assert not operators & {"Shape", "Slice", "Loop", "If"}  # what OpenCV 4 can't have
+    assert not operators & {
+        "Shape",
+        "Slice",
+        "Loop",
+        "If",
+    }  # not in OpenCV 4
     stylize = fst.load(tmp_path / "fixed.onnx", device="cpu")
     assert stylize(photo[..., :64, :48]).shape == (1, 3, 64, 48)
-    with pytest.raises(ValueError, match="exported for pictures of 64x48.*not 65x67"):
+    with pytest.raises(ValueError, match="exported for pictures of 64x48 only.*not 65x67"):
         stylize(photo)
 
 
-def test_an_exported_model_is_used_like_any_other(
+def test_exported_models_have_the_same_interface(
     models: dict[str, Path], fast_onnx: Path, photo: Tensor
 ):
     exported, own = fst.load(fast_onnx, device="cpu"), fst.load(models["fast"], dtype="fp32")
@@ -113,12 +122,12 @@ def test_an_exported_model_is_used_like_any_other(
         exported.compile()
     with pytest.raises(ValueError, match="computes as it was exported"):
         fst.load(fast_onnx, dtype="bf16")
-    with pytest.raises(ValueError, match="is exported already"):
+    with pytest.raises(ValueError, match="is already exported"):
         export_model(fast_onnx, fast_onnx.with_name("again.onnx"))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_a_package_is_the_network_as_machine_code(
+def test_package_matches_the_network(
     models: dict[str, Path], tmp_path: Path, photo: Tensor, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
@@ -137,7 +146,7 @@ def test_a_package_is_the_network_as_machine_code(
             fst.load(path)
 
 
-def test_a_file_that_does_not_agree_is_not_left(
+def test_rejected_export_leaves_no_file(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def wrong(network: Fast) -> Fast:
@@ -152,20 +161,20 @@ def test_a_file_that_does_not_agree_is_not_left(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_replaced_unasked(fast_onnx: Path, models: dict[str, Path]):
+def test_existing_files_need_overwrite(fast_onnx: Path, models: dict[str, Path]):
     before = fast_onnx.read_bytes()
     with pytest.raises(FileExistsError, match="--overwrite"):
         export_model(models["fast"], fast_onnx)
     assert fast_onnx.read_bytes() == before
-    with pytest.raises(ValueError, match=r"take one of \.onnx, \.pt2"):
+    with pytest.raises(ValueError, match=r"one of \.onnx, \.pt2"):
         export_model(models["fast"], fast_onnx.with_suffix(".xyz"))
 
 
-def test_damaged_and_foreign_files_are_refused_in_a_line(fast_onnx: Path, tmp_path: Path):
+def test_damaged_and_foreign_files_are_refused(fast_onnx: Path, tmp_path: Path):
     whole = fast_onnx.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"\0" * 1000):
         (tmp_path / "damaged.onnx").write_bytes(content)
-        with pytest.raises(ValueError, match="is damaged or no ONNX model"):
+        with pytest.raises(ValueError, match="is damaged or not an ONNX model"):
             fst.load(tmp_path / "damaged.onnx")
     onnx = pytest.importorskip("onnx")
     model = onnx.load(fast_onnx)
@@ -174,14 +183,15 @@ def test_damaged_and_foreign_files_are_refused_in_a_line(fast_onnx: Path, tmp_pa
     with pytest.raises(ValueError, match="not one that `fst export` wrote"):
         fst.load(tmp_path / "foreign.onnx")
     (tmp_path / "text.pt2").write_text("no package")
-    with pytest.raises(ValueError, match=r"is damaged or no \.pt2 package"):
+    with pytest.raises(ValueError, match=r"is damaged"):
         fst.load(tmp_path / "text.pt2")
 
 
-def test_inspecting_says_what_a_file_is(models: dict[str, Path], fast_onnx: Path):
+def test_inspection_describes_the_file(models: dict[str, Path], fast_onnx: Path):
     own, exported = inspect_model(models["fast"]), inspect_model(fast_onnx)
     assert own["title"] == exported["title"] == "fast"
-    assert own["network"] == exported["network"] == "fast (residual_blocks=1, width=8)"
+    assert own["network"] == exported["network"]
+    assert own["network"].startswith("fast (coarse_blocks=1,")
     assert "opset 18, computes in fp32" in exported["format"]
     assert "GFLOP" in own["work"]
 
@@ -191,3 +201,93 @@ def test_the_agreement_of_a_known_difference():
     assert agreement.shape == (1, 4, 5)
     assert agreement.largest == pytest.approx(0.01, rel=1e-4)
     assert agreement.psnr_db == pytest.approx(40, rel=1e-4)
+
+
+def test_opencv_s_own_style_transfer_sample_shows_the_picture(
+    models: dict[str, Path], tmp_path: Path, photo: Tensor
+):
+    """The calls are those of OpenCV's samples/dnn/fast_neural_style.py: 0-255 in and out."""
+    cv2 = pytest.importorskip("cv2")
+    if int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip(f"OpenCV {cv2.__version__} does not support dynamic sizes; OpenCV 5 does")
+    export_model(models["fast"], tmp_path / "sample.onnx", range_max=255)
+    frame = (photo[0] * 255).byte().permute(1, 2, 0).numpy()[..., ::-1].copy()  # BGR
+    network = cv2.dnn.readNetFromONNX(str(tmp_path / "sample.onnx"))
+    network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    size = (frame.shape[1], frame.shape[0])
+    network.setInput(cv2.dnn.blobFromImage(frame, 1.0, size, swapRB=True, crop=False))
+    shown = network.forward()
+    shown = shown.reshape(3, shown.shape[2], shown.shape[3]).transpose(1, 2, 0)
+    shown = shown.clip(0, 255).astype("uint8")
+    expected = load_model(models["fast"])[0](photo)[0].permute(1, 2, 0) * 255
+    assert expected.std() > 10
+    assert (torch.from_numpy(shown) - expected).abs().max() <= 1.01  # the sample truncates
+
+    # fst itself still takes and returns [0, 1].
+    stylize = fst.load(tmp_path / "sample.onnx", device="cpu")
+    torch.testing.assert_close(
+        stylize(photo), load_model(models["fast"])[0](photo), rtol=0, atol=1e-4
+    )
+    assert "[0, 255]" in inspect_model(tmp_path / "sample.onnx")["input, output"]
+
+
+def test_range_and_uint8_exclude_each_other(models: dict[str, Path], tmp_path: Path):
+    with pytest.raises(UserError, match="omit --range"):
+        export_model(models["fast"], tmp_path / "a.onnx", uint8=True, range_max=255)
+    with pytest.raises(UserError, match="must be 1 or 255"):
+        export_model(models["fast"], tmp_path / "a.onnx", range_max=100)
+
+
+def package(path: Path, content: dict[str, str], compression: int = zipfile.ZIP_STORED) -> Path:
+    """Write a .pt2 whose metadata is valid and whose machine code is not."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a/data/aotinductor/model/x.wrapper_metadata.json", json.dumps(content))
+        archive.writestr("a/data/aotinductor/model/x.wrapper.so", bytes(10_000))
+    return path
+
+
+def test_a_package_is_inspected_without_loading_its_machine_code(tmp_path: Path, monkeypatch):
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("native code was loaded")
+
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", load)
+    network = Fast(width=10, residual_blocks=1)
+    info = describe(network, title="Stripes")
+    path = package(tmp_path / "a.pt2", export_metadata(info, ExportInfo("bf16", "cpu")))
+    facts = inspect_model(path)
+    assert facts["title"] == "Stripes"
+    assert "computes in bf16" in facts["format"]
+    assert metadata_of(path) == info
+
+
+def test_metadata_of_is_the_same_for_a_model_and_its_export(
+    models: dict[str, Path], fast_onnx: Path
+):
+    assert metadata_of(models["fast"]) == metadata_of(fast_onnx) == load_model(models["fast"])[1]
+
+
+def test_a_zip_bomb_in_a_package_is_refused(tmp_path: Path):
+    info = describe(Fast(width=10, residual_blocks=1))
+    content = export_metadata(info, ExportInfo("fp32", "cpu"))
+    path = package(tmp_path / "bomb.pt2", content, zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match="unpack to"):
+        inspect_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": 3}, {"precision": None}, {"uint8": "yes"}, {"size": 5}, {"size": [1]},
+        {"size": ["a", "b"]}, {"size": [0, 5]}, {"opset": "x"}, {"device": []}, {"range_max": "1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_export_metadata_of_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, object]):
+    info = describe(Fast(width=10, residual_blocks=1))
+    content = export_metadata(info, ExportInfo("fp32", "cpu"))
+    content["fst_export"] = json.dumps(json.loads(content["fst_export"]) | change)
+    with pytest.raises(UserError, match="damaged metadata"):
+        inspect_model(package(tmp_path / "a.pt2", content))
+    content["fst_export"] = json.dumps([change])
+    with pytest.raises(UserError, match="damaged metadata"):
+        inspect_model(package(tmp_path / "a.pt2", content))

@@ -2,14 +2,18 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fst.errors import UserError
+from fst.models import model_file
 from fst.models.model_file import describe, find_model, load_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
@@ -24,7 +28,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_round_trip_keeps_every_bit_and_every_word(tmp_path: Path):
+def test_round_trip_keeps_weights_and_metadata(tmp_path: Path):
     network = Johnson(width=4, residual_blocks=2, norm="batch", upsample="transposed")
     info = describe(network, title="Krzyk “1893”", seen_images=7, losses={"content": 1 / 3})
     save_model(tmp_path / "a.safetensors", network, info)
@@ -36,7 +40,7 @@ def test_a_round_trip_keeps_every_bit_and_every_word(tmp_path: Path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(saved: Path, monkeypatch):
+def test_failed_write_leaves_the_old_file(saved: Path, monkeypatch):
     before = saved.read_bytes()
 
     def fail(*_: object, **__: object) -> None:
@@ -70,7 +74,7 @@ def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Pat
         (lambda data: os.urandom(1000), "damaged"),
     ],
 )
-def test_a_damaged_file_says_so(saved: Path, damage, message: str):
+def test_damaged_files_are_refused(saved: Path, damage, message: str):
     saved.write_bytes(damage(saved.read_bytes()))
     with pytest.raises(ValueError, match=message):
         load_model(saved)
@@ -148,7 +152,7 @@ def random_port_state(width: int) -> dict[str, Tensor]:
     return state
 
 
-def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
+def test_foreign_weights_match_the_port(tmp_path: Path):
     state = random_port_state(width=4)
     torch.save(state, tmp_path / "port.pth")
     image = torch.rand(2, 3, 48, 64)
@@ -161,7 +165,7 @@ def test_the_widespread_port_s_weights_give_its_pictures(tmp_path: Path):
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["candy", "mosaic"])
 def test_peers_models_give_their_pictures(name: str):
-    from conftest import SHARED
+    from samples import SHARED
 
     from fst.pictures.image import read_image
 
@@ -172,3 +176,148 @@ def test_peers_models_give_their_pictures(name: str):
     expected = port_forward(state, image * 255).clamp(0, 255) / 255
     result = load(path, dtype="fp32")(image)
     torch.testing.assert_close(result, expected, rtol=0, atol=5e-4)  # an eighth of a level
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_that_are_not_finite_are_refused(value: float, suffix: str, tmp_path: Path):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".pth":
+        state = random_port_state(width=4)
+        state["res1.conv2.conv2d.bias"][1] = value
+        torch.save(state, path)
+    else:
+        network = Fast(width=10, residual_blocks=1)
+        with torch.no_grad():
+            next(network.parameters())[0, 0] = value
+        save_model(path, network, describe(network))
+    with pytest.raises(UserError, match="not finite numbers"):
+        load_model(path)
+
+
+def with_metadata(saved: Path, change: dict[str, object]) -> Path:
+    """Return a copy of the model whose metadata are changed."""
+    with safe_open(saved, "pt") as file:
+        values = json.loads(file.metadata()["fst"])
+    path = saved.with_name("changed.safetensors")
+    save_file(load_file(saved), path, metadata={"fst": json.dumps(values | change)})
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": 3}, {"network": None}, {"network": ["fast"]}, {"network": {"fast": 1}},
+        {"network_arguments": []}, {"network_arguments": None}, {"network_arguments": "width"},
+        {"network_arguments": {"width": [8]}}, {"network_arguments": {"width": {}}},
+        {"title": 5}, {"title": None}, {"title": ["a"]}, {"seen_images": "many"},
+        {"seen_images": -1}, {"seen_images": 1.5}, {"seen_images": True}, {"losses": [1]},
+        {"losses": {"style": "low"}}, {"losses": {"style": None}}, {"losses": {"style": 10**400}},
+        {"loss_network": 1}, {"training_config": []}, {"licence": {}}, {"fst_version": 1},
+        {"format_version": "1"}, {"format_version": None}, {"format_version": -1},
+        {"card": []}, {"card": {"year": 1893}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_metadata_of_a_wrong_type_is_refused(saved: Path, change: dict[str, object]):
+    with pytest.raises(UserError, match="damaged metadata"):
+        load_model(with_metadata(saved, change))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "3", "{", "[" * 100_000, "NaN", "{}"])
+def test_metadata_that_is_not_an_object_is_refused(saved: Path, text: str):
+    path = saved.with_name("changed.safetensors")
+    save_file(load_file(saved), path, metadata={"fst": text})
+    with pytest.raises(UserError, match="damaged metadata"):
+        load_model(path)
+
+
+def test_terminal_escapes_in_metadata_are_replaced(saved: Path):
+    change = {
+        "title": "a\x1b[2Jb\u202ec\ud800\n",
+        "losses": {"\x07": 1.0},
+        "training_config": {"style": {"path": ["\x9b1m"]}},
+    }
+    _, info = load_model(with_metadata(saved, change))
+    assert info.title == "a\ufffd[2Jb\ufffdc\ufffd\ufffd"
+    assert list(info.losses) == ["\ufffd"]
+    assert info.training_config == {"style": {"path": ["\ufffd1m"]}}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"width": 10_000},
+        {"width": 4096},
+        {"residual_blocks": 1_000_000},
+        {"residual_blocks": 4096},
+        {"width": -8},
+        {"width": 0},
+        {"width": 8.5},
+        {"width": float("nan")},
+        {"width": "8"},
+        {"width": None},
+        {"depth": 3},
+        {},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("network", ["fast", "johnson", "unknown"])
+def test_a_network_that_is_not_that_of_the_tensors_is_refused_before_it_is_built(
+    network: str, arguments: dict[str, object], saved: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = model_file.build_network
+
+    def build(name: str, arguments: dict[str, object]) -> torch.nn.Module:
+        assert torch.empty(0).device.type == "meta", "memory would be allocated"
+        assert arguments.get("residual_blocks", 0) <= 100, "this would take minutes"
+        return real(name, arguments)
+
+    monkeypatch.setattr(model_file, "build_network", build)
+    with pytest.raises(UserError):
+        load_model(with_metadata(saved, {"network": network, "network_arguments": arguments}))
+
+
+def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path: Path):
+    state = random_port_state(width=4)
+    for name, width in (("conv2.conv2d.weight", 100_000), ("conv1.conv2d.weight", 3000)):
+        inflated = torch.zeros(1).as_strided((width, width, 3, 3), (0, 0, 0, 0))
+        torch.save(state | {name: inflated}, tmp_path / "a.pth")
+        assert (tmp_path / "a.pth").stat().st_size < 1_000_000
+        with pytest.raises(UserError, match="not a dense tensor"):
+            load_model(tmp_path / "a.pth")
+
+
+def test_a_compressed_checkpoint_is_refused(tmp_path: Path):
+    torch.save(random_port_state(width=4), tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as stored,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in stored.namelist():
+            bomb.writestr(name, stored.read(name))
+        bomb.writestr("archive/data/99", bytes(10_000_000))
+    with pytest.raises(UserError, match="unpack to"):
+        load_model(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["res1", "res.conv1.conv2d.weight", "resx.conv1.conv2d.weight", "res0.in1.bias", "weight",
+     "conv9.conv2d.bias", "in9.weight", "res1.conv1.conv2d", "", 3, ("a",), "res٣.in1.bias",
+     "res1.conv1.conv2d.weight.weight"],
+    ids=str,
+)  # fmt: skip
+def test_odd_keys_in_a_state_dict_are_refused(key: object, tmp_path: Path):
+    torch.save(random_port_state(width=4) | {key: torch.zeros(4)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="not a state dict of a known"):
+        load_model(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("value", [torch.zeros(()), torch.zeros(4, dtype=torch.int32), 3, "text"])
+def test_odd_values_in_a_state_dict_are_refused(value: object, tmp_path: Path):
+    state = random_port_state(width=4)
+    for key in ("conv1.conv2d.weight", "res2.in1.bias"):
+        torch.save(state | {key: value}, tmp_path / "a.pth")
+        with pytest.raises(UserError):
+            load_model(tmp_path / "a.pth")

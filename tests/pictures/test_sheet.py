@@ -1,4 +1,4 @@
-"""Sheets: each picture whole and where it belongs, each name legible."""
+"""Sheets: every picture is complete and in its place, every name legible."""
 
 import pytest
 import torch
@@ -40,12 +40,12 @@ def test_each_picture_is_once_in_its_row_and_column(row_names: tuple[str, ...]):
     tops = [top, top + 30 + GAP_PX, top + 30 + 60 + 2 * GAP_PX]
     assert [[found[0] for found in row] for row in at] == [[(t, x) for x in lefts] for t in tops]
     assert sheet.shape == (1, 3, tops[2] + 20 + GAP_PX, lefts[2] + 40 + GAP_PX)
-    # Nothing is written into the gaps between the columns.
+    # The gaps between the columns stay white.
     for x in lefts:
         assert (sheet[..., x - GAP_PX : x] == 1).all()
 
 
-def test_names_head_their_columns_and_stand_beside_their_rows():
+def test_names_are_above_columns_and_beside_rows():
     white = torch.ones(1, 3, 50, 60)
     empty = labelled_sheet(["", "", ""], [[white] * 3] * 2, ["", ""])
     assert ink(empty) == 0
@@ -78,7 +78,7 @@ def test_names_are_broken_between_their_parts_and_are_larger_in_larger_pictures(
     assert ink(heading("m", 400)) > 1.5 * ink(heading("m", 100))
 
 
-def test_a_name_higher_than_its_row_does_not_run_into_the_next():
+def test_a_name_taller_than_its_row_does_not_overlap_the_next():
     rows = [[torch.rand(1, 3, 12, 40)] for _ in range(2)]
     sheet = labelled_sheet(["x"], rows, ["m" * 60, "m"])
     (first,), (second,) = (places(sheet, row[0]) for row in rows)
@@ -93,11 +93,11 @@ def test_a_name_higher_than_its_row_does_not_run_into_the_next():
     [
         ([], [], [], "at least one row"),
         (["a"], [], [], "at least one row"),
-        (["a", "b"], [[torch.rand(1, 3, 4, 4)]], [], "a picture a column"),
-        (["a", "b"], [[torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 5)]], [], "of one size"),
+        (["a", "b"], [[torch.rand(1, 3, 4, 4)]], [], "one picture per column"),
+        (["a", "b"], [[torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 5)]], [], "have the same size"),
         (["a"], [[torch.rand(1, 3, 4, 4)]], ["x", "y"], "2 names for 1 rows"),
     ],
 )
-def test_what_makes_no_grid_is_refused(columns, rows, row_names, message: str):
+def test_incomplete_grids_are_refused(columns, rows, row_names, message: str):
     with pytest.raises(ValueError, match=message):
         labelled_sheet(columns, rows, row_names)

@@ -1,4 +1,4 @@
-"""Files and folders: what is found, where it goes, and that one bad file stops no other."""
+"""Files and folders: what is found, where results go, and failures of single files."""
 
 import shutil
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
+from fst.errors import UserError
 from fst.models.model_file import describe, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image, read_picture
 from fst.stylizing.batch import stylize_pictures, stylize_videos
-from fst.stylizing.files import Job, find_inputs, plan
+from fst.stylizing.files import Job, about_skipped, find_inputs, plan
+from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
 
 
@@ -27,15 +29,119 @@ def jobs(*inputs: object, output: Path, models: tuple[str, ...] = ("m",)) -> lis
     return plan(find_inputs([str(given) for given in inputs], str(output))[0], models, str(output))
 
 
-def test_a_folder_keeps_its_structure_and_names_what_it_leaves_alone(photos, tmp_path: Path):
-    found, left_alone = find_inputs([str(photos)], "out")
+def test_a_folder_keeps_its_structure_and_returns_what_it_skips(photos, tmp_path: Path):
+    found, skipped = find_inputs([str(photos)], "out")
     assert len(found) == 12
-    assert left_alone == 0
+    assert skipped == []
     assert Path("more/still/02.png") in {below for _, below in found}
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     (tmp_path / "in" / "a.png").touch()
-    assert find_inputs([str(tmp_path / "in")], "out")[1] == 1
+    assert find_inputs([str(tmp_path / "in")], "out")[1] == [tmp_path / "in" / "notes.txt"]
+
+
+def test_content_decides_what_a_folder_holds(photos, stylizers, tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with Image.open(photos / "00.png") as photo:
+        photo.convert("RGB").save(folder / "no_suffix", "JPEG")
+        if features.check("avif"):
+            photo.convert("RGB").save(folder / "a.avif")
+    (folder / "clip.mp4").touch()
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    found, skipped = find_inputs([str(folder)], "out")
+    names = {source.name for source, _ in found}
+    assert names - {"a.avif"} == {"no_suffix", "clip.mp4", "phone.heic"}
+    assert ("a.avif" in names) == features.check("avif")
+    assert [path.name for path in skipped] == ["notes.txt"]
+    assert about_skipped(skipped) == (
+        "skipped 1 file that is neither a picture nor a video (notes.txt)"
+    )
+    assert about_skipped([]) == ""
+    pictures = [
+        job
+        for job in jobs(folder, output=tmp_path / "out")
+        if job.source.suffix not in (".mp4", ".heic")
+    ]
+    assert all(
+        outcome.error is None for outcome in stylize_pictures(pictures, stylizers, Options())
+    )
+
+
+def test_a_named_heic_file_names_the_extra(stylizers, tmp_path: Path):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    planned = jobs(tmp_path / "a.heic", output=tmp_path / "o.png")
+    (outcome,) = stylize_pictures(planned, stylizers, Options())
+    assert "pip install 'fst-style-transfer[heif]'" in outcome.error
+
+
+def test_an_animated_picture_is_noted(stylizers, tmp_path: Path):
+    frames = [Image.new("RGB", (20, 30), color) for color in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.gif")
+    planned = jobs(tmp_path / "a.gif", tmp_path / "b.gif", output=tmp_path / "o")
+    animated, still = stylize_pictures(planned, stylizers, Options())
+    assert animated.notes == ("animated: the first frame was stylized",)
+    assert still.notes == ()
+
+
+def test_quality_sets_the_size_of_jpeg_files(photos, stylizers, tmp_path: Path):
+    sizes = []
+    for quality in (95, 85, 50):
+        planned = jobs(photos / "00.png", output=tmp_path / f"{quality}.jpg")
+        (outcome,) = stylize_pictures(planned, stylizers, Options(quality=quality))
+        sizes.append(outcome.job.target.stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[1] < 0.7 * sizes[0]
+    with pytest.raises(UserError, match=r"quality=0 must be in \[1, 100\]"):
+        Options(quality=0)
+
+
+def test_only_the_pictures_at_fault_fail(photos, tmp_path: Path):
+    def refuse_dark(rgb: torch.Tensor, **options: object) -> torch.Tensor:
+        if (rgb.flatten(1).max(1).values == 0).any():
+            raise UserError("the result is not finite")
+        return rgb
+
+    shutil.copytree(photos, tmp_path / "in")
+    Image.new("RGB", (80, 64)).save(tmp_path / "in" / "03.png")  # of the others' size
+    planned = jobs(tmp_path / "in", output=tmp_path / "out")
+    outcomes = list(stylize_pictures(planned, {"m": refuse_dark}, Options()))
+    assert [o.job.source.name for o in outcomes if o.error] == ["03.png"]
+    assert [o.job for o in outcomes] == planned
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 11
+
+
+def test_a_stop_finishes_the_pictures_that_are_being_written(photos, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("fst.stylizing.batch._BATCH_PX", 1)
+    calls = iter(range(12))
+
+    def stopped_at_the_fifth(rgb: torch.Tensor, **options: object) -> torch.Tensor:
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return rgb
+
+    outcomes = []
+    with pytest.raises(KeyboardInterrupt):
+        for outcome in stylize_pictures(
+            jobs(photos, output=tmp_path), {"m": stopped_at_the_fifth}, Options()
+        ):
+            outcomes.append(outcome)  # noqa: PERF402
+    assert len(outcomes) == 4
+    assert sorted(tmp_path.rglob("*.png")) == sorted(o.job.target for o in outcomes)
+
+
+def test_the_folder_of_a_sweep_names_its_runs(tmp_path: Path, monkeypatch):
+    network = Fast(width=8, residual_blocks=0)
+    for run in ("a", "b"):
+        path = tmp_path / "runs" / "sweep" / run / "model.safetensors"
+        save_model(path, network, describe(network))
+    monkeypatch.chdir(tmp_path)
+    for given in ("sweep", "runs/sweep"):
+        message = "runs/sweep is not a run but holds 2: choose among runs/sweep/a, runs/sweep/b"
+        with pytest.raises(FileNotFoundError, match=message):
+            load_several(given, "cpu")
 
 
 def test_patterns_and_names_with_pattern_signs(photos, tmp_path: Path):
@@ -45,12 +151,12 @@ def test_patterns_and_names_with_pattern_signs(photos, tmp_path: Path):
     assert find_inputs([str(odd)], "out")[0] == [(odd, Path(odd.name))]
 
 
-def test_results_among_the_pictures_are_not_taken_for_pictures(photos, stylizers, tmp_path: Path):
+def test_results_among_the_pictures_are_not_taken_as_input(photos, stylizers, tmp_path: Path):
     shutil.copytree(photos, tmp_path / "in")
     for given in (str(tmp_path / "in"), f"{tmp_path}/in/**/*.png"):
         first = jobs(given, output=tmp_path / "in" / "out")
         assert len(first) == 12
-        assert all(o.error is None for o in stylize_pictures(first, stylizers))
+        assert all(o.error is None for o in stylize_pictures(first, stylizers, Options()))
         assert jobs(given, output=tmp_path / "in" / "out") == first
 
 
@@ -83,10 +189,10 @@ def test_results_are_named_and_placed(photos, tmp_path: Path):
 def test_impossible_plans_are_refused_before_any_work(photos, tmp_path: Path):
     one = photos / "00.png"
     for inputs, output, message in [
-        ([one], photos, "over a picture"),
-        ([one, tmp_path / "00.png"], tmp_path, "over a picture"),
+        ([one], photos, "would overwrite an input"),
+        ([one, tmp_path / "00.png"], tmp_path, "would overwrite an input"),
         ([one, one], tmp_path, "would both become"),
-        ([one, photos / "03.png"], tmp_path / "x.png", "2 results need a folder"),
+        ([one, photos / "03.png"], tmp_path / "x.png", "is a file, but 2 results need a folder"),
         ([one], tmp_path / "x.mp4", "unknown suffix '.mp4'"),
         ([tmp_path / "v.mp4"], tmp_path / "x.png", "names no video"),
     ]:
@@ -94,7 +200,7 @@ def test_impossible_plans_are_refused_before_any_work(photos, tmp_path: Path):
             jobs(*inputs, output=output)
 
 
-def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
+def test_one_bad_file_does_not_stop_the_rest(photos, stylizers, tmp_path: Path):
     folder = tmp_path / "in"
     folder.mkdir()
     for i, name in enumerate(("a.png", "c.png", "e.png")):
@@ -102,7 +208,7 @@ def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
     (folder / "b.jpg").write_text("no picture")
     (folder / "d.png").write_bytes((folder / "a.png").read_bytes()[:200])
     (folder / "f.png").symlink_to("nowhere.png")
-    outcomes = list(stylize_pictures(jobs(folder, output=tmp_path / "out"), stylizers))
+    outcomes = list(stylize_pictures(jobs(folder, output=tmp_path / "out"), stylizers, Options()))
     assert [o.job.source.name for o in outcomes] == [
         "b.jpg" if letter == "b" else f"{letter}.png" for letter in "abcdef"
     ]
@@ -110,23 +216,23 @@ def test_one_bad_file_stops_no_other(photos, stylizers, tmp_path: Path):
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "c.png", "e.png"]
 
 
-def test_a_stopped_run_goes_on_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
+def test_a_stopped_run_resumes_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("fst.stylizing.batch._BATCH_PX", 1)
     planned = jobs(photos, output=tmp_path)
-    run = stylize_pictures(planned, stylizers)
+    run = stylize_pictures(planned, stylizers, Options())
     next(run)
     run.close()
     left = [job for job in planned if not job.target.exists()]
     assert 0 < len(left) < 12
     before = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.png")}
-    assert all(o.error is None for o in stylize_pictures(left, stylizers))
+    assert all(o.error is None for o in stylize_pictures(left, stylizers, Options()))
     assert all(f.stat().st_mtime_ns == time for f, time in before.items())
     assert len(list(tmp_path.rglob("*.png"))) == 12
 
 
 def test_batches_give_what_single_pictures_give(photos, stylizers, tmp_path: Path):
     planned = jobs(photos, output=tmp_path)
-    assert all(o.error is None for o in stylize_pictures(planned, stylizers))
+    assert all(o.error is None for o in stylize_pictures(planned, stylizers, Options()))
     for job in planned:
         alone = stylizers["m"](read_picture(job.source).rgb)
         assert (read_picture(job.target).rgb.int() - alone.int()).abs().max() <= 1
@@ -141,7 +247,9 @@ def test_transparency_dates_and_copyright_are_kept_and_the_place_is_not(stylizer
     exif[0x8769] = {0x9003: "2025:01:02 03:04:05", 0x920A: 50.0}
     exif[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
     picture.save(tmp_path / "a.png", exif=exif)
-    (outcome,) = stylize_pictures(jobs(tmp_path / "a.png", output=tmp_path / "o"), stylizers)
+    (outcome,) = stylize_pictures(
+        jobs(tmp_path / "a.png", output=tmp_path / "o"), stylizers, Options()
+    )
     with Image.open(outcome.job.target) as result:
         assert result.mode == "RGBA"
         assert np.array_equal(np.array(result)[..., 3], alpha)
@@ -158,7 +266,7 @@ def test_strength_colours_size_and_mask(photos, stylizers, tmp_path: Path):
 
     def result(name: str, **options: object) -> torch.Tensor:
         job = jobs(photos / "00.png", output=tmp_path / f"{name}.png")
-        assert all(o.error is None for o in stylize_pictures(job, stylizers, **options))
+        assert all(o.error is None for o in stylize_pictures(job, stylizers, Options(**options)))
         return read_image(tmp_path / f"{name}.png")
 
     def near(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -183,10 +291,12 @@ def test_kept_colours_keep_the_chroma_and_take_the_luminance():
     torch.testing.assert_close(kept - kept[:, :1], content - content[:, :1])  # R - R, G - R, B - R
 
 
-def test_a_video_that_is_none_is_told_of(stylizers, tmp_path: Path):
+def test_an_invalid_video_is_reported(stylizers, tmp_path: Path):
     pytest.importorskip("av")
     (tmp_path / "v.mp4").write_text("no video")
-    (outcome,) = stylize_videos(jobs(tmp_path / "v.mp4", output=tmp_path / "o"), stylizers)
+    (outcome,) = stylize_videos(
+        jobs(tmp_path / "v.mp4", output=tmp_path / "o"), stylizers, Options()
+    )
     assert "can't be read as a video" in outcome.error
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import draw_picture
 from PIL import Image
+from samples import draw_picture
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fst.video.video import TemporalSmoother, stylize_video
+from fst.video.filters import TemporalSmoother
+from fst.video.video import stylize_video
 from fst.video.video_file import Frame, VideoReader, VideoWriter, is_video
 
 av = pytest.importorskip("av")
@@ -263,7 +264,7 @@ def test_colours_survive_the_way_there_and_back(
     tmp_path: Path, size: tuple[int, int], tags: dict[str, int], matrix: int
 ):
     clip = make_clip(tmp_path / "clip.mp4", list(range(0, 100, 20)), size=size, **tags)
-    stylize_video(same, clip, tmp_path / "out.mp4", strength=0)
+    stylize_video(same, clip, tmp_path / "out.mp4")
     for path in (clip, tmp_path / "out.mp4"):
         shown = pixels(path)[0].astype(int)
         middle = shown[size[1] // 4, size[0] // 4], shown[size[1] // 4, -size[0] // 4]
@@ -345,7 +346,6 @@ def test_mistakes_are_told_before_any_work(clip: Path, tmp_path: Path):
         (tmp_path / "out.gif", {}, "out.gif.*one of .mp4"),
         (tmp_path / "out", {}, "no suffix"),
         (clip.parent / ".." / clip.parent.name / clip.name, {}, "overwrite"),
-        (tmp_path / "out.mp4", {"smooth": 1.0}, "smooth=1.0"),
         (tmp_path / "out.mp4", {"size": 0}, "size=0"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -466,7 +466,7 @@ def test_smooth_reaches_the_file(clip: Path, tmp_path: Path):
         return np.full_like(frame, 90 + 60 * (next(flashes) % 2))
 
     still = make_clip(tmp_path / "still.mp4", options={"crf": "30"})
-    report = stylize_video(flashing, still, tmp_path / "out.mp4", smooth=0.8)
+    report = stylize_video(flashing, still, tmp_path / "out.mp4", filters=[TemporalSmoother(0.8)])
     means = pixels(tmp_path / "out.mp4")[10:, :20].mean((1, 2, 3))
     assert report.frames == FRAMES
     assert means.std() < 10 < 30

@@ -1,0 +1,68 @@
+"""The picture formats that are read, recognised by content; suffixes may lie."""
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
+)  # fmt: skip
+"""Pillow's names. Not EPS, which runs Ghostscript, nor formats that photographs never have."""
+HEIF_MISSING = "is a HEIC picture, which needs: pip install 'fst-style-transfer[heif]'"
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+
+# Pillow warns about odd metadata and large pictures; what it cannot read, it refuses. The filter is
+# set once, as pictures are decoded in threads and `warnings.catch_warnings` is not thread-safe.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def open_picture(file: Path | io.BytesIO) -> Image.Image:
+    """Open a picture without decoding it.
+
+    Raises:
+        ImportError: it is a HEIC picture, and pillow-heif is not installed.
+        OSError: it cannot be read.
+        PIL.UnidentifiedImageError: it is not a picture in one of `FORMATS`.
+    """
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        if not _is_heif(file):
+            raise
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImportError(HEIF_MISSING) from error
+    pillow_heif.register_heif_opener()
+    return Image.open(file, formats=("HEIF",))
+
+
+def is_picture(path: Path) -> bool:
+    """Say whether a file's content is a picture, HEIC included; its suffix does not matter."""
+    with contextlib.suppress(Exception):
+        if path.is_file():  # reading a pipe would wait forever
+            with contextlib.suppress(ImportError):  # a picture, although it cannot be read here
+                open_picture(path).close()
+            return True
+    return False
+
+
+def count_pixels(path: Path) -> int:
+    """Return how many pixels a picture file claims to have, without decoding it; 0 if unknown."""
+    with contextlib.suppress(Exception):
+        if path.is_file():
+            with open_picture(path) as picture:
+                return picture.width * picture.height
+    return 0
+
+
+def _is_heif(file: Path | io.BytesIO) -> bool:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            head = opened.read(12)
+    else:
+        head = file.getvalue()[:12]
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS

@@ -1,0 +1,46 @@
+"""How to stylize: the settings that pictures and videos share, and the flags of `fst stylize`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fst.errors import UserError
+
+MIN_TILE_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings of stylizing; the docstring of each is the help of its flag.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    strength: float = 1.0
+    """1 is the model's result, 0 the picture itself."""
+    keep_colors: bool = False
+    """Keep the picture's colours and take only the luminance from the result."""
+    size: int | None = None
+    """Scale the shorter side to this many pixels first."""
+    mask: Path | None = None
+    """A picture, stretched over each input: white is stylized, black kept. Not for videos."""
+    tile_px: int | None = None
+    """Tile side for large pictures; 0 never tiles. Default: tile those above 4 megapixels."""
+    smooth: float = 0.0
+    """Less flicker in videos: share of the last frame kept where nothing moves, in [0, 1)."""
+    quality: int = 95
+    """Quality of JPEG and WebP files, 1 to 100; 85 makes them about three times smaller."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UserError(f"strength={self.strength} must be in [0, 1]")
+        if self.size is not None and self.size < 1:
+            raise UserError(f"size={self.size} must be at least 1 pixel")
+        if self.tile_px is not None and self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
+            raise UserError(
+                f"tile_px={self.tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}"
+            )
+        if not 0 <= self.smooth < 1:
+            raise UserError(f"smooth={self.smooth} must be in [0, 1)")
+        if not 1 <= self.quality <= 100:
+            raise UserError(f"quality={self.quality} must be in [1, 100]")

@@ -1,0 +1,211 @@
+"""Damage model files and pictures at random, seeded; load each, and report what happened.
+
+python scripts/fuzz_models.py models 900
+python scripts/fuzz_models.py pictures 2500
+
+Expected is a result of finite numbers or one `UserError`; anything else is a bug and is printed
+with the seed that repeats it.
+"""
+
+import argparse
+import io
+import json
+import random
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from fst.errors import UserError
+from fst.models.foreign import _FOREIGN_LAYERS
+from fst.models.inspection import inspect_model
+from fst.models.model_file import describe, load_model
+from fst.networks.fast import Fast
+from fst.networks.johnson import Johnson
+from fst.pictures.image import read_picture, write_picture
+
+ODD_VALUES = (
+    None, True, -1, 0, 1e6, 10**9, 10**400, float("nan"), "", "\x1b[2J", "\ud800", [], [1], {},
+    {"a": {}}, "fast", 4096, 1.5,
+)  # fmt: skip
+"""Values that metadata may hold in the place of the right ones."""
+Case = tuple[str, bytes]
+"""A suffix and the content of a file."""
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """Return the bytes with some changed, removed, inserted or zeroed."""
+    result = bytearray(content)
+    for _ in range(chance.choice((1, 1, 3, 20))):
+        at = chance.randrange(len(result) or 1)
+        if chance.random() < 0.5:  # headers are where it matters
+            at %= 300
+        kind = chance.randrange(5)
+        if kind == 0 and at < len(result):
+            result[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del result[at : at + chance.choice((1, 8, 500))]
+        elif kind == 2:
+            result[at:at] = chance.randbytes(chance.choice((1, 4, 100)))
+        elif kind == 3:
+            result[at : at + 8] = bytes(8)
+        else:
+            result = result[: at + 1]
+    return bytes(result)
+
+
+def model_cases(seed: int) -> Iterator[Case]:
+    """Yield damaged model files without end."""
+    torch.manual_seed(seed)
+    network = Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8)
+    tensors, values = network.state_dict(), vars(describe(network, title="Stripes"))
+    foreign = foreign_state()
+    for number in range(10**9):
+        chance = random.Random(f"{seed}/{number}")
+        kind = chance.randrange(4)
+        if kind == 0:  # odd metadata around sound tensors
+            odd = json.loads(json.dumps(values))
+            place = odd if chance.random() < 0.5 else odd["network_arguments"]
+            place[chance.choice([*place])] = chance.choice(ODD_VALUES)
+            yield ".safetensors", save(tensors, {"fst": json.dumps(odd)})
+        elif kind == 1:  # odd tensors under sound metadata
+            name = chance.choice([*tensors])
+            odd_tensor = chance.choice(
+                (torch.full_like(tensors[name], torch.nan), torch.zeros(0), torch.zeros(3, 3))
+            )
+            yield ".safetensors", save(tensors | {name: odd_tensor}, {"fst": json.dumps(values)})
+        elif kind == 2:  # odd keys and values in a pickle
+            odd_state: dict[Any, Any] = dict(foreign)
+            key = chance.choice([*foreign, "res9.in1.bias", "res1", "", 3, None])
+            odd_state[key] = chance.choice(
+                (torch.zeros(1).as_strided((9999, 9999, 9), (0, 0, 0)), torch.zeros(()), 3, "x",
+                 torch.full((4,), torch.inf), torch.zeros(4).to_sparse())
+            )  # fmt: skip
+            yield ".pth", pickled(odd_state)
+        else:  # damaged bytes
+            suffix = chance.choice((".safetensors", ".pth", ".pt2"))
+            whole = save(tensors, {"fst": json.dumps(values)})
+            content = whole if suffix == ".safetensors" else pickled(foreign)
+            yield suffix, damaged(content, chance)
+
+
+def foreign_state() -> dict[str, torch.Tensor]:
+    """Return the state dict of the widespread port, of width 4 without residual blocks."""
+    ours = Johnson(width=4, residual_blocks=0, output="clamp").state_dict()
+    names = {own: theirs for theirs, own in _FOREIGN_LAYERS.items()}
+    state = {}
+    for name, value in ours.items():
+        layer, kind = name.rsplit(".", 1)
+        convolution = ".conv2d" if "conv" in names[layer] else ""
+        state[f"{names[layer]}{convolution}.{kind}"] = value
+    return state
+
+
+def pickled(state: dict[Any, Any]) -> bytes:
+    """Return what `torch.save` writes."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def picture_cases(seed: int) -> Iterator[Case]:
+    """Yield damaged pictures without end."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x8769] = 6, "a hill", {0x9003: "2020:01:02 03:04:05"}
+    wholes = []
+    for mode, kind in [
+        ("RGB", "JPEG"), ("RGBA", "PNG"), ("P", "GIF"), ("RGB", "TIFF"), ("RGBA", "WEBP"),
+        ("I;16", "PNG"), ("RGB", "AVIF"), ("L", "JPEG2000"), ("CMYK", "TIFF"), ("RGB", "PPM"),
+        ("RGB", "BMP"),
+    ]:  # fmt: skip
+        buffer = io.BytesIO()
+        picture = Image.fromarray(pixels)
+        picture = picture.convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            picture = Image.fromarray(np.array(picture).astype(np.uint16) * 257)
+        carries = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "AVIF") else {}
+        picture.save(buffer, kind, **carries)
+        wholes.append(buffer.getvalue())
+    for number in range(10**9):
+        chance = random.Random(f"{seed}/{number}")
+        suffix = chance.choice((".jpg", ".png", ".tif", ".webp"))
+        yield suffix, damaged(chance.choice(wholes), chance)
+
+
+def load_and_run(path: Path) -> str:
+    """Load a damaged model; return "used" if it gives a finite picture."""
+    inspect_model(path)
+    if path.suffix == ".pt2":
+        return "used"
+    network, _ = load_model(path)
+    assert network(torch.rand(1, 3, 16, 16)).isfinite().all(), "the picture is not finite"
+    return "used"
+
+
+def read_and_write(path: Path) -> str:
+    """Read a damaged picture and write it again in the format of its suffix."""
+    picture = read_picture(path)
+    if picture.rgb.numel() < 10_000_000:
+        write_picture(picture, path.with_stem("written"))
+    return "used"
+
+
+KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], str]]] = {
+    "models": (model_cases, load_and_run),
+    "pictures": (picture_cases, read_and_write),
+}
+
+
+def fuzz(kind: str, count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
+    """Try this many files; return how many were used, refused and bugs, and the bugs.
+
+    A file that takes more than 10 s is a bug.
+    """
+    cases, attempt = KINDS[kind]
+    outcomes: Counter[str] = Counter()
+    bugs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (suffix, content) in zip(range(count), cases(seed), strict=False):
+            path = Path(folder) / f"file{suffix}"
+            path.write_bytes(content)
+            start = time.monotonic()
+            try:
+                with torch.no_grad():
+                    outcome = attempt(path)
+            except UserError:
+                outcome = "refused"
+            except Exception as error:
+                outcome = "bug"
+                bugs.append(f"seed {seed}, file {number}{suffix}: {error!r}"[:300])
+            if (seconds := time.monotonic() - start) > 10:
+                bugs.append(f"seed {seed}, file {number}{suffix}: {seconds:.0f} s")
+            outcomes[outcome] += 1
+    return outcomes, bugs
+
+
+def main() -> None:
+    """Fuzz, and print the counts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    outcomes, bugs = fuzz(given.kind, given.count, given.seed)
+    print(*bugs, sep="\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{given.count} {given.kind}: {dict(outcomes)}, {len(bugs)} bugs, {peak:.2f} GB at most")
+
+
+if __name__ == "__main__":
+    main()

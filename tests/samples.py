@@ -1,0 +1,20 @@
+"""Pictures for tests: drawn ones, and the folder of real ones beside the repository."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SHARED = Path(os.environ.get("FST_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Path:
+    """Write a picture of smooth colours and a few hard edges."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = [np.sin(random.uniform(3, 20) * x + random.uniform(3, 20) * y) for _ in range(3)]
+    pixels = 128 + 90 * np.stack(waves, axis=-1)
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = random.uniform(0, 255, 3)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path

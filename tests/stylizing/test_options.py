@@ -1,0 +1,31 @@
+"""The options of stylizing."""
+
+import pytest
+
+from fst.cli import app
+from fst.errors import UserError
+from fst.stylizing.options import Options
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strength": 1.5}, r"strength=1.5 must be in \[0, 1\]"),
+        ({"size": 0}, "size=0 must be at least 1"),
+        ({"tile_px": 8}, "tile_px=8 must be 0"),
+        ({"smooth": 1.0}, r"smooth=1.0 must be in \[0, 1\)"),
+        ({"strength": float("nan")}, "strength=nan"),
+    ],
+)
+def test_values_out_of_range_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        Options(**given)
+
+
+def test_every_option_is_a_flag_of_fst_stylize_with_its_docstring(capsys):
+    app(["stylize", "--help"], result_action="return_value")
+    shown = " ".join(capsys.readouterr().out.split())
+    for flag in ("--strength", "--keep-colors", "--size", "--mask", "--tile-px", "--smooth"):
+        assert flag in shown
+    assert "Less flicker in videos" in shown
+    assert "--options" not in shown

@@ -1,0 +1,132 @@
+"""One `Stylizer`: threads, unusual inputs, results that are not finite, and compiling."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from fst.errors import UserError
+from fst.models.model_file import describe
+from fst.networks.fast import Fast
+from fst.networks.layers import InstanceNorm
+from fst.stylizing import tiles
+from fst.stylizing.stylizer import Stylizer
+
+
+@pytest.fixture
+def stylize() -> Stylizer:
+    network = Fast(width=8, residual_blocks=1)
+    return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
+
+
+def broken(value: float) -> Stylizer:
+    network = Fast(width=8, residual_blocks=1)
+    nn.init.constant_(next(network.parameters()), value)
+    return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
+
+
+def test_eight_threads_give_the_results_of_one_bit_for_bit(stylize: Stylizer):
+    generator = torch.Generator().manual_seed(0)
+    pictures = [torch.rand(1, 3, 64 + 8 * (i % 4), 72, generator=generator) for i in range(32)]
+    calls: list[tuple[torch.Tensor, int]] = [(p, 32 * (i % 2)) for i, p in enumerate(pictures)]
+
+    def one(call: tuple[torch.Tensor, int]) -> torch.Tensor:
+        return stylize(call[0], tile_px=call[1])
+
+    expected = [one(call) for call in calls]
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(one, calls))
+    assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
+def test_a_plain_call_during_a_tiled_one_is_not_affected(stylize: Stylizer):
+    picture = torch.rand(1, 3, 48, 48)
+    expected = stylize(picture)
+    during: list[torch.Tensor] = []
+    stylize(
+        torch.rand(1, 3, 96, 96), tile_px=32, progress=lambda _: during.append(stylize(picture))
+    )
+    assert during
+    assert all(torch.equal(result, expected) for result in during)
+
+
+def test_a_private_copy_shares_its_weights(stylize: Stylizer):
+    network = stylize.network
+    assert isinstance(network, Fast)
+    copied = tiles._private(network)
+    own = {id(module) for module in network.modules()}
+    assert not own & {id(module) for module in copied.modules()}
+    assert any(isinstance(module, InstanceNorm) for module in copied.modules())
+    ours, theirs = network.state_dict(), copied.state_dict()
+    assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in ours)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("tile_px", [0, 32])
+def test_a_result_that_is_not_finite_is_an_error(value: float, tile_px: int):
+    with pytest.raises(UserError, match="not finite"):
+        broken(value)(torch.rand(1, 3, 64, 64), tile_px=tile_px)
+
+
+def test_a_path_is_refused_with_what_to_pass_instead(stylize: Stylizer):
+    for path in ("photo.jpg", Path("photo.jpg")):
+        with pytest.raises(TypeError, match=r"path 'photo\.jpg': pass PIL\.Image\.open"):
+            stylize(path)
+    with pytest.raises(TypeError, match="expected a tensor, a PIL picture or a frame"):
+        stylize(None)
+
+
+def test_a_pil_mask_is_stretched_over_the_picture(stylize: Stylizer):
+    picture = torch.rand(1, 3, 40, 64)
+    half = torch.zeros(1, 1, 40, 64)
+    half[..., 32:] = 1
+    mask = Image.fromarray((half[0, 0] * 255).byte().numpy())
+    assert torch.equal(stylize(picture, mask=mask), stylize(picture, mask=half))
+    white = Image.new("L", (3, 5), 255)
+    torch.testing.assert_close(stylize(picture, mask=white), stylize(picture))
+    with pytest.raises(ValueError, match=r"mask of shape \(1, 1, 40, 64\)"):
+        stylize(picture, mask=torch.ones(40, 64))
+    with pytest.raises(TypeError, match="expected a mask as a tensor or a PIL picture"):
+        stylize(picture, mask="mask.png")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_transparent_pil_picture_keeps_its_alpha(stylize: Stylizer, mode: str):
+    random = np.random.default_rng(0)
+    alpha = Image.fromarray(random.integers(0, 256, (20, 31), dtype=np.uint8))
+    opaque = Image.fromarray(random.integers(0, 256, (20, 31, 3), dtype=np.uint8))
+    opaque = opaque.convert(mode.removesuffix("A"))
+    picture = opaque.copy()
+    picture.putalpha(alpha)
+    assert picture.mode == mode
+    result = stylize(picture)
+    assert result.mode == "RGBA"
+    assert np.array_equal(np.array(result)[..., 3], np.array(alpha))
+    seen = Image.composite(opaque, Image.new(opaque.mode, opaque.size, "white"), alpha)
+    expected = np.array(stylize(seen.convert("RGB"))).astype(int)
+    assert np.abs(np.array(result)[..., :3] - expected).mean() < 1  # Pillow rounds each its way
+
+
+def test_no_number_of_sizes_makes_a_compiled_network_fall_back(stylize: Stylizer, monkeypatch):
+    compiled: list[Callable[..., object]] = []
+
+    def backend(graph: Callable[..., object], inputs: object) -> Callable[..., object]:
+        compiled.append(graph)
+        return graph
+
+    compile_module = nn.Module.compile
+
+    def with_backend(module: nn.Module, **options: object) -> None:
+        compile_module(module, backend=backend, dynamic=options["dynamic"])
+
+    monkeypatch.setattr(nn.Module, "compile", with_backend)
+    torch._dynamo.reset()
+    stylize.compile()
+    for side in range(16, 16 + 4 * 11, 4):
+        stylize(torch.rand(1, 3, side, side))
+    assert len(compiled) == 11
