@@ -170,15 +170,16 @@ def benchmark(
     rounds: int = 9,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
-    """Measure how fast networks run here, in turns, against a plain eager pass of each.
+    """Measure the speed of networks on this machine against a plain eager pass.
 
     Args:
-        networks: Networks by name, or models, comma-separated.
-        sizes: Among 256, 512, 480p, 720p, 1080p, 4k; otherwise 256,512,720p on a CPU and
-            512,720p,1080p,4k on a GPU.
-        engines: Among fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
-            onnxruntime, onnxruntime-half, openvino.
-        device: cuda, mps, cpu ...; auto takes the first available.
+        networks: Networks or models, comma-separated.
+        sizes: Some of 256, 512, 480p, 720p, 1080p, 4k, comma-separated; by default 256,512,720p on
+            a CPU and 512,720p,1080p,4k on a GPU.
+        engines: Some of fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
+            onnxruntime, onnxruntime-half, openvino, comma-separated. Those that are not installed
+            are reported and skipped.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
         rounds: Timing rounds; the median is reported.
         output: The folder for benchmark.md and benchmark.json.
     """
@@ -189,7 +190,7 @@ def benchmark(
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
         sizes = "512,720p,1080p,4k" if on_gpu else "256,512,720p"
-    machine, rows = measuring.benchmark(
+    measured = measuring.benchmark(
         networks.split(","),
         sizes.split(","),
         engines.split(","),
@@ -198,8 +199,8 @@ def benchmark(
         progress=_print_progress,
     )
     command = command_line()
-    print(measuring.markdown(machine, rows, command))
-    print(*measuring.write_report(output, machine, rows, command), sep="\n")
+    print(measuring.markdown(measured, command))
+    print(*measuring.write_report(output, measured, command), sep="\n")
 
 
 @app.command
@@ -214,26 +215,28 @@ def evaluate(
     start: str = "noise",
     video: Path | None = None,
     weights: Path | None = None,
+    pt2: list[Path] | None = None,
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("evaluation"),
 ) -> None:
-    """Judge models on photographs under VGG16, against Gatys' method, and for artefacts.
+    """Evaluate models on photographs: quality under VGG16, Gatys' method, artefacts, speed.
 
     Args:
-        models: Run folders, model files or names; paths that are not models are skipped.
-        photographs: A folder; otherwise the pictures held out by the first model's training.
-        style: The style picture, if a model file does not name it.
-        images: Number of photographs at the smallest size; fewer at larger sizes, in proportion to
-            their pixels.
-        sizes: Side lengths in pixels at which speed is compared, comma-separated.
-        curves: Side lengths in pixels at which the objective is compared with L-BFGS; '' for none,
-            which is quick.
+        models: Run folders, model files or names; paths without a model are skipped.
+        photographs: A folder; by default the photographs that the first run's training held out.
+        style: The style picture; by default the one that the run was trained on.
+        images: Number of photographs at the smallest size; at larger sizes fewer, in proportion
+            to their pixels.
+        sizes: Sides in pixels, comma-separated, at which seconds are compared.
+        curves: Sides in pixels at which the objective is compared with L-BFGS; '' skips this, the
+            slow part.
         iterations: Iterations of L-BFGS.
-        start: Where L-BFGS starts: noise, as in the paper, or content.
-        video: A video to measure temporal stability on.
-        weights: A VGG16 weights file; otherwise the cache or a download.
-        device: cuda, mps, cpu ...; auto takes the first available.
-        output: The folder for the report; a stopped evaluation resumes when it is run again.
+        start: What L-BFGS starts from: noise, as in the paper, or content.
+        video: A video file on which temporal stability is measured.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        output: The folder for the report; run an interrupted command again to resume it.
     """
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
@@ -258,6 +261,7 @@ def evaluate(
             weights=weights,
             device=device,
             progress=console.show,
+            packages=pt2 or [],
         )
     command = command_line()
     written = write_report(output, report, command, device)
@@ -273,7 +277,7 @@ def _print_progress(line: str) -> None:
 def _numbers(name: str, text: str) -> list[int]:
     parts = [part for part in text.split(",") if part]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{name}={text} must be comma-separated side lengths in pixels")
+        raise UserError(f"{name}={text} must be comma-separated numbers of pixels")
     return [int(part) for part in parts]
 
 
@@ -283,37 +287,41 @@ def compare(
     photographs: Path | None = None,
     images: int = 6,
     size: int = 256,
+    pt2: list[Path] | None = None,
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
 ) -> None:
-    """Compare trained models: one sheet of the same photographs, one table of facts.
+    """Compare trained models: a sheet of the same photographs, a table of settings and figures.
 
     Args:
-        runs: Run folders (runs/painting/* for all of a sweep), model files, or names of runs and
-            of released models.
-        photographs: A folder of photographs; otherwise the pictures held out by the first run.
+        runs: Run folders (runs/painting/* for a whole sweep), model files, or names of runs and
+            released models.
+        photographs: A folder; by default the photographs that the first run's training held out.
         images: Number of photographs.
-        size: Side length in pixels of the square crops from their middle.
-        device: cuda, mps, cpu ...; auto takes the first available.
+        size: Their side in pixels; they are cut square from the middle.
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
         output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier
-            comparison is replaced.
+            comparison in it is replaced.
     """
-    from fst.measuring import comparison as comparing
+    from fst.measuring.comparison import compare as measure
+    from fst.measuring.comparison_report import markdown, write_comparison
     from fst.report import command_line
 
     if output.exists() and not output.is_dir():
         raise UserError(f"-o {output} is a file, but a comparison needs a folder")
-    compared = comparing.compare(
+    compared = measure(
         runs,
         photographs=photographs,
         images=images,
         size=size,
         device=device,
         progress=_print_progress,
+        packages=pt2 or [],
     )
     command = command_line()
-    print(comparing.markdown(compared, command))
-    print(*comparing.write_comparison(output, compared, command), sep="\n")
+    print(markdown(compared, command))
+    print(*write_comparison(output, compared, command), sep="\n")
 
 
 @app.command

@@ -51,7 +51,8 @@ def one_line_errors(
         yield
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
-        print(f"{program}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        what = "terminated" if terminated else "interrupted"
+        print(" ".join([f"{program}: {what}", *str(stop).split()]), file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     except Exception as error:
         status, message = 2, one_line(error)

@@ -1,4 +1,4 @@
-"""`fst webcam`: a camera, stylized live in a window, with keys to change how."""
+"""`fst webcam`: a camera stylized live in a window, controlled by keys."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from fst.video.live import (
     Pipeline,
     Recorder,
     Settings,
+    recording_path,
 )
 from fst.video.video_file import format_of
 from fst.video.viewer import Viewer, Window, need_display
@@ -36,37 +37,43 @@ def webcam(
     frames: int | None = None,
     say: Annotated[Callable[[str], None], Parameter(parse=False)] = print,
 ) -> None:
-    """Stylize a camera live, in a window; its keys are shown when h is pressed.
+    """Stylize a camera live in a window; press h there for the keys.
 
     Args:
         models: Model files, run folders or names of released models; keys switch between them.
-        camera: An index, a path or a URL; a video file is played at its own pace, once.
-        fps: The rate, in frames a second, that the working size is chosen for.
-        size: The working size: the shorter side of what the network gets, in pixels. Chosen for
-            the rate when not given, and then lowered if the network lags.
+        camera: An index, a path or a URL; a video file is played once, at its own rate.
+        fps: The rate, in frames per second, for which the working size is chosen.
+        size: The working size: the shorter side of the network's input, in pixels. By default it
+            is chosen for the rate, and lowered if the network lags.
         strength: 1 is the network's result, 0 the camera's picture.
-        keep_colors: Take the colours from the camera.
-        output: Record from the start into this file, which must not exist.
+        keep_colors: Keep the camera's colours.
+        output: Record from the start into this file, which must not exist. Recordings have the
+            camera's size.
         headless: Show no window; ends with --frames, the end of the file, Ctrl-C or SIGTERM.
-        mirror: Flip a camera's picture left to right; a file's never is.
-        device: cuda, cpu ...; auto takes CUDA where there is one.
-        frames: End after so many stylized frames.
-        say: Is told, line by line, what happens.
+        mirror: Flip the camera's picture left to right; files are never flipped.
+        device: cuda, cpu ...; auto takes CUDA if available.
+        frames: End after this many stylized frames.
+        say: Called with each line of output.
 
     Raises:
         UserError: an option is out of range, there is no display, or no picture from the camera.
-        FileNotFoundError: there is no such model.
-        FileExistsError: the output exists.
+        FileNotFoundError: a model does not exist.
+        FileExistsError: the output exists, or is left from a recording that was killed.
         ImportError: OpenCV is not installed.
-        CameraLostError: the camera stopped giving frames; the recording is finished.
+        CameraLostError: the camera stopped delivering frames; the recording is complete.
     """
     _check(fps, size, strength, frames)
     if not models:
-        raise UserError("no model to stylize with: fst webcam MODEL...")
+        raise UserError("no model given: fst webcam MODEL...")
     if headless and output is None and frames is None:
-        raise UserError("--headless shows nothing: give it --output FILE to record, or --frames N")
+        raise UserError("--headless shows nothing: add --output FILE to record, or --frames N")
     if output is not None and output.exists():
-        raise FileExistsError(f"{output} exists already: name another output, or remove it")
+        raise FileExistsError(f"{output} already exists: choose another output, or remove it")
+    if output is not None and (left := recording_path(output)).exists():
+        raise FileExistsError(
+            f"{left} is left from a recording that was killed: rename or remove it, or choose "
+            "another output"
+        )
     if output is not None:
         format_of(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +85,8 @@ def webcam(
     settings = with_size(settings, size, loaded[0], source.first, fps, say)
     for model in filter(lambda model: model.engine, loaded):
         say(f"{model.title}: {model.engine}")
-    recorder = Recorder(output, fps, say)
+    height, width = source.first.shape[:2]
+    recorder = Recorder(output, width, height, fps, say)
     patience = threading.TIMEOUT_MAX if source.is_file else STALL_SECONDS
     pipeline = Pipeline(source, loaded, settings, recorder, patience, frames)
     window = None if headless else Window(source.first)
@@ -101,9 +109,7 @@ def _check(fps: float, size: int | None, strength: float, frames: int | None) ->
 
 
 def _load(model: str | Path, device: str) -> Model:
-    from fst.stylizing.stylizer import (
-        load,
-    )
+    from fst.stylizing.stylizer import load  # not above: `fst webcam --help` needs no torch
 
     stylizer = load(model, device=device)
     title = (stylizer.info.title or Path(model).stem).replace("_", " ")

@@ -19,7 +19,6 @@ from fst.pictures.image import read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
 
 DEMO = Path("demo")
-START = "cypresses"
 TO_STYLIZE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 TO_TRAIN_ON = (
     "brick.png",
@@ -48,9 +47,7 @@ def main() -> int:
     overrides = [
         "style=vortices",
         "experiment=quick",
-        "training.images=1600",
-        "loss_network=slim",
-        f"init={START}",
+        "training.images=500",
         f"data.path={DEMO / 'photographs'}",
         f"data.heldout_path={DEMO / 'unseen'}",
         f"runs_dir={DEMO / 'runs'}",
@@ -72,8 +69,8 @@ TensorBoard's run  {run}
 
 What to try next:
   .venv/bin/fst stylize {run} YOUR_PHOTO.jpg -o stylized.jpg
-  .venv/bin/fst train style=YOUR_PAINTING.jpg data.path=YOUR_PHOTOS/ \\
-      experiment=quick loss_network=slim init={START}
+  .venv/bin/fst train style=YOUR_PAINTING.jpg data.path=YOUR_PHOTOS/ experiment=quick
+  .venv/bin/fst models
   .venv/bin/tensorboard --logdir {DEMO / "runs"}
 The demo used the small loss network; the default is loss_network=vgg16, which is downloaded."""
     )

@@ -2,13 +2,13 @@
 
     python scripts/measure_video.py MODEL VIDEO... [--frames N] [--size PX] [--smooth 0.8]
 
-- A probe of each video and of its result: size, frames, length, sound, rotation.
-- Frames a second of the whole pipeline (wall time, files opened and closed) against those of the
-  network alone on the same frames, decoded beforehand: by turns, medians of `--rounds`.
-- Flicker: over the static background, the temporal standard deviation of the input and of the
-  results, all decoded from their files, and in brackets the root mean square of the change
-  from frame to frame; means over pixels, in levels of 255. Static are the pixels whose input
-  deviates by less than `--static` levels.
+- A probe of each video and of its result: size, frames, length, audio, rotation.
+- Frames per second of the whole pipeline (wall time, including opening and closing files) and of
+  the network alone on the same frames, decoded beforehand: alternating, medians of `--rounds`.
+- Flicker over the static background: the temporal standard deviation of the input and of the
+  results, all decoded from their files, and in brackets the root mean square of the change from
+  frame to frame; means over pixels, in levels of 255. Pixels whose input deviates by less than
+  `--static` levels are static.
 """
 
 import argparse
@@ -34,18 +34,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("videos", nargs="+", type=Path)
-    parser.add_argument("--frames", type=int, help="use the first so many frames only")
-    parser.add_argument("--size", type=int, help="scale the shorter side to so many pixels")
+    parser.add_argument("--frames", type=int, help="use only the first N frames")
+    parser.add_argument("--size", type=int, help="scale the shorter side to N pixels")
     parser.add_argument("--smooth", type=float, default=0.8)
     parser.add_argument("--static", type=float, default=STATIC)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="a folder to keep the results in")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the results; by default they are not kept"
+    )
     options = parser.parse_args()
     stylizer = fst.load(options.model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         probes = [
-            "| file | size | frames | length | sound | rotation |",
+            "| file | size | frames | length | audio | rotation |",
             "|---|---|---|---|---|---|",
         ]
         speeds = ["| video | pipeline fps | network fps | ratio |", "|---|---|---|---|"]
@@ -86,7 +88,7 @@ def frames_of(path: Path, size: int | None = None) -> Iterator[np.ndarray]:
 
 
 def first_frames(source: Path, target: Path, count: int) -> Path:
-    """Copy the packets of the first frames, and the sound until then, as they are."""
+    """Copy the packets of the first frames, and the audio until then."""
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
         streams = [reading.streams.video[0], *reading.streams.audio]
         kept = {stream.index: writing.add_stream_from_template(stream) for stream in streams}
@@ -101,7 +103,7 @@ def first_frames(source: Path, target: Path, count: int) -> Path:
 
 
 def probe(path: Path) -> str:
-    """Return what the file holds, as columns of the table."""
+    """Return the file's properties as cells of the table."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         sound = [
@@ -121,7 +123,7 @@ def probe(path: Path) -> str:
 def speed(
     stylizer: Stylizer, source: Path, target: Path, size: int | None, rounds: int
 ) -> tuple[float, float]:
-    """Return frames a second of the pipeline and of the network alone."""
+    """Return frames per second of the pipeline and of the network alone."""
     frames = list(frames_of(source, size))
     pipeline, network = [], []
     stylizer(frames[0])

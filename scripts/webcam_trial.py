@@ -3,7 +3,8 @@
 python scripts/webcam_trial.py VIDEO OUT_FOLDER MODEL... [--slower 10] [--seconds 6]
 
 Needs Xvfb, xdotool and ImageMagick. It prints the latencies at full and at reduced speed, at the
-same working size, and what an unplugged and a stalled camera give: a stream that ends or stops.
+same working size, and what happens when the camera is unplugged or stalls: a stream that ends or
+stops.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--slower", type=float, default=10)
     parser.add_argument(
-        "--seconds", type=float, default=6, help="of each run in the window, beside its keys"
+        "--seconds", type=float, default=6, help="of each run in the window, without its keys"
     )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 class Trial:
-    """Runs the webcam in a process of its own, and prints what it says."""
+    """Runs the webcam in a separate process and prints its output."""
 
     def __init__(
         self, models: list[str], out: Path, environment: dict[str, str], seconds: float
@@ -67,7 +68,7 @@ class Trial:
     def in_window(
         self, name: str, slower: float, keys: tuple[str, ...] = (), **options: Any
     ) -> str:
-        """Take screenshots while the keys are pressed, then quit; return what was said."""
+        """Take screenshots while keys are pressed, then quit; return the output."""
         print(f"== {name}", flush=True)
         process = self._start(slower, options)
         self._do("xdotool", "search", "--sync", "--onlyvisible", "--name", "fst webcam")
@@ -82,13 +83,13 @@ class Trial:
         time.sleep(self.seconds / 2)
         pressed = time.monotonic()
         self._do("xdotool", "key", "q")
-        said = process.communicate()[0]
-        print(said, end="")
+        output = process.communicate()[0]
+        print(output, end="")
         print(f"ended {time.monotonic() - pressed:.2f} s after q, status {process.returncode}")
-        return said
+        return output
 
     def recorded(self, name: str, **options: Any) -> None:
-        """Record without a window until the camera is lost; count what is in the file."""
+        """Record without a window until the camera is lost; count the frames in the file."""
         import av
 
         print(f"== {name}", flush=True)
@@ -104,9 +105,10 @@ class Trial:
         code = f"""
 import time
 from pathlib import Path
-from fst import errors, stylize, webcam
+from fst import errors, webcam
+from fst.stylizing.stylizer import Stylizer
 
-call = stylize.Stylizer.__call__
+call = Stylizer.__call__
 
 def slowly(*args, **kwargs):
     started = time.monotonic()
@@ -114,11 +116,11 @@ def slowly(*args, **kwargs):
     time.sleep({slower - 1} * (time.monotonic() - started))
     return result
 
-stylize.Stylizer.__call__ = slowly
+Stylizer.__call__ = slowly
 options = {options!r}
 if "output" in options:
     options["output"] = Path(options["output"])
-with errors.one_line_errors("fst"):
+with errors.one_line_errors("fst", "use a smaller --size"):
     webcam.webcam({self.models!r}, **options, say=lambda line: print(line, flush=True))
 """
         return subprocess.Popen(
@@ -141,7 +143,7 @@ with errors.one_line_errors("fst"):
 
 @contextmanager
 def virtual_display() -> Iterator[str]:
-    """Start an X server without a screen; yield the name of its display."""
+    """Start an X server with a virtual screen; yield the name of its display."""
     reading, writing = os.pipe()
     command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x640x24", "-noreset"]
     server = subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL)
@@ -154,7 +156,7 @@ def virtual_display() -> Iterator[str]:
 
 @contextmanager
 def camera_stream(seconds: float, then: Any) -> Iterator[str]:
-    """Serve one client an MJPEG stream as network cameras do, for so long; yield its URL."""
+    """Serve one client an MJPEG stream like a network camera, for `seconds`; yield its URL."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

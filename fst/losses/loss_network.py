@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from fst.config import LossNetworkConfig, SlimConfig, Vgg16Config
 from fst.losses.slim import Slim, load_slim
-from fst.losses.vgg import VGG16, deepest, load_vgg16
+from fst.losses.vgg import VGG16, NoWeightsError, OtherWeightsError, deepest, load_vgg16
 
 LossNetwork: TypeAlias = VGG16 | Slim
 """Given pictures (N, 3, H, W) in [0, 1] and names of layers, it returns their features by name."""
@@ -22,7 +22,15 @@ def load_loss_network(config: LossNetworkConfig, layers: Collection[str]) -> Los
 
 
 def _load_vgg16(config: Vgg16Config, layers: Collection[str]) -> VGG16:
-    return load_vgg16(config.weights, deepest(layers), config.verify)
+    try:
+        return load_vgg16(config.weights, deepest(layers), config.verify)
+    except NoWeightsError as error:
+        raise NoWeightsError(
+            f"{error}, or give loss_network.weights=FILE (.pth or .safetensors), or "
+            "loss_network=slim, the small loss network that ships with fst: faster, less accurate"
+        ) from error
+    except OtherWeightsError as error:
+        raise OtherWeightsError(f"{error}; loss_network.verify=false accepts them") from error
 
 
 LOADERS: dict[type[LossNetworkConfig], Callable[[Any, Collection[str]], LossNetwork]] = {

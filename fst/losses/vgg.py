@@ -38,6 +38,14 @@ _FINGERPRINTS = {
 }
 
 
+class NoWeightsError(FileNotFoundError):
+    """There are no VGG16 weights, and they cannot be downloaded."""
+
+
+class OtherWeightsError(UserError):
+    """The file holds weights of VGG16, but not the published ones."""
+
+
 def deepest(layers: Collection[str]) -> str:
     """Return the layer that lies farthest from the picture."""
     return max(layers, key=VGG16_LAYERS.index)
@@ -101,8 +109,9 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
         verify: refuse weights other than the published ones (fingerprints of conv1_1 to conv3_3).
 
     Raises:
-        FileNotFoundError: no weights are there and none can be downloaded.
-        UserError: the file is no VGG16, ends too early or holds other weights.
+        NoWeightsError: no weights are there and none can be downloaded.
+        OtherWeightsError: `verify` found other weights.
+        UserError: the file is not a VGG16 or lacks layers.
     """
     path = Path(weights) if weights is not None else cached_weights()
     tensors = _read_tensors(path)
@@ -116,7 +125,7 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
                     raise UserError(f"{path} is no VGG16 of torchvision's: it has no {key}")
                 raise UserError(
                     f"{path} has no {key} ({layer}), but the loss compares up to {last_layer}: "
-                    "name fewer layers, or leave loss_network.weights out to download all"
+                    "compare at fewer layers, or use weights that have them all"
                 )
             if tensors[key].shape != parameter.shape:
                 raise UserError(
@@ -133,7 +142,7 @@ def cached_weights() -> Path:
     """Return the file of cached weights; download it first if it is not there.
 
     Raises:
-        FileNotFoundError: it can't be downloaded; the message names the ways out.
+        NoWeightsError: it cannot be downloaded.
     """
     path = cache_dir() / "vgg16_features.safetensors"
     if path.exists():
@@ -167,13 +176,10 @@ def _download(url: str, path: Path) -> None:
         try:
             torch.hub.download_url_to_file(url, str(whole), hash_prefix=sha256_prefix)
         except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(
-                f"no VGG16 weights: they could not be downloaded from {url} ({error}). "
-                "Ways out: (1) loss_network.weights=FILE, if you have a copy (.pth or "
-                f".safetensors); (2) fetch that address on another machine and put the file into "
-                f"{path.parent}; "
-                "(3) set HTTPS_PROXY if the network needs a proxy; (4) loss_network=slim, the "
-                "small loss network that is installed with fst: quicker, and not as good"
+            raise NoWeightsError(
+                f"no VGG16 weights: cannot download {url} ({error}). Set HTTPS_PROXY if you need "
+                "a proxy, or download that address on another machine and put the file into "
+                f"{path.parent}"
             ) from error
         finally:
             socket.setdefaulttimeout(patience)
@@ -205,8 +211,7 @@ def _verify(network: VGG16, path: Path) -> None:
         values = [convolution.get_parameter(kind).numpy().tobytes() for kind in ("weight", "bias")]
         found = hashlib.sha256(b"".join(values)).hexdigest()[:16]
         if layer in _FINGERPRINTS and found != _FINGERPRINTS[layer]:
-            raise UserError(
+            raise OtherWeightsError(
                 f"{path} does not hold the Oxford weights of VGG16 (torchvision's "
-                f"IMAGENET1K_FEATURES): {layer} differs. Weights trained otherwise expect another "
-                "input; loss_network.verify=false takes them all the same"
+                f"IMAGENET1K_FEATURES): {layer} differs. Other weights expect another input"
             )

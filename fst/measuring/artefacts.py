@@ -1,8 +1,8 @@
-"""Artefacts of a stylization, whatever its style: grids, blown pixels, a border that differs.
+"""Artefacts of a stylization, whatever its style: grids, clipped values, a different border.
 
 >>> measure_artefacts(fst.load("runs/the_scream"), [fst.read_image("photo.jpg")])
 
-Grids and borders are looked for in stylized smooth pictures, which have neither themselves.
+Grids and borders are measured on stylized smooth pictures, which have neither themselves.
 Tensors are (N, 3, H, W), float in [0, 1]; levels are of 255.
 """
 
@@ -15,34 +15,33 @@ from torch import Tensor
 from fst.errors import UserError
 
 BORDER_PX = 8
-"""Width of the strip that is compared with the centre."""
+"""Width of the border strip that is compared with the centre."""
 _BAND = 1 / 32
 """Highest frequency of the smooth pictures, in cycles per pixel."""
 _AROUND = 1 / 24, 1 / 10
-"""Distances to a frequency of the grid between which its surroundings are, in cycles per pixel."""
+"""Inner and outer radius of a ring around each grid frequency, in cycles per pixel."""
 _ROUNDING = 1 / 12
-"""Power of the noise that rounding to 8 bits makes, in squared levels."""
+"""Power of the rounding noise of 8-bit values, in squared levels."""
 
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What `measure_artefacts` found."""
+    """The result of `measure_artefacts`."""
 
     grid_ratio: float
-    """Power at the frequency of the grid that stands out most, over that of its surroundings; 1:
-    nothing stands out."""
+    """Power at the strongest grid frequency relative to neighbouring frequencies; 1: no grid."""
     grid_levels: float
-    """Amplitude of the grid, all its frequencies together: root mean square, in levels of 255."""
+    """Amplitude of the grid over all its frequencies: root mean square, in levels of 255."""
     blown_share: float
-    """Share of the values of the stylized pictures that are 0 or 255 in 8 bits, in [0, 1]."""
+    """Share of values in the stylized pictures that are 0 or 255 in 8 bits, in [0, 1]."""
     blown_share_input: float
-    """The same of the pictures themselves."""
+    """The same for the photographs."""
     border_contrast: float
-    """Squared difference of neighbours in the border strip, over that of the same content in the
-    centre; 1: alike."""
+    """Squared difference of neighbouring pixels in the border strip, relative to that of the same
+    content in the centre; 1: no difference."""
     border_levels: float
-    """By how much the border strip's mean colour is off: root mean square of the channels, in
-    levels of 255."""
+    """Offset of the border strip's mean colour: root mean square of the channels, in levels of
+    255."""
 
 
 def measure_artefacts(
@@ -52,24 +51,24 @@ def measure_artefacts(
     side_px: int = 256,
     seed: int = 0,
 ) -> Artefacts:
-    """Measure what a stylization leaves besides its style.
+    """Measure the artefacts of a stylization.
 
     Args:
         stylize: takes (1, 3, H, W) in [0, 1] and returns the same.
-        pictures: photographs, each (N, 3, H, W) in [0, 1], for the share of blown values.
-        count: of the smooth pictures, each of which is stylized twice.
-        side_px: of the smooth pictures.
-        seed: of the smooth pictures.
+        pictures: photographs, each (N, 3, H, W) in [0, 1], for the share of clipped values.
+        count: number of smooth pictures, each of which is stylized twice.
+        side_px: side of the smooth pictures.
+        seed: seed of the smooth pictures.
 
     Raises:
-        UserError: there is no picture, or what `smooth_pictures` raises.
+        UserError: there are no pictures, or see `smooth_pictures`.
     """
     smooth = smooth_pictures(count, side_px, seed)
     half = side_px // 2
     stylized = _one_by_one(stylize, smooth)
     shifted = _one_by_one(stylize, smooth.roll((half, half), (2, 3)))
     grid_ratio, grid_levels = grid_of(torch.cat([stylized, shifted]))
-    # Each of the two is what the other is, shifted by half.
+    # Each of the two is the other one, shifted by half its side.
     contrast, levels = border_of(torch.cat([stylized, shifted]), torch.cat([shifted, stylized]))
 
     values = blown = blown_input = 0.0
@@ -78,7 +77,7 @@ def measure_artefacts(
         blown += picture.numel() * blown_share(_one_by_one(stylize, picture))
         blown_input += picture.numel() * blown_share(picture)
     if not values:
-        raise ValueError("no pictures to count the blown values of")
+        raise ValueError("no pictures given to measure the share of clipped values")
     return Artefacts(
         grid_ratio, grid_levels, blown / values, blown_input / values, contrast, levels
     )
@@ -87,13 +86,13 @@ def measure_artefacts(
 def smooth_pictures(count: int, side_px: int, seed: int) -> Tensor:
     """Return pictures of smooth random colours, (count, 3, side_px, side_px) in [0.15, 0.85].
 
-    Gaussian noise whose amplitude falls with 1 / frequency, as that of photographs does, up to
-    1/32 cycles per pixel and is 0 beyond. They are periodic, so that no place in them is special.
-    Constant pictures would not do: instance norm divides by their deviation, which is 0.
+    Gaussian noise whose amplitude falls with 1 / frequency, like that of photographs, up to 1/32
+    cycles per pixel, and is 0 beyond. The pictures are periodic, so that no place is special.
+    Constant pictures are unsuitable: instance norm divides by their deviation, which is 0.
 
     Raises:
-        UserError: `side_px` is no multiple of 8 (for the grid's frequencies to be bins of the
-            spectrum, when shifted by half too) or less than 128, or `count` less than 1.
+        UserError: `side_px` is not a multiple of 8 (the grid's frequencies must be bins of the
+            spectrum, also after a shift by half the side) or below 128, or `count` is below 1.
     """
     if count < 1:
         raise UserError(f"count={count} must be at least 1")
@@ -109,23 +108,23 @@ def smooth_pictures(count: int, side_px: int, seed: int) -> Tensor:
 
 
 def grid_of(images: Tensor) -> tuple[float, float]:
-    """Return ratio and levels of a grid of period 4 or 2 px, as `Artefacts` has them.
+    """Return ratio and levels of a grid of period 4 or 2 px, as defined by `Artefacts`.
 
     Two upsamplings by 2 can leave patterns of these periods (Odena et al. 2016, "Deconvolution and
-    checkerboard artifacts"), that is power at the frequencies (i, j) / 4 cycles per pixel other
-    than (0, 0). Smooth content modulates a pattern, which spreads its power over a disc as wide as
-    the content's band; what belongs to the style is told from it by the median power of a ring
-    around the disc. The spectrum is the mean over pictures and channels, each less its mean and
-    under a Hann window, which keeps leakage from the low frequencies below a thousandth of a level.
-    The noise of 8-bit pictures is added throughout: what drowns in it does not stand out.
-    Thin strokes that run along the sides of the picture leave streaks in the spectrum, which alone
-    can give ratios of about 2 and, where strokes are strong, a few levels.
+    checkerboard artifacts"), that is, power at the frequencies (i, j) / 4 cycles per pixel other
+    than (0, 0). Smooth content modulates the pattern, which spreads its power over a disc as wide
+    as the content's band. The median power of a ring around the disc is taken as that of the style.
+    The spectrum is the mean over pictures and channels, each minus its mean and under a Hann
+    window, which keeps leakage from low frequencies below a thousandth of a level. The power of
+    8-bit rounding noise is added everywhere, so that weaker patterns do not count. Thin strokes
+    parallel to the sides of the picture leave streaks in the spectrum, which alone can give ratios
+    of about 2 and, if strokes are strong, a few levels.
 
     Args:
         images: stylized smooth pictures, square, of a side that is a multiple of 4.
     """
     side = images.shape[-1]
-    levels = images.double().cpu() * 255
+    levels = images.cpu().double() * 255  # in this order: MPS has no fp64
     levels -= levels.mean((2, 3), keepdim=True)
     hann = torch.hann_window(side, dtype=torch.float64)
     window = hann[:, None] * hann
@@ -150,18 +149,18 @@ def grid_of(images: Tensor) -> tuple[float, float]:
 
 
 def border_of(stylized: Tensor, shifted: Tensor) -> tuple[float, float]:
-    """Return contrast and levels of the border strip, as `Artefacts` has them.
+    """Return contrast and levels of the border strip, as defined by `Artefacts`.
 
-    Compared is the same content, once at the border and once in the centre.
+    The same content is compared at the border and in the centre.
 
     Args:
         stylized: stylized periodic pictures, (N, 3, S, S).
-        shifted: the results of the same pictures shifted cyclically by half their side, both ways.
+        shifted: results of the same pictures, cyclically shifted by half their side in both axes.
     """
     side = stylized.shape[-1]
     half = side // 2
-    centred = stylized.double().roll((half, half), (2, 3)).cpu()
-    at_border = shifted.double().cpu()
+    centred = stylized.cpu().double().roll((half, half), (2, 3))
+    at_border = shifted.cpu().double()
 
     place = torch.arange(side)
     edge = torch.minimum(place, side - 1 - place)
@@ -172,7 +171,7 @@ def border_of(stylized: Tensor, shifted: Tensor) -> tuple[float, float]:
     offset = (at_border - centred)[..., strip].mean((0, 2))
     sums = [0.0, 0.0]
     for axis in (0, 1):
-        # Neighbours across the seam are none in `at_border`, whose opposite sides meet there.
+        # Pixels across the seam are not neighbours in `at_border`: its opposite sides meet there.
         pair = (strip & strip.roll(-1, axis)).narrow(axis, 0, side - 1)
         for i, images in enumerate((at_border, centred)):
             sums[i] += float(images.diff(dim=2 + axis).square()[..., pair].sum())

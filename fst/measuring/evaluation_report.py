@@ -1,4 +1,4 @@
-"""What `fst evaluate` leaves: Markdown, JSON, a plot, a contact sheet, and TensorBoard runs."""
+"""What `fst evaluate` writes: Markdown, JSON, a plot, a contact sheet, and TensorBoard runs."""
 
 import dataclasses
 import json
@@ -12,7 +12,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fst.atomic import replacing
 from fst.device import pick_device
-from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Curve, Evaluation, Report
+from fst.measuring.curves import Curve
+from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Evaluation, Report
 from fst.pictures.image import to_bytes_tensor, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import machine_line, number, table
@@ -24,7 +25,7 @@ _EVENTS_SUFFIX = ".evaluation"
 
 
 def require_plotting() -> None:
-    """Raise ImportError, naming the extra, if matplotlib is missing: before the long work."""
+    """Raise ImportError, naming the extra, if matplotlib is missing; call it before long work."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -34,7 +35,7 @@ def require_plotting() -> None:
 
 
 def sentence(curve: Curve, iterations: int, start: str) -> str:
-    """Return in words how many iterations of L-BFGS the network equals at one size."""
+    """Return a sentence on how many iterations of L-BFGS the network equals at one size."""
     count = len(curve.network)
     pictures = f"{count} picture{'s' if count > 1 else ''} of {curve.size_px} px"
     each = [n for n in curve.equal_iterations_each if n is not None]
@@ -45,7 +46,7 @@ def sentence(curve: Curve, iterations: int, start: str) -> str:
             if curve.mean[-1] > statistics.fmean(curve.network)
             else ""
         )
-    spread = f" (from {min(each)} to {max(each)} on single ones)" if len(each) == count > 1 else ""
+    spread = f" (from {min(each)} to {max(each)} each)" if len(each) == count > 1 else ""
     return (
         f"On {pictures} the network's objective equals that of {curve.equal_iterations} iterations "
         f"of L-BFGS from {start}{spread}."
@@ -69,7 +70,7 @@ def markdown(report: Report, command: str, device: str) -> str:
                     tag: _term(tag)
                     for tag in dict.fromkeys(t for e in report.evaluations for t in e.terms)
                 },
-                "the loss it was trained by": lambda e: number(e.objective["total"], ".4g"),
+                "the loss it was trained with": lambda e: number(e.objective["total"], ".4g"),
             },
         ),
     ]
@@ -98,7 +99,7 @@ def markdown(report: Report, command: str, device: str) -> str:
 def write_report(folder: Path, report: Report, command: str, device: str) -> list[Path]:
     """Write everything into a folder; return the files to look at.
 
-    Each model has a TensorBoard run of its own in it, under the names that its training uses.
+    Each model gets a TensorBoard run there, with the tags that its training uses.
     """
     page = markdown(report, command, device)
     content = {
@@ -131,7 +132,7 @@ def write_report(folder: Path, report: Report, command: str, device: str) -> lis
     for evaluation in report.evaluations:
         run = folder / evaluation.name
         for earlier in run.glob(f"events.out.tfevents.*{_EVENTS_SUFFIX}"):
-            earlier.unlink()  # nothing else: the folder may be that of the training
+            earlier.unlink()  # only these: the folder may be the training run
         with SummaryWriter(str(run), filename_suffix=_EVENTS_SUFFIX) as writer:
             _to_tensorboard(writer, evaluation)
             writer.add_text("evaluation/report", page)
@@ -143,7 +144,7 @@ def write_report(folder: Path, report: Report, command: str, device: str) -> lis
 
 
 def plot(report: Report, path: Path) -> None:
-    """Draw the objective over iterations: a row a model, a column a size."""
+    """Draw the objective over iterations: one row per model, one column per size."""
     from matplotlib.figure import Figure
 
     evaluations = [e for e in report.evaluations if e.curves]
@@ -226,8 +227,8 @@ def _speeds(report: Report) -> list[str]:
     return [
         *table(header, rows),
         "",
-        f"One picture at a time, all in fp32, medians of {ROUNDS} in turns: a pass of the network, "
-        "and one iteration of L-BFGS times their number.",
+        f"One picture at a time, all in fp32, medians of {ROUNDS} interleaved rounds: a pass "
+        "of the network, and the time of one iteration of L-BFGS times their number.",
     ]
 
 
@@ -241,12 +242,12 @@ _QUALITY: dict[str, Callable[[Evaluation], str]] = {
 
 
 _ARTEFACTS: dict[str, Callable[[Evaluation], str]] = {
-    "grid, power against its surroundings": lambda e: f"{e.artefacts.grid_ratio:.2f}",
+    "grid, power against neighbouring frequencies": lambda e: f"{e.artefacts.grid_ratio:.2f}",
     "grid, levels of 255": lambda e: f"{e.artefacts.grid_levels:.2f}",
     "blown values": lambda e: f"{e.artefacts.blown_share:.2%}",
     "blown values of the photographs": lambda e: f"{e.artefacts.blown_share_input:.2%}",
-    "border's contrast against the centre's": lambda e: f"{e.artefacts.border_contrast:.2f}",
-    "border's colour off, levels of 255": lambda e: f"{e.artefacts.border_levels:.2f}",
+    "contrast at the border against the centre": lambda e: f"{e.artefacts.border_contrast:.2f}",
+    "colour offset at the border, levels of 255": lambda e: f"{e.artefacts.border_levels:.2f}",
 }
 
 
@@ -261,17 +262,17 @@ def _stability(name: str, form: str) -> Callable[[Evaluation], str]:
 _STABILITY: dict[str, Callable[[Evaluation], str]] = {
     "frames": _stability("frames", "d"),
     "warping error, levels of 255": _stability("warping_error", ".2f"),
-    "the video's own": _stability("warping_error_input", ".2f"),
-    "share compared": _stability("valid_share", ".0%"),
+    "warping error of the video itself": _stability("warping_error_input", ".2f"),
+    "share of pixels compared": _stability("valid_share", ".0%"),
     "flicker, levels of 255": _stability("flicker", ".2f"),
-    "the video's own flicker": _stability("flicker_input", ".2f"),
+    "flicker of the video itself": _stability("flicker_input", ".2f"),
 }
 
 
 def _table(
     evaluations: Sequence[Evaluation], facts: dict[str, Callable[[Evaluation], str]]
 ) -> list[str]:
-    """Return a table with a column for each model."""
+    """Return a table with one column per model."""
     header = ["model", *(e.name for e in evaluations)]
     return table(header, ([name, *(cell(e) for e in evaluations)] for name, cell in facts.items()))
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.losses.statistics import gram_matrix, squared_distance
+from fst.losses.statistics import gram_matrix, moments, squared_distance, standardised
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """VGG16 layers at which the style is compared; the figures are their mean."""
@@ -98,7 +98,7 @@ def sliced_wasserstein(
 
 def covariance_matrix(features: Tensor) -> Tensor:
     """Return the channels' covariances (N, C, C) over the pixels of (N, C, H, W)."""
-    return gram_matrix(features - features.mean((2, 3), keepdim=True))
+    return moments(features)[..., :-1]
 
 
 def _quality_of(
@@ -116,7 +116,7 @@ def _quality_of(
         covariance=mean([_relative(covariance_matrix(a), covariance_matrix(b)) for a, b in pairs]),
         wasserstein=mean([sliced_wasserstein(a, b) for a, b in pairs]),
         content=float(_relative(y, x)),
-        structure=float(_relative(F.instance_norm(y), F.instance_norm(x))),
+        structure=float(_relative(standardised(y), standardised(x))),
     )
 
 

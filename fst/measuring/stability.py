@@ -1,4 +1,4 @@
-"""How stable a stylization is in time: the warping error along the motion, and plain flicker.
+"""Temporal stability of a stylization: the warping error along the motion, and plain flicker.
 
 >>> measure_stability(fst.load("runs/the_scream"), Path("walk.mp4"), size=480)
 
@@ -20,29 +20,29 @@ from fst.errors import UserError
 from fst.video.video_file import Frame, VideoReader
 
 STATIC = 2.0
-"""Background is static where the input's temporal standard deviation is less, in levels."""
+"""Background is static if the input's temporal standard deviation, in levels, is below this."""
 _MIN_PX = 16  # DIS refuses smaller frames
 
 
 @dataclass(frozen=True)
 class Stability:
-    """What `measure_stability` found; None is what could not be measured."""
+    """The result of `measure_stability`; None means it could not be measured."""
 
     frames: int
-    """How many frames were looked at."""
+    """Number of frames measured."""
     warping_error: float | None
-    """By how much a stylized frame differs from the one before, moved along with the content: root
-    mean square over the valid pixels, in levels of 255. None: no pixel is valid, in any frame."""
+    """Difference of a stylized frame from the previous one warped along the motion: root mean
+    square over the valid pixels, in levels of 255. None: no pixel is valid in any frame."""
     warping_error_input: float | None
-    """The same of the video itself: what is due to flow, interpolation, noise and changes of
-    light, and would be there without a network."""
+    """The same for the video itself, caused by flow errors, interpolation, noise and changes of
+    light."""
     valid_share: float
     """Share of the pixels whose motion is known, in [0, 1]; only these are compared."""
     flicker: float | None
     """Temporal standard deviation of the stylized frames over the static background: mean of its
-    pixels, in levels of 255. None: there is no such background."""
+    pixels, in levels of 255. None: there is no static background."""
     flicker_input: float | None
-    """The same of the video itself."""
+    """The same for the video itself."""
     static_share: float
     """Share of the pixels that are static background, in [0, 1]."""
 
@@ -60,19 +60,19 @@ def measure_stability(
     Args:
         stylize: takes a frame and returns one of the same size.
         source: a file of any format that FFmpeg reads.
-        frames: stop after so many.
-        size: scale so that the shorter side has so many pixels.
-        progress: is told the frames done and about how many there are.
+        frames: stop after this many.
+        size: scale the shorter side to this many pixels.
+        progress: called with the frames done and about how many there are.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it holds no video, or one of fewer than two frames, or of less than 16 pixels a
-            side; or a setting is out of range.
+        FileNotFoundError: the file does not exist.
+        UserError: the file is not a video, has fewer than two frames or a side below 16 pixels, or
+            a setting is out of range.
         ImportError: PyAV or OpenCV is not installed.
     """
     if frames < 2:
         raise UserError(f"frames={frames} must be at least 2")
-    _opencv()  # before anything is stylized
+    _opencv()  # fails before anything is stylized
     with VideoReader(source, size) as reader:
         total = min(frames, reader.total or frames)
         pixels = (item.pixels for item in reader if isinstance(item, Frame))
@@ -86,25 +86,25 @@ def stability_of(
     frames: Iterable[np.ndarray],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Stability:
-    """Measure a stylization on frames, two of which are held at a time.
+    """Measure a stylization on frames, two of which are in memory at a time.
 
     The warping error (Lai et al. 2018, "Learning blind video temporal consistency", section 4.2) of
     frame t is the mean square, over the valid pixels and the channels, of
 
         stylized_t(p) - stylized_{t-1}(p + flow(p))
 
-    where the flow leads from p in input t to the same content in input t-1; told is the root of its
-    mean over the frames. Interpolation between pixels takes some of the noise out of the warped
-    frame: noise of deviation s that is new in each frame gives s * sqrt(2) for motion by whole
-    pixels, and down to s * sqrt(1.25) for motion by halves.
+    where the flow leads from p in input t to the same content in input t-1. The root of its mean
+    over the frames is returned. Interpolation between pixels removes some noise from the warped
+    frame: independent noise of deviation s gives s * sqrt(2) for motion by whole pixels, and as
+    little as s * sqrt(1.25) for motion by half pixels.
 
     Args:
         stylize: takes a frame and returns one of the same size.
-        frames: those of the video, one after the other.
-        progress: is told the frames done.
+        frames: those of the video, in order.
+        progress: called with the frames done.
 
     Raises:
-        UserError: there are fewer than two frames, or they have less than 16 pixels a side.
+        UserError: there are fewer than two frames, or a side is below 16 pixels.
         ImportError: OpenCV is not installed.
     """
     flickers = Flicker(), Flicker()
@@ -126,7 +126,7 @@ def stability_of(
         progress(flickers[0].frames)
     count = flickers[0].frames
     if count < 2:
-        raise UserError(f"stability needs at least 2 frames; there is {count or 'none'}")
+        raise UserError(f"stability needs at least 2 frames, but there is {count or 'none'}")
 
     roots = np.sqrt(np.mean(errors, 0)) if errors else None
     maps, maps_stylized = (flicker.maps()[0] for flicker in flickers)
@@ -153,7 +153,7 @@ class Flicker:
         self._before: np.ndarray | None = None
 
     def add(self, frame: np.ndarray) -> None:
-        """Take in the next frame; all have one size."""
+        """Add the next frame; all have the same size."""
         pixels = frame.astype(np.float64)
         self.frames += 1
         self._total = self._total + pixels
@@ -163,10 +163,10 @@ class Flicker:
         self._before = pixels
 
     def maps(self) -> np.ndarray:
-        """Return two measures of each pixel, (2, H, W), means of the channels, in levels.
+        """Return two measures of each pixel, (2, H, W), means over channels, in levels.
 
         The standard deviation over time, and the root mean square of the change from frame to
-        frame. Two frames are needed.
+        frame. At least two frames are needed.
         """
         variance = np.maximum(self._squares / self.frames - (self._total / self.frames) ** 2, 0)
         maps: np.ndarray = np.sqrt([variance, self._steps / (self.frames - 1)]).mean(-1)
@@ -174,25 +174,27 @@ class Flicker:
 
 
 def flow_between(frame: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each pixel of a frame is in the other, and where that is known.
+    """Return where each pixel of a frame is in the other frame, and where that is known.
 
     The flow is found by dense inverse search (Kroeger et al. 2016, "Fast optical flow using dense
-    inverse search"), at full resolution. It is taken to be known where it ends within the picture,
-    and leading there and back comes to where it began (Ruder et al. 2016, "Artistic style transfer
-    for videos", equation 5; occluded pixels don't), and does not change abruptly (equation 6; at
-    the rims of what moves, flow is smeared).
+    inverse search"), at full resolution. It counts as known if it ends within the picture, if the
+    flow there and back returns to its start (Ruder et al. 2016, "Artistic style transfer for
+    videos", equation 5; occluded pixels do not), and if it does not change abruptly (equation 6;
+    at the edges of moving objects, flow is smeared).
 
     Returns:
         (H, W, 2) float32, steps to the right and down in pixels; (H, W) bool.
 
     Raises:
-        UserError: a side has less than 16 pixels.
+        UserError: a side is below 16 pixels.
         ImportError: OpenCV is not installed.
     """
     cv2 = _opencv()
     height, width = frame.shape[:2]
     if min(height, width) < _MIN_PX:
-        raise UserError(f"optical flow needs {_MIN_PX} pixels a side; a frame is {width}x{height}")
+        raise UserError(
+            f"optical flow needs {_MIN_PX} pixels per side; the frames are {width}x{height}"
+        )
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
     grey, other_grey = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, other))
@@ -208,7 +210,7 @@ def flow_between(frame: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Return what the image has where the flow leads, bilinearly interpolated.
+    """Return the image sampled where the flow leads, bilinearly interpolated.
 
     Args:
         image: (H, W, C) float32.

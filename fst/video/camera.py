@@ -1,4 +1,4 @@
-"""Cameras, streams, and video files that stand for one: frames as they come, with their times."""
+"""Frames of cameras, streams, and video files played like a camera, with their capture times."""
 
 import importlib
 import os
@@ -16,23 +16,23 @@ from fst.errors import CameraLostError, UserError
 
 @dataclass(frozen=True)
 class Frame:
-    """A camera's picture, uint8 RGB (H, W, 3), and the `time.monotonic()` of its capture."""
+    """A camera frame, uint8 RGB (H, W, 3), and the `time.monotonic()` of its capture."""
 
     pixels: np.ndarray
     captured: float
 
 
 class Camera:
-    """Iterates over the frames of a camera, a stream or a video file that stands for one.
+    """Iterates over the frames of a camera, a stream, or a video file played like a camera.
 
-    A file is played at its own pace: frames that are due too late are dropped.
+    A file is played at its own rate: frames that would come too late are dropped.
 
     Args:
         source: an index, a path or a URL.
-        mirror: flip a camera's frames left to right, as people know themselves; a file's stay.
+        mirror: flip a camera's frames left to right, like a mirror; files are never flipped.
 
     Raises:
-        UserError: there is no such camera, or it gives no picture.
+        UserError: the camera does not exist or delivers no picture.
     """
 
     def __init__(self, source: str, mirror: bool = True) -> None:
@@ -47,7 +47,7 @@ class Camera:
         self.is_file = Path(source).is_file() or count > 0
         self._mirror = mirror and not self.is_file
         self.first = self._to_rgb(pixels)
-        """The first frame, (H, W, 3): what to expect of the others."""
+        """The first frame, (H, W, 3); the others have its size."""
 
     def __iter__(self) -> Iterator[Frame]:
         try:
@@ -68,8 +68,8 @@ class Camera:
                 break
             yield Frame(self._to_rgb(pixels), captured)
         raise CameraLostError(
-            f"camera {self.source} stopped giving frames after {time.monotonic() - started:.0f} s: "
-            "is it unplugged?"
+            f"camera {self.source} stopped delivering frames after "
+            f"{time.monotonic() - started:.0f} s: is it unplugged?"
         )
 
     def _paced(self, started: float) -> Iterator[Frame]:
@@ -77,7 +77,7 @@ class Camera:
         while self._capture.grab():
             due = started + self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
             now = time.monotonic()
-            # Where even decoding cannot keep up, two frames a second are shown all the same.
+            # Even if decoding alone is too slow, at least two frames per second are shown.
             if due < now - 0.1 and now < last + 0.5:
                 continue
             time.sleep(max(0, due - now))
@@ -92,8 +92,8 @@ class Camera:
 
 
 def opencv() -> ModuleType:
-    """Return `cv2`, its own warnings silenced, or say in an `ImportError` how to install it."""
-    # Read when the libraries are loaded: silence FFmpeg, and Qt about its fonts.
+    """Return `cv2` with its own warnings silenced; raise ImportError that names the extra."""
+    # Read when the libraries are loaded: they silence FFmpeg, and Qt about its fonts.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
     try:
@@ -107,7 +107,7 @@ def opencv() -> ModuleType:
 
 
 def scaled(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return the picture with this shorter side, the longer one even as video wants it."""
+    """Return the picture with this shorter side; the longer side is rounded to an even number."""
     height, width = pixels.shape[:2]
     if size == min(height, width):
         return pixels
@@ -125,14 +125,15 @@ def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _why_no_picture(source: str) -> str:
-    advice = "--camera takes another index, a video file or a URL"
+    advice = "--camera accepts an index, a video file or a URL"
     if not source.isdecimal():
-        known = "cannot be read" if Path(source).exists() else "cannot be found or reached"
-        return f"camera {source} {known}: {advice}"
+        verb = "read" if Path(source).exists() else "find or reach"
+        return f"cannot {verb} camera {source}: {advice}"
     devices = sorted(str(device) for device in Path("/dev").glob("video[0-9]*"))
     if sys.platform == "linux" and f"/dev/video{source}" not in devices:
         found = ", ".join(devices) or "none"
-        return f"there is no camera {source} (found: {found}): plug it in, or {advice}"
+        return f"there is no camera {source} (found: {found}); {advice}"
     return (
-        f"camera {source} gives no picture: is it used by another program, or forbidden? {advice}"
+        f"camera {source} delivers no picture: another program may be using it, or access is "
+        f"denied; {advice}"
     )

@@ -1,11 +1,11 @@
-"""Threads between a camera and a window: capture, stylize and record, the newest frame wins.
+"""Threads between a camera and a window: capture, stylize and record; the newest frame wins.
 
     camera -> Latest -> network -> Latest -> window (the main thread)
                                 -> Latest -> video file
 
-Between the threads are slots of one place. So what is shown is never older than a capture period
-and a network period, plus the time to draw it, however slow the network is; a queue would grow
-instead.
+Between the threads are slots for a single item. A frame shown is therefore never older than one
+capture period and one network period, plus the time to draw it, however slow the network is; a
+queue would grow instead.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from fst.video.video_file import VideoWriter
 
 T = TypeVar("T")
 STALL_SECONDS = 5.0
-"""A camera that gives no frame for so long is lost."""
+"""A camera that delivers no frame for this long counts as lost."""
 
 
 class ClosedError(Exception):
@@ -35,42 +35,44 @@ class ClosedError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the keys change; replaced as a whole, so that threads may read it without a lock."""
+    """What the keys change; replaced as a whole, so that threads can read it without a lock."""
 
     size: int
-    """The shorter side of the frames that the network gets, in pixels."""
+    """The shorter side of the frames given to the network, in pixels."""
     model: int = 0
     strength: float = 1.0
     keep_colors: bool = False
     recording: bool = False
     help: bool = False
+    text: bool = True
+    """Show the lines of text in the window."""
     automatic: bool = False
-    """The size was not asked for: it may be lowered when the network lags."""
+    """The size was chosen automatically, and may be lowered when the network lags."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A stylized frame, and how it was made."""
+    """A stylized frame and how it was made."""
 
     pixels: np.ndarray
     captured: float
     seconds: float
-    """What the network took, scaling included."""
+    """Time in the network, including scaling."""
     settings: Settings
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network under its title: `stylize(pixels, strength=, keep_colors=)` like a `Stylizer`."""
+    """A network and its title; `stylize(pixels, strength=, keep_colors=)` as in `Stylizer`."""
 
     title: str
     stylize: Callable[..., np.ndarray]
     engine: str = ""
-    """What runs it, in words."""
+    """What runs it, as a description."""
 
 
 class Latest(Generic[T]):
-    """A slot of one place between two threads: the newest item wins, `put` never waits."""
+    """A slot for one item between two threads: the newest item wins, `put` never waits."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -78,7 +80,7 @@ class Latest(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Replace what is there; raises `ClosedError` where nobody takes it any more."""
+        """Replace the item; raises `ClosedError` if the slot was closed."""
         with self._changed:
             if self._closed:
                 raise ClosedError
@@ -86,10 +88,10 @@ class Latest(Generic[T]):
             self._changed.notify_all()
 
     def get(self, timeout: float) -> T | None:
-        """Take the item, or None if there is none for `timeout` seconds.
+        """Take the item, or return None if there is none within `timeout` seconds.
 
         Raises:
-            ClosedError: the slot was closed and its last item taken.
+            ClosedError: the slot was closed and its last item has been taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed, timeout)
@@ -100,26 +102,37 @@ class Latest(Generic[T]):
             return None
 
     def close(self) -> None:
-        """Wake who waits; what is in the slot can still be taken."""
+        """Wake waiting threads; an item still in the slot can be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 class Recorder:
-    """Writes the results whose settings ask for it: a file for every stretch of them.
+    """Writes the results whose settings ask for it: one file for each uninterrupted stretch.
 
-    Frames keep the times at which they were captured, and a file the size of its first frame.
+    Frames keep their capture times and are scaled to the camera's size. While it is being recorded,
+    `NAME.mp4` is called `NAME.recording.mp4`; if the process is killed, that file is left, and can
+    be played up to about the last second.
     """
 
-    def __init__(self, output: Path | None, fps: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        output: Path | None,
+        width: int,
+        height: int,
+        fps: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Record to `output` first (None: a name by date), then to names by date."""
         self._next = output
+        self._width, self._height = width, height
         self._fps = fps
         self._say = say
         self._writer: VideoWriter | None = None
 
     def write(self, result: Result) -> None:
-        """Write the result if it is to be recorded, otherwise finish the file."""
+        """Write the result if it is to be recorded; otherwise finish the file, if one is open."""
         if not result.settings.recording:
             self.close()
             return
@@ -130,25 +143,27 @@ class Recorder:
         self._writer.write(resized(result.pixels, self._width, self._height), seconds)
 
     def close(self) -> None:
-        """Finish the file, if one is open, and say where it is."""
+        """Finish the file, if one is open, move it to its name and report that."""
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()
+            recording_path(self._path).replace(self._path)
             self._say(f"recorded {self._path}")
 
     def _open(self, result: Result) -> None:
         self._path = self._next or dated_path(".mp4")
-        self._next = None  # the file asked for is the first one; the others are named by the date
+        self._next = None  # only the first file has the requested name
         self._started = result.captured
-        self._height, self._width = result.pixels.shape[:2]
-        self._writer = VideoWriter(self._path, self._width, self._height, self._fps)
+        self._writer = VideoWriter(
+            recording_path(self._path), self._width, self._height, self._fps, survives_kill=True
+        )
 
 
 class Pipeline:
     """The threads behind the window: they capture, stylize and record until one of them ends.
 
-    Assign `settings` to change them. A camera that gives no frame for `patience` seconds is lost;
-    after `count` results, if it is given, all ends.
+    Assign to `settings` to change them. A camera that delivers no frame for `patience` seconds
+    counts as lost. With `count`, the pipeline ends after this many results.
     """
 
     def __init__(
@@ -170,7 +185,7 @@ class Pipeline:
         self._captured: Latest[Frame] = Latest()
         self._recorded: Latest[Result] = Latest()
         self._errors: list[Exception] = []
-        # A thread that ends closes the slots on its sides, and with them its neighbours end.
+        # A thread that ends closes the slots on both sides, which ends its neighbours too.
         self._capturing = self._thread(self._capture, self._captured)
         self._others = (
             self._thread(self._stylize, self._captured, self.results, self._recorded),
@@ -183,12 +198,12 @@ class Pipeline:
             thread.start()
 
     def finish(self) -> None:
-        """Stop the threads, finish the recording; raise what went wrong in one of them, if any."""
+        """Stop the threads and finish the recording; raise the first error of a thread, if any."""
         self._captured.close()
         self.results.close()
         for thread in self._others:
             thread.join()
-        self._capturing.join(timeout=1)  # a daemon: it may wait for a camera that is gone
+        self._capturing.join(timeout=1)  # a daemon thread: it may be blocked by a dead camera
         if self._errors:
             raise self._errors[0]
 
@@ -215,7 +230,7 @@ class Pipeline:
             frame = self._captured.get(self._patience)
             if frame is None:
                 raise CameraLostError(
-                    f"the camera gave no frame for {self._patience:g} s: is it unplugged?"
+                    f"the camera delivered no frame for {self._patience:g} s: is it unplugged?"
                 )
             settings = self.settings
             started = time.monotonic()
@@ -234,11 +249,16 @@ class Pipeline:
 
 
 def stylize_frame(model: Model, pixels: np.ndarray, settings: Settings) -> np.ndarray:
-    """Return the camera's pixels at the working size, stylized as the settings say."""
+    """Return the camera's pixels, scaled to the working size and stylized by the settings."""
     small = scaled(pixels, settings.size)
     return model.stylize(small, strength=settings.strength, keep_colors=settings.keep_colors)
 
 
 def dated_path(suffix: str) -> Path:
-    """Return a path in the working folder that is named by the date and the time."""
+    """Return a path in the current folder, named by date and time."""
     return Path(f"fst-{datetime.now():%Y-%m-%d_%H-%M-%S.%f}"[:-3] + suffix)
+
+
+def recording_path(path: Path) -> Path:
+    """Return the name that a video file has while it is being recorded."""
+    return path.with_name(f"{path.stem}.recording{path.suffix}")

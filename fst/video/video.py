@@ -1,4 +1,4 @@
-"""Stylizing video files: decode, stylize, filter and encode side by side.
+"""Stylizing video files: decode, stylize, filter and encode in parallel.
 
 >>> stylizer, smoother = fst.load("runs/the_scream"), TemporalSmoother(0.8)
 >>> report = stylize_video(stylizer, Path("in.mp4"), Path("out.mp4"), filters=[smoother])
@@ -21,14 +21,14 @@ from fst.video.filters import VideoFilter
 from fst.video.video_file import Frame, VideoReader, VideoWriter, format_of
 
 Item = TypeVar("Item")
-_AHEAD = 8  # frames and packets of sound that may wait before the network, and behind it
+_AHEAD = 8  # frames and audio packets that may wait before the network, and after it
 
 
 @dataclass(frozen=True)
 class VideoReport:
     """What `stylize_video` did: `seconds` of wall time, `seconds_network` of them in the stylizer.
 
-    `notes` has a line for whatever did not come through as it was: damage, converted sound.
+    `notes` has a line for everything that could not be kept: damaged frames, converted audio.
     """
 
     frames: int
@@ -49,25 +49,27 @@ def stylize_video(
     filters: Sequence[VideoFilter] = (),
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> VideoReport:
-    """Stylize a video file; a run that fails or is stopped leaves no file.
+    """Stylize a video file; if it fails or is interrupted, the target is left unchanged.
 
-    Every frame keeps its time (to a millisecond in .mkv and .webm), so variable frame rates and a
-    late start stay as they are. Rotation is applied to the pixels, which are made square. Sound is
-    copied, or converted where the target can't hold it. The target is H.264 or, for .webm, VP9.
-    H.264 needs even sides: an odd one grows by a pixel, the last row or column repeated.
+    Frame times are kept exactly (to a millisecond in .mkv and .webm), including variable frame
+    rates and a late start. Rotation and pixel aspect ratio are applied to the pixels. Audio is
+    copied, or converted if the target's container cannot hold it. The target is H.264 or, for
+    .webm, VP9. H.264 requires even sides: the last row or column is repeated if necessary.
 
     Args:
-        stylizer: called with a frame, (H, W, 3) uint8 RGB; returns one of its size.
+        stylizer: called with a frame, (H, W, 3) uint8 RGB; returns one of the same size.
         source: a file of any format that FFmpeg reads.
         target: the file to write or replace: .mp4, .m4v, .mov, .mkv or .webm.
         size: scale the shorter side to this many pixels; both sides are rounded to even numbers.
-        filters: applied to each stylized frame, one after the other; new ones for each video.
-        progress: called with the frames done and, if known, about how many there are.
+        filters: applied to each stylized frame, in this order; new objects for each video.
+        progress: called with the number of frames done and, if known, about how many there are.
 
     Raises:
-        FileNotFoundError: there is no such source.
-        UserError: it holds no video that can be decoded, or the target or a setting is no good.
+        FileNotFoundError: the source does not exist.
+        UserError: the source has no video stream that can be decoded, or the target's suffix or a
+            setting is invalid.
         ImportError: PyAV is not installed.
+        KeyboardInterrupt: Ctrl-C; the message says how far it was and what became of the target.
     """
     format_of(target)
     if source.resolve() == target.resolve():
@@ -96,21 +98,25 @@ def stylize_video(
             writer.write(stylized, frame.time, frame.duration)
 
         writing: deque[Future[None]] = deque()
-        # The network runs here, in the caller's thread, which is the one that Ctrl-C stops.
-        for item in _ahead(decoding, iter(reader)):
-            if isinstance(item, Frame):
-                begun = perf_counter()
-                stylized = stylizer(item.pixels)
-                seconds_network += perf_counter() - begun
-                writing.append(encoding.submit(finish, item, stylized))
-                frames += 1
-                progress(frames, reader.total and max(reader.total, frames))
-            else:
-                writing.append(encoding.submit(writer.write_audio, item))
-            if len(writing) > _AHEAD:
-                writing.popleft().result()
-        for written in writing:
-            written.result()
+        try:
+            # The network runs in the caller's thread, the one that Ctrl-C interrupts.
+            for item in _ahead(decoding, iter(reader)):
+                if isinstance(item, Frame):
+                    begun = perf_counter()
+                    stylized = stylizer(item.pixels)
+                    seconds_network += perf_counter() - begun
+                    writing.append(encoding.submit(finish, item, stylized))
+                    frames += 1
+                    progress(frames, reader.total and max(reader.total, frames))
+                else:
+                    writing.append(encoding.submit(writer.write_audio, item))
+                if len(writing) > _AHEAD:
+                    writing.popleft().result()
+            for written in writing:
+                written.result()
+        except KeyboardInterrupt as stop:
+            kept = "is unchanged" if target.exists() else "was not written"
+            raise type(stop)(f"after {frames} frames of {source}: {target} {kept}") from None
     return VideoReport(
         frames,
         writer.width,
@@ -123,7 +129,7 @@ def stylize_video(
 
 
 def _ahead(pool: ThreadPoolExecutor, items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items; the pool's one thread takes `_AHEAD` of them in advance."""
+    """Yield the items; the pool's only thread fetches `_AHEAD` of them in advance."""
     waiting = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
     while (item := waiting.popleft().result()) is not None:
         waiting.append(pool.submit(next, items, None))

@@ -1,8 +1,8 @@
-"""Video files in and out: frames, sound, times and colours.
+"""Reading and writing video files: frames, audio, times and colours.
 
-Frames are uint8 RGB, (H, W, 3), coded with the transfer curve and the primaries of their source.
-HDR is carried as it is coded, in 8 bits. PyAV, an optional extra, is imported where it is used; it
-goes untyped here, since its types tell the kinds of streams apart no better than `Any`.
+Frames are uint8 RGB, (H, W, 3), with the transfer curve and the primaries of their source; HDR is
+kept in its coding, in 8 bits. PyAV, an optional extra, is imported where it is used. It is untyped
+here because its types do not distinguish the kinds of streams.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 
 from fst.errors import UserError
 
-# What a suffix is written as: container, codec of the pictures, codec of sound that is converted
+# By suffix: container, video codec, codec of audio that has to be converted
 _FORMATS = {
     ".mp4": ("mp4", "libx264", "aac"),
     ".m4v": ("mp4", "libx264", "aac"),
@@ -32,13 +32,13 @@ _CODEC_OPTIONS = {
     "libx264": {"preset": "veryfast", "crf": "18"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24"},
 }
-# ITU-T H.273's codes for matrices; the same ones name the primaries
+# Matrix codes of ITU-T H.273; the primaries have the same ones
 _BT709, _UNSPECIFIED, _BT601_625, _BT601_525, _BT2020 = 1, 2, 5, 6, 9
 _LIMITED_RANGE = 1
 
 
 class Frame(NamedTuple):
-    """A decoded frame: upright pixels, and from when and how long it is shown, in seconds."""
+    """A decoded frame: upright pixels, start and duration of its display in seconds."""
 
     pixels: np.ndarray
     time: Fraction
@@ -46,22 +46,23 @@ class Frame(NamedTuple):
 
 
 def is_video(path: Path) -> bool:
-    """Say whether the suffix is that of a video."""
+    """Return whether the suffix is that of a video."""
     return path.suffix.lower() in _FORMATS.keys() | _READ_ONLY
 
 
 class VideoReader:
-    """Decodes a video file: iterating yields upright `Frame`s and, between them, packets of sound.
+    """Decodes a video file: iterating yields upright `Frame`s and, between them, audio packets.
 
-    Damage does not end it: what can be decoded is yielded, `notes` tells of the rest in the end.
+    Damage does not stop it: everything that can be decoded is yielded, and `notes` reports the rest
+    at the end.
 
     Args:
         source: the file.
         size: as for `stylize_video`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it holds no video, or none of its frames can be decoded.
+        FileNotFoundError: the file does not exist.
+        UserError: the file has no video stream, or none of its frames can be decoded.
         ImportError: PyAV is not installed.
     """
 
@@ -70,7 +71,7 @@ class VideoReader:
         if size is not None and size < 2:
             raise UserError(f"size={size} must be at least 2 pixels")
         if not source.exists():
-            raise FileNotFoundError(f"no video {source}")
+            raise FileNotFoundError(f"video {source} does not exist")
         self.notes: list[str] = []
         self._size = size
         self._frames = self._repaired = self._lost = 0
@@ -79,7 +80,7 @@ class VideoReader:
         try:
             self._container = av.open(str(source.absolute()))
         except av.FFmpegError as error:
-            raise UserError(f"{source} can't be read as a video: {error.strerror}") from error
+            raise UserError(f"cannot read {source} as a video: {error.strerror}") from error
         try:
             self._open(source, av)
         except BaseException:
@@ -96,7 +97,7 @@ class VideoReader:
         ]
         # FFmpeg reads a picture as a video of one frame.
         if not videos or container.format.name.endswith("_pipe"):
-            raise UserError(f"{source} holds no video that can be decoded")
+            raise UserError(f"{source} has no video stream that can be decoded")
         self._video = video = videos[0]
         self.audio: Sequence[Any] = container.streams.audio
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
@@ -106,7 +107,7 @@ class VideoReader:
         else:
             self._length = Fraction(container.duration or 0, av.time_base)
         self.total: int | None = video.frames or round(self._length * self.rate) or None
-        # A broadcast stream counts its time from anywhere, other files from the start.
+        # Times of a broadcast stream start anywhere, those of other files at zero.
         broadcast = container.format.flags & av.format.Flags.ts_discont.value
         self._origin = Fraction((broadcast and container.start_time) or 0, av.time_base)
 
@@ -130,11 +131,13 @@ class VideoReader:
         yield from self._items
         missing = float(self._begin + self._length - self._end)
         if missing > 0.25:
-            self.notes.append(f"the file ends {missing:.1f} s early, after {self._frames} frames")
+            self.notes.append(
+                f"the file is cut off {missing:.1f} s before its end, after {self._frames} frames"
+            )
         if self._lost or self._repaired:
             self.notes.append(
-                f"damaged: {self._frames} frames decoded, {self._repaired} of them with faults; "
-                f"{self._lost} more could not be"
+                f"damaged: {self._frames} frames decoded, {self._repaired} of them with errors; "
+                f"{self._lost} packets could not be decoded"
             )
 
     def _read(self, decoding_error: type[Exception]) -> Iterator[Any]:
@@ -157,14 +160,14 @@ class VideoReader:
             yield from self._container.demux(self._video, *self.audio)
         except reading_error:
             self._lost += 1
-            yield None  # has the decoder give the frames that it still holds
+            yield None  # flushes the decoder
 
     def _convert(self, frame: Any) -> Frame:
         if not self._frames:
             self._look_at(frame)
         time = self._end if frame.pts is None else frame.pts * self.time_base - self._origin
         if self._frames:
-            # Only damage makes times stand still or run back, and encoders refuse that.
+            # Damage can make times repeat or run backwards, which encoders reject.
             time = max(time, self._time + self.time_base)
         duration = frame.duration * self.time_base or 1 / self.rate
         self._time, self._end = time, time + duration
@@ -178,10 +181,10 @@ class VideoReader:
         return Frame(np.ascontiguousarray(turned[self._upright]), time, duration)
 
     def _look_at(self, frame: Any) -> None:
-        """Take from the first frame what holds for all."""
+        """Take from the first frame what all frames have in common."""
         tags = frame.colorspace, frame.color_primaries, frame.color_trc
         self.colors = _complete(tags, frame.width, frame.height)
-        # Square pixels: others would stretch the strokes, and VP9 can't say that it has them.
+        # Square pixels: others would distort the strokes, and VP9 cannot signal them.
         width = round(frame.width * (self._video.sample_aspect_ratio or 1))
         height = frame.height
         if self._size is not None:
@@ -202,22 +205,24 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Encodes frames to a video file; leaving it as a context manager completes the file.
+    """Encodes frames to a video file; leaving its context completes the file.
 
-    After an exception in its context the file is of no use.
+    After an exception in its context the file is unusable, unless it `survives_kill`.
 
     Args:
-        path: the file; its suffix says the format, as for `stylize_video`.
+        path: the file; its suffix determines the format, as for `stylize_video`.
         width: of the frames, in pixels.
         height: of the frames, in pixels.
-        rate: about how many frames a second there are.
+        rate: approximate frames per second.
         time_base: unit of the frames' times, in seconds.
-        colors: codes of matrix, primaries and transfer (ITU-T H.273); left out, those that are
-            usual for the size.
-        audio: PyAV's streams of sound, whose packets `write_audio` takes.
+        colors: codes of matrix, primaries and transfer (ITU-T H.273); by default those usual for
+            the size.
+        audio: PyAV's audio streams, whose packets `write_audio` takes.
+        survives_kill: write such that the file can be played up to its last second or so if this
+            process is killed; the complete file is the same.
 
     Raises:
-        UserError: the suffix is of no format that can be written.
+        UserError: the suffix is not that of a format that can be written.
         ImportError: PyAV is not installed.
     """
 
@@ -231,22 +236,29 @@ class VideoWriter:
         time_base: Fraction = Fraction(1, 90_000),
         colors: tuple[int, int, int] = (_UNSPECIFIED, _UNSPECIFIED, _UNSPECIFIED),
         audio: Sequence[Any] = (),
+        survives_kill: bool = False,
     ) -> None:
         self._av = av = _pyav()
         name, codec, self._audio_codec = format_of(path)
         self.notes: list[str] = []
-        # H.264 has a sample of chroma for two pixels.
+        # H.264 has one chroma sample for two pixels.
         self._padding = (height % 2, width % 2) if codec == "libx264" else (0, 0)
         self._shape = (height, width, 3)
         self.width, self.height = width + self._padding[1], height + self._padding[0]
         self._time_base = time_base
+        self._usual_duration = 1 / rate
         self._colors = _complete(colors, width, height)
         self._reformat = _reformatter()
 
         options = {}
+        if survives_kill:  # a playable part every second; those of an MP4 are joined at the end
+            options = {"flush_packets": "1", "cluster_time_limit": "1000"}
         if name in ("mp4", "mov"):
             # The header counts a late start in the movie's own time, by default milliseconds.
-            options = {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
+            options["movie_timescale"] = str(time_base.denominator)
+            options["movflags"] = "+faststart"
+            if survives_kill:
+                options |= {"movflags": "+hybrid_fragmented", "frag_duration": "1000000"}
         self._container = av.open(str(path.absolute()), "w", format=name, container_options=options)
         self._video = self._container.add_stream(
             codec,
@@ -257,10 +269,13 @@ class VideoWriter:
         self._video.time_base = time_base
         context = self._video.codec_context
         context.width, context.height = self.width, self.height
-        context.thread_type = "FRAME"  # slices, PyAV's default, make the file larger
+        context.thread_type = "FRAME"  # PyAV's default, slices, makes files larger
         context.flags |= av.codec.context.Flags.frame_duration.value
         context.color_range = _LIMITED_RANGE
         context.colorspace, context.color_primaries, context.color_trc = self._colors
+        self._waiting: Any = None  # a packet of video
+        self._first = 0, 0  # times of display and of decoding of the first packet
+        self._end = 0  # of the last frame
         self._sounds = {source.index: self._add_audio(source) for source in audio}
         self._container.start_encoding()
 
@@ -281,8 +296,9 @@ class VideoWriter:
 
         Args:
             frame: the pixels.
-            time: from when it is shown, in seconds; later than the frame before.
-            duration: how long, in seconds; matters for the last frame alone.
+            time: when it is shown, in seconds; later than the previous frame.
+            duration: how long, in seconds, which matters for the last frame only; 0 takes that of
+                the rate.
 
         Raises:
             ValueError: the frame does not have the size of the video.
@@ -301,35 +317,58 @@ class VideoWriter:
         )
         image.time_base = self._time_base
         image.pts = round(time / self._time_base)
-        image.duration = round(duration / self._time_base)
-        self._container.mux(self._video.encode(image))
+        image.duration = round((duration or self._usual_duration) / self._time_base)
+        self._end = image.pts + image.duration
+        self._mux(self._video.encode(image))
 
     def write_audio(self, packet: Any) -> None:
-        """Append a packet of one of the streams `audio`, copied or converted."""
+        """Append a packet of one of the `audio` streams, copied or converted."""
         sound = self._sounds[packet.stream_index]
         if sound.stream is None:
             return
         if sound.converted:
-            with suppress(self._av.error.InvalidDataError):  # damaged: a moment of silence
+            with suppress(self._av.error.InvalidDataError):  # damaged: brief silence
                 for samples in packet.decode():
                     self._container.mux(sound.stream.encode(samples))
-        elif packet.dts > sound.last_dts:  # else it is damaged, and refused by containers
+        elif packet.dts > sound.last_dts:  # otherwise it is damaged, and containers reject it
             sound.last_dts = packet.dts
             packet.stream = sound.stream
             self._container.mux(packet)
 
     def close(self) -> None:
-        """Write what the encoders still hold and complete the file."""
+        """Flush the encoders and complete the file."""
         for sound in self._sounds.values():
             if sound.converted:
                 self._container.mux(sound.stream.encode(None))
-        self._container.mux(self._video.encode(None))
+        self._mux(self._video.encode(None))
+        if self._waiting is not None:
+            self._set_length(self._waiting)
+            self._container.mux(self._waiting)
         self._container.close()
 
+    def _mux(self, packets: Sequence[Any]) -> None:
+        """Append video packets; the newest is held back, as `_set_length` changes the last one."""
+        for packet in packets:
+            if self._waiting is None:
+                self._first = packet.pts, packet.dts
+            else:
+                self._container.mux(self._waiting)
+            self._waiting = packet
+
+    def _set_length(self, last: Any) -> None:
+        """Give the last packet the duration that makes an MP4 as long as its frames are shown.
+
+        MP4 adds up durations in the order of decoding, and with B-frames the packet decoded last is
+        not the frame shown last.
+        """
+        if self._container.format.name in ("mp4", "mov") and last.time_base == self._time_base:
+            shown, decoded = self._end - self._first[0], last.dts - self._first[1]
+            last.duration = max(1, shown - decoded)
+
     def _add_audio(self, source: Any) -> "_Sound":
-        name = f"sound (stream {source.index})"
+        name = f"audio stream {source.index}"
         if source.codec_context is None:
-            self.notes.append(f"{name} left out: its codec is unknown")
+            self.notes.append(f"{name} dropped: unknown codec")
             return _Sound(None)
         container = self._container.format.name
         if _holds(container, source):
@@ -337,8 +376,8 @@ class VideoWriter:
         stream = self._container.add_stream(self._audio_codec, 48_000)
         stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
         self.notes.append(
-            f"{name} converted to {stream.codec_context.codec.canonical_name}: a {container} file "
-            f"can't hold {source.codec_context.codec.canonical_name}"
+            f"{name} converted to {stream.codec_context.codec.canonical_name}: {container} cannot "
+            f"hold {source.codec_context.codec.canonical_name}"
         )
         return _Sound(stream, converted=True)
 
@@ -351,18 +390,18 @@ class _Sound:
 
 
 def format_of(target: Path) -> tuple[str, str, str]:
-    """Return container and codecs for a suffix; raise UserError if it can't be written."""
+    """Return container and codecs for a suffix; raise UserError if it cannot be written."""
     written_as = _FORMATS.get(target.suffix.lower())
     if written_as is None:
         raise UserError(
-            f"can't write {target}: {target.suffix or 'no suffix'!r} names no video that can be "
-            f"written; take one of {', '.join(_FORMATS)}"
+            f"cannot write {target}: {target.suffix or 'no suffix'!r} is not a supported video "
+            f"format; use one of {', '.join(_FORMATS)}"
         )
     return written_as
 
 
 def _complete(tags: tuple[int, int, int], width: int, height: int) -> tuple[int, int, int]:
-    """Fill in what a video's tags leave out: matrix, primaries, transfer; as players guess it."""
+    """Complete a video's tags (matrix, primaries, transfer) with what players assume."""
     matrix, primaries, transfer = tags
     if matrix not in (_BT709, _BT601_625, _BT601_525, _BT2020):
         matrix = _BT709 if max(width, height) >= 1280 or height > 576 else _BT601_525
@@ -374,7 +413,7 @@ def _complete(tags: tuple[int, int, int], width: int, height: int) -> tuple[int,
 
 
 def _holds(container: str, stream: Any) -> bool:
-    """Say whether the container takes the stream as it is; some refuse only at their header."""
+    """Return whether the container takes the stream unchanged; some refuse only at the header."""
     av = _pyav()
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
@@ -386,7 +425,7 @@ def _holds(container: str, stream: Any) -> bool:
 
 
 def _reformatter() -> Callable[..., Any]:
-    """Return what converts frames in size and format, without swscale's shortcuts in chroma."""
+    """Return a converter of frame size and format without swscale's chroma shortcuts."""
     reformatter = _pyav().video.reformatter
     flags = reformatter.Interpolation
     quality = flags.BICUBIC | flags.FULL_CHR_H_INT | flags.ACCURATE_RND

@@ -1,4 +1,4 @@
-"""The window of live video, the keys pressed in it, and the rate and latency it shows."""
+"""The window of live video, its keys, and the rate and latency it shows."""
 
 import itertools
 import signal
@@ -28,7 +28,7 @@ from fst.video.live import (
 from fst.video.working_size import SMALLEST_PX, LagRule
 
 CANVAS_PX = 540
-"""The shorter side of what the window shows, so that its text is legible at any working size."""
+"""The shorter side of the displayed picture, so that text is legible at any working size."""
 TITLE = "fst webcam"
 QUIT_KEYS = ("q", "\x1b")  # and Esc
 HELP = (
@@ -38,13 +38,14 @@ HELP = (
     "c   keep the camera's colours",
     "s   save a picture",
     "r   start or stop recording",
+    "t   hide or show the text",
     "h   this help",
     "q Esc   quit",
 )
 
 
 class Meter:
-    """The rate and the end-to-end latency of the frames shown, over the last 10,000."""
+    """The rate and the end-to-end latency of the last 10,000 frames shown."""
 
     def __init__(self) -> None:
         self._shown: deque[float] = deque(maxlen=10_000)
@@ -52,18 +53,18 @@ class Meter:
         self._network: deque[float] = deque(maxlen=10_000)
 
     def add(self, result: Result, shown: float) -> None:
-        """Count a result that was shown at this `time.monotonic()`."""
+        """Count a result shown at this `time.monotonic()`."""
         self._shown.append(shown)
         self._latencies.append(shown - result.captured)
         self._network.append(result.seconds)
 
     def fps(self, count: int = 30) -> float:
-        """Return the frames a second of the last `count`."""
+        """Return the frames per second over the last `count` frames."""
         times = list(itertools.islice(reversed(self._shown), count))
         return (len(times) - 1) / (times[0] - times[-1]) if len(times) > 1 else 0.0
 
     def summary(self) -> str:
-        """Return one line: how many frames, how fast, and how old they were when shown."""
+        """Return one line: the number of frames, their rate and their latency."""
         count = len(self._shown)
         if not count:
             return "no frame was stylized"
@@ -76,7 +77,7 @@ class Meter:
 
 
 class Window:
-    """The window, and the keys pressed in it; for the main thread, as GUI toolkits demand."""
+    """The window and its keys; use it from the main thread only, as GUI toolkits require."""
 
     def __init__(self, first: np.ndarray) -> None:
         self._cv2 = opencv()
@@ -86,11 +87,12 @@ class Window:
         self._cv2.resizeWindow(TITLE, width, height)
 
     def show(self, pixels: np.ndarray, lines: Sequence[str], recording: bool) -> None:
-        """Show RGB pixels of any size, with lines of text on a darkened strip."""
+        """Show RGB pixels of any size, with lines of text, if any, on a darkened strip."""
         canvas = scaled(pixels, CANVAS_PX)[..., ::-1].copy()
-        canvas[: 16 + 26 * len(lines)] //= 3
+        if lines:
+            canvas[: 16 + 26 * len(lines)] //= 3
         texts = [(line, (12, 28 + 26 * row), (255, 255, 255)) for row, line in enumerate(lines)]
-        if recording:
+        if lines and recording:
             texts.append(("REC", (canvas.shape[1] - 60, 28), (80, 80, 255)))
         font, smooth = self._cv2.FONT_HERSHEY_SIMPLEX, self._cv2.LINE_AA
         for text, corner, color in texts:
@@ -98,26 +100,26 @@ class Window:
         self._cv2.imshow(TITLE, canvas)
 
     def key(self) -> str:
-        """Draw what is due; return the key pressed since, `q` for a closed window, or nothing."""
+        """Update the window; return the key pressed since, `q` if it was closed, or nothing."""
         code = self._cv2.waitKey(1)
         try:
             visible = self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE) >= 1
-        except self._cv2.error:  # Qt's answer once the last window is closed
+        except self._cv2.error:  # what Qt raises once the last window is closed
             visible = False
         if not visible:
             return "q"
         return chr(code & 0xFF) if code >= 0 else ""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         self._cv2.destroyAllWindows()
 
 
 class Viewer:
-    """Shows what comes out of a pipeline, and turns keys into its settings.
+    """Shows the results of a pipeline and turns keys into its settings.
 
-    It never waits for the network: keys are read every 10 ms or so. Until there is a result, it
-    shows the camera's first picture.
+    It never waits for the network: keys are read about every 10 ms. Until the first result, it
+    shows the camera's first frame.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Viewer:
         self._quit = False
 
     def run(self) -> None:
-        """Run the pipeline until it ends, a key or a signal ends it; raise what went wrong."""
+        """Run the pipeline until it ends, or a key or signal ends it; raise a thread's error."""
         with _signals() as received:
             self._pipeline.start()
             try:
@@ -157,14 +159,14 @@ class Viewer:
         result = self._pipeline.results.get(timeout=0.01)
         self._newest = result or self._newest
         if self._window:
-            self._show(self._window, anew=result is not None)
+            self._show(self._window, changed=result is not None)
         if result:
             self._meter.add(result, time.monotonic())
             self._mind_lag(result)
 
-    def _show(self, window: Window, anew: bool) -> None:
+    def _show(self, window: Window, changed: bool) -> None:
         settings = self._pipeline.settings
-        if anew or settings != self._drawn:
+        if changed or settings != self._drawn:
             window.show(self._newest.pixels, self._lines(settings), settings.recording)
             self._drawn = settings
         key = window.key()
@@ -186,6 +188,8 @@ class Viewer:
             self._say(f"the network lags: working size lowered to {size} px")
 
     def _lines(self, settings: Settings) -> list[str]:
+        if not (settings.text or settings.help):
+            return []
         height, width = self._newest.pixels.shape[:2]
         latency = (time.monotonic() - self._newest.captured) * 1000
         colors = ", camera's colours" if settings.keep_colors else ""
@@ -198,7 +202,7 @@ class Viewer:
 
 
 def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
-    """Return the settings after a key; one without a meaning changes nothing."""
+    """Return the settings after a key; keys without a function change nothing."""
     smallest = min(SMALLEST_PX, largest)
     step = max(8, settings.size // 40 * 8)  # a fifth
     changes: dict[str, dict[str, Any]] = {
@@ -210,6 +214,7 @@ def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
         "[": {"size": max(smallest, settings.size - step), "automatic": False},
         "c": {"keep_colors": not settings.keep_colors},
         "r": {"recording": not settings.recording},
+        "t": {"text": not settings.text},
         "h": {"help": not settings.help},
     }
     changes["="] = changes["+"]  # the same key, without shift
@@ -220,18 +225,18 @@ def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
 def need_display() -> None:
     """Raise a `UserError` if no window can be opened."""
     opencv()
-    # In a process of its own, because Qt aborts the whole process where there is no display.
+    # In a separate process, because without a display Qt aborts the whole process.
     attempt = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r})"]
     if subprocess.run(attempt, capture_output=True, check=False).returncode:
         raise UserError(
-            "no window can be opened: there is no display, or OpenCV was installed without windows "
-            "(opencv-python-headless); --headless with --output FILE records without one"
+            "cannot open a window: there is no display, or OpenCV was built without GUI support "
+            "(opencv-python-headless); --headless with --output FILE records without a window"
         )
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Yield a list that fills when Ctrl-C or SIGTERM comes, so that the file can be finished."""
+    """Yield a list that receives Ctrl-C and SIGTERM, so that recordings can be finished."""
     received: list[int] = []
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, lambda number, _: received.append(number)) for each in wanted]

@@ -1,4 +1,4 @@
-"""The working size of live video: the largest that a model stylizes at the rate."""
+"""The working size of live video: the largest size that a model stylizes at the given rate."""
 
 import statistics
 import time
@@ -15,17 +15,17 @@ from fst.video.live import (
 )
 
 SMALLEST_PX = 64
-"""The smallest working size that is chosen or can be reached with the keys."""
+"""The smallest working size, chosen automatically or with the keys."""
 HEADROOM = 0.85
-"""The share of a frame's time that the network may take: the rest decodes, draws and encodes."""
+"""Share of the frame period for the network; the rest is for decoding, drawing and encoding."""
 TRIAL_SECONDS = 0.25
-"""The network is timed for so long at a size, so that a busy moment does not decide."""
+"""How long the network is timed at each size, so that a busy moment does not decide."""
 LAG_SECONDS = 5.0
-"""So much network time at one size decides whether it is too slow."""
+"""Network time at one size after which it is judged too slow or not."""
 
 
 class LagRule:
-    """Decides when a size is too large: after 5 s of network time below the rate."""
+    """Decides that a size is too large after 5 s of network time below the rate."""
 
     def __init__(self, fps: float) -> None:
         self._fps = fps
@@ -33,7 +33,7 @@ class LagRule:
         self._seconds: list[float] = []
 
     def size(self, result: Result) -> int:
-        """Return the size to go on with after this result: its own, or a smaller one that fits."""
+        """Return the size for the next frame: that of this result, or a smaller one that fits."""
         size = result.settings.size
         if result.settings != self._settings or sum(self._seconds) >= LAG_SECONDS:
             self._settings, self._seconds = result.settings, []
@@ -47,8 +47,9 @@ class LagRule:
 def choose_size(seconds_at: Callable[[int], float], fps: float, largest: int) -> tuple[int, float]:
     """Return the largest working size found to reach the rate, and the seconds measured at it.
 
-    The time grows with the pixels, but not evenly: so estimate from a small size, measure there
-    with `seconds_at(size)`, and correct. If even the smallest size is too slow, it is returned.
+    Time grows with the number of pixels, but not proportionally: a size is estimated from a smaller
+    one, measured with `seconds_at(size)` and corrected. If even the smallest size is too slow, the
+    smallest is returned.
     """
     size = min(SMALLEST_PX, largest)
     seconds = seconds_at(size)
@@ -64,9 +65,9 @@ def choose_size(seconds_at: Callable[[int], float], fps: float, largest: int) ->
 
 
 def fitting_size(size: int, seconds: float, fps: float, largest: int) -> int:
-    """Return the size that reaches the rate, if `size` took so many seconds and pixels cost alike.
+    """Return the size that reaches the rate with `HEADROOM`, a multiple of 8 up to `largest`.
 
-    It is a multiple of 8 up to `largest`, and leaves `HEADROOM`.
+    `size` took `seconds`; every pixel is assumed to cost the same.
     """
     fitting = size * (HEADROOM / fps / seconds) ** 0.5
     return max(min(SMALLEST_PX, largest), int(min(fitting, largest)) // 8 * 8)
@@ -80,7 +81,7 @@ def with_size(
     fps: float,
     say: Callable[[str], None],
 ) -> Settings:
-    """Return the settings with the size asked for, or one that reaches the rate."""
+    """Return the settings with the requested size, or one that reaches the rate."""
     height, width = first.shape[:2]
     largest = min(height, width)
     if size is not None:
@@ -88,7 +89,7 @@ def with_size(
 
     def seconds_at(size: int) -> float:
         trial = replace(settings, size=size)
-        stylize_frame(model, first, trial)  # the first is slower: memory, kernels
+        stylize_frame(model, first, trial)  # warm-up: memory, kernels
         times: list[float] = []
         while len(times) < 3 or sum(times) < TRIAL_SECONDS:
             started = time.perf_counter()
@@ -97,9 +98,9 @@ def with_size(
         return statistics.median(times)
 
     size, seconds = choose_size(seconds_at, fps, largest)
-    short = "" if seconds <= 1 / fps else ": this machine reaches no more"
+    short = "" if seconds <= 1 / fps else ", the most that this machine reaches"
     say(
-        f"working size {size} px of the camera's {width}x{height}: the network takes "
-        f"{seconds * 1000:.0f} ms, {1 / seconds:.0f} fps ({fps:g} asked for){short}"
+        f"working size {size} px (camera: {width}x{height}): the network takes "
+        f"{seconds * 1000:.0f} ms, {1 / seconds:.0f} fps ({fps:g} requested){short}"
     )
     return replace(settings, size=size, automatic=True)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from fst.config import VGG16_LAYERS
+from fst.config import VGG16_LAYERS, Vgg16Config
+from fst.losses.loss_network import load_loss_network
 from fst.losses.vgg import VGG16, cached_weights, deepest, load_vgg16
 
 TO_RELU3_3 = VGG16_LAYERS[:7]
@@ -78,6 +79,14 @@ def test_other_weights_missing_layers_and_other_files_are_refused(random_vgg: Pa
         load_vgg16(tmp_path / "cut.safetensors", "relu3_3")
 
 
+def test_settings_are_advised_only_where_there_are_settings(random_vgg: Path):
+    with pytest.raises(ValueError, match="relu1_1 differs") as plain:
+        load_vgg16(random_vgg, "relu3_3")
+    assert "loss_network" not in str(plain.value)
+    with pytest.raises(ValueError, match=r"loss_network\.verify=false accepts them"):
+        load_loss_network(Vgg16Config(weights=str(random_vgg)), ["relu3_3"])
+
+
 def test_without_network_the_error_names_the_ways_out(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
 
@@ -86,9 +95,9 @@ def test_without_network_the_error_names_the_ways_out(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
     with pytest.raises(FileNotFoundError) as caught:
-        load_vgg16(None, "relu3_3")
+        load_loss_network(Vgg16Config(), ["relu3_3"])
     message = str(caught.value)
-    assert "(1) loss_network.weights=FILE" in message
+    assert "loss_network.weights=FILE" in message
     assert "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth" in message
     assert "HTTPS_PROXY" in message
     assert "loss_network=slim" in message

@@ -1,4 +1,4 @@
-"""Artefacts that are put in on purpose are found, in the size they have; nothing else is."""
+"""Artefacts added on purpose are found with their true size, and nothing else is."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from torch import Tensor
 from fst.measuring.artefacts import (
     BORDER_PX,
     blown_share,
+    border_of,
     grid_of,
     measure_artefacts,
     smooth_pictures,
@@ -21,6 +22,22 @@ PLACE = torch.arange(SIDE)
 PICTURES = smooth_pictures(4, SIDE, 1)
 
 
+class OnMps(torch.Tensor):
+    """A tensor as on MPS, which has no fp64; `cpu` returns a plain one."""
+
+    def double(self) -> Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_measures_need_no_fp64_on_the_device():
+    on_mps = PICTURES.as_subclass(OnMps)
+    assert grid_of(on_mps) == grid_of(PICTURES)
+    assert border_of(on_mps, on_mps) == border_of(PICTURES, PICTURES)
+
+
 def checkerboard(period: int) -> Tensor:
     """Of -1 and 1, (SIDE, SIDE)."""
     across = PLACE // (period // 2)
@@ -28,11 +45,11 @@ def checkerboard(period: int) -> Tensor:
 
 
 def columns(period: int) -> Tensor:
-    """Every so many pixels a column of 1, with mean 0: power at the frequency and its harmonics."""
+    """A column of 1 every `period` pixels, mean 0: power at the frequency and its harmonics."""
     return (PLACE % period == 0).float().expand(SIDE, SIDE) - 1 / period
 
 
-def test_smooth_pictures_are_smooth_and_the_same_each_time():
+def test_smooth_pictures_are_smooth_and_reproducible():
     power = torch.fft.fft2(PICTURES).abs().square().sum((0, 1))
     beyond = torch.hypot(*torch.meshgrid(2 * [torch.fft.fftfreq(SIDE)], indexing="ij")) > 1 / 31
     assert power[beyond].sum() < 1e-9 * power[~beyond].sum()
@@ -44,7 +61,7 @@ def test_smooth_pictures_are_smooth_and_the_same_each_time():
 
 
 @pytest.mark.parametrize("arguments", [(0, 256, 0), (1, 64, 0), (1, 260, 0)])
-def test_smooth_pictures_of_no_use_are_refused(arguments: tuple[int, int, int]):
+def test_invalid_smooth_pictures_are_refused(arguments: tuple[int, int, int]):
     with pytest.raises(ValueError, match=r"count=0|side_px=64|side_px=260"):
         smooth_pictures(*arguments)
 
@@ -57,7 +74,7 @@ def test_a_grid_is_found_with_its_amplitude(pattern: Tensor, amplitude: float):
     assert levels == pytest.approx(amplitude * pattern.square().mean().sqrt().item(), rel=0.01)
 
 
-def test_a_grid_that_the_content_modulates_is_found_whole():
+def test_a_grid_modulated_by_content_is_found_completely():
     waves = torch.sin(2 * math.pi * PLACE / 64)
     modulation = waves[:, None] * waves  # mean 0: nothing is left at the grid's very frequency
     _, levels = grid_of(PICTURES + 8 / 255 * modulation * checkerboard(4))
@@ -66,7 +83,7 @@ def test_a_grid_that_the_content_modulates_is_found_whole():
     assert levels == pytest.approx(8 * (PICTURES - 0.5).square().mean().sqrt().item(), rel=0.15)
 
 
-def test_a_grid_in_noise_has_its_amplitude_and_noise_alone_is_none():
+def test_a_grid_in_noise_has_its_amplitude_and_noise_alone_is_not_a_grid():
     noise = 10 / 255 * torch.randn(PICTURES.shape)
     ratio, levels = grid_of(PICTURES + noise)
     assert ratio == pytest.approx(1, abs=0.15)
@@ -75,7 +92,7 @@ def test_a_grid_in_noise_has_its_amplitude_and_noise_alone_is_none():
     assert levels == pytest.approx(5, rel=0.03)
 
 
-def test_transposed_convolutions_are_told_from_nearest_upsampling():
+def test_transposed_convolutions_are_distinguished_from_nearest_upsampling():
     measured = {}
     for upsample in ("transposed", "nearest"):
         torch.manual_seed(0)
@@ -96,7 +113,7 @@ def test_the_identity_has_no_artefacts():
 
 
 def in_strip(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return what changes the border strip alone."""
+    """Return a function that changes only the border strip."""
 
     def stylize(image: Tensor) -> Tensor:
         changed = change(image)
@@ -119,7 +136,7 @@ def test_a_border_of_another_colour_is_found():
     assert found.border_contrast == pytest.approx(1, rel=1e-4)
 
 
-def test_blown_values_are_counted():
+def test_clipped_values_are_counted():
     image = torch.full((1, 3, 10, 10), 0.5)
     image[0, 0, :2], image[0, 1, 0] = 0.001, 0.999  # 20 and 10 of 300 values, 8 bits' 0 and 255
     image[0, 2, 0] = 0.002  # 8 bits' 1

@@ -1,4 +1,4 @@
-"""Comparing models: what is shown, what is said of each, and what is said of its limits."""
+"""Comparing models: the sheet, the table, and the notes on what is not comparable."""
 
 import dataclasses
 import json
@@ -11,17 +11,13 @@ import torch
 
 import fst
 from fst.cli import main
-from fst.measuring.comparison import (
-    Comparison,
-    cautions,
-    compare,
-    differing_settings,
-    markdown,
-    run_names,
-    write_comparison,
-)
+from fst.errors import UserError
+from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
+from fst.measuring.comparison_report import markdown, write_comparison
+from fst.measuring.subjects import run_names
 from fst.models.model_file import describe, load_model, save_model
 from fst.models.model_info import ModelInfo
+from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
 from fst.pictures.sheet import GAP_PX
@@ -32,7 +28,7 @@ JUDGED = ("content", "style", "total_variation", "total")
 
 
 def config_of(**values: object) -> dict[str, object]:
-    """What a model file says of a training, as far as it is compared."""
+    """The training configuration of a model file, as far as it is compared."""
     data = {"kind": "folder", "path": "photos", "workers": 1}
     heldout = {"heldout_path": None, "heldout_images": 8, "heldout_px": 256}
     config: dict[str, object] = {
@@ -66,7 +62,7 @@ def info_of(loss_network: str = "vgg16", **values: object) -> ModelInfo:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model file that says nothing of any training."""
+    """A model file without a training configuration."""
     network = Fast(width=8, residual_blocks=1)
     save_model(tmp_path / "bare.safetensors", network, describe(network, title="bare"))
     return tmp_path / "bare.safetensors"
@@ -81,7 +77,7 @@ def sweep(compose, tiny_overrides) -> list[Path]:
                 *tiny_overrides,
                 f"name='sweep/loss.style_weight={weight}'",
                 f"loss.style_weight={weight}",
-                f"training.save_every={every}",  # no setting that the model depends on
+                f"training.save_every={every}",  # does not affect the model
             ]
         )
         for weight, every in ((2, 8), (7, 12))
@@ -92,7 +88,7 @@ def sweep(compose, tiny_overrides) -> list[Path]:
 
 
 def cells(page: str) -> list[dict[str, str]]:
-    """Return the columns of the page's table but the first, by the names of its rows."""
+    """Return all columns of the page's table but the first, by the names of its rows."""
     lines = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| ")]
     names, *columns = zip(*lines, strict=True)
     return [dict(zip(names, column, strict=True)) for column in columns]
@@ -117,9 +113,10 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
         assert row.megabytes == (folder / "model.safetensors").stat().st_size / 1e6
         assert row.milliseconds > 0
         assert row.pictures_per_second == pytest.approx(1000 / row.milliseconds)
-    assert compared.notes == [f"1 left alone, being no model: {sweep[0].parent / 'multirun.yaml'}."]
+    skipped = sweep[0].parent / "multirun.yaml"
+    assert compared.notes == [f"Skipped 1 path without a model: {skipped}."]
 
-    # Where each picture is, and that it is what the model makes of that photograph.
+    # Each picture is in its place and is the model's result for that photograph.
     config = load_model(sweep[0] / "model.safetensors")[1].training_config
     pictures, _ = fst.training.data.heldout_of(config, 2, 40)
     assert len(pictures) == 2
@@ -134,8 +131,8 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
     assert compared.sheet.shape[3] == 3 * (40 + GAP_PX) + GAP_PX
 
 
-def test_what_is_written_says_what_was_found(sweep, photos, tmp_path: Path):
-    compared = compare([*map(str, sweep), "cypresses"], photos, 1, 32, "cpu")
+def test_the_files_contain_what_was_found(sweep, photos, tmp_path: Path):
+    compared = compare([*map(str, sweep), "starry_night"], photos, 1, 32, "cpu")
     out = tmp_path / "new" / "out"
     written = write_comparison(out, compared, "fst compare runs")
     assert [path.name for path in written] == [
@@ -159,14 +156,14 @@ def test_what_is_written_says_what_was_found(sweep, photos, tmp_path: Path):
                 row.losses[f"heldout/{name}"], abs=5e-4
             )
         assert int(line["parameters"].replace(",", "")) == row.parameters
-        assert float(line["ms a picture"]) == pytest.approx(row.milliseconds, abs=0.05)
+        assert float(line["ms per picture"]) == pytest.approx(row.milliseconds, abs=0.05)
     assert rows[0]["training time"] == f"{compared.rows[0].training_seconds:.0f} s"
-    assert rows[2]["run"] == "cypresses"
-    assert rows[2]["training time"] == ""  # a model file alone does not know it
+    assert rows[2]["run"] == "starry_night"
+    assert rows[2]["training time"] == ""  # a model file alone does not record it
     assert values["notes"] == compared.notes
 
 
-def test_tensorboard_shows_the_last_comparison_alone(model, photos, tmp_path: Path):
+def test_tensorboard_shows_only_the_last_comparison(model, photos, tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "out"
@@ -195,13 +192,77 @@ def test_nothing_is_invented_for_a_foreign_model(model, foreign_model, photos):
     assert row.training_seconds is None
     assert row.parameters == count_parameters(load_model(foreign_model)[0])
     line = cells(markdown(compared, ""))[0]
-    assert all(line[f"heldout/{name}"] == "" for name in JUDGED)
+    assert not any(key.startswith("heldout/") for key in line)  # neither model has losses
     assert line["images seen"] == line["training time"] == line["loss network"] == ""
 
 
-def test_an_exported_model_is_compared_too_and_what_runs_each_is_said(
-    model, photos, tmp_path: Path
-):
+def test_terms_are_taken_from_the_models_by_name(model, photos, tmp_path: Path):
+    network = Fast(width=8, residual_blocks=1)
+    losses = {"total": 3.0, "content": 1.0, "edges": 2.0, "edges/relu1_2": 0.5}
+    save_model(tmp_path / "new.safetensors", network, describe(network, losses=losses))
+    compared = compare([str(model), str(tmp_path / "new.safetensors")], photos, 1, 32, "cpu")
+    bare, new = cells(markdown(compared, ""))
+    shown = [key for key in new if key.startswith("heldout/")]
+    assert shown == ["heldout/content", "heldout/edges", "heldout/total"]
+    assert [new[key] for key in shown] == ["1.000", "2.000", "3.000"]
+    assert [bare[key] for key in shown] == ["", "", ""]
+
+
+def test_model_files_choose_no_data(compose, tiny_overrides, photos, tmp_path, monkeypatch):
+    """Data sets can execute code or be fetched with the user's token: nothing is loaded."""
+    import datasets
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("loaded a data set that a model file names")
+
+    monkeypatch.setattr(datasets, "load_dataset", forbidden)
+    network = Fast(width=8, residual_blocks=1)
+    for kind in ("coco", "parquet"):
+        training = config_of(data__kind=kind, data__path="evil/builder", data__files="train")
+        info = describe(network, training_config=training | {"runs_dir": "runs"})
+        save_model(tmp_path / f"{kind}.safetensors", network, info)
+        run = tmp_path / kind  # even in what looks like a run folder
+        run.mkdir()
+        save_model(run / "model.safetensors", network, info)
+        (run / "config.yaml").write_text("name: run\n")
+        for given in (tmp_path / f"{kind}.safetensors", run):
+            with pytest.raises(FileNotFoundError, match="give --photographs DIR"):
+                compare([str(given)], None, 1, 32, "cpu")
+
+
+def test_folders_are_opened_only_for_a_run(sweep, photos, tmp_path: Path):
+    assert len(compare([str(sweep[0])], None, 1, 32, "cpu").rows) == 1
+    shutil.copy(sweep[0] / "model.safetensors", tmp_path / "copied.safetensors")
+    with pytest.raises(FileNotFoundError, match="no run folder among the models"):
+        compare([str(tmp_path / "copied.safetensors")], None, 1, 32, "cpu")
+
+
+def test_a_pt2_file_is_run_only_when_named(model, photos, tmp_path: Path, monkeypatch):
+    opened: list[str] = []
+
+    def open_package(path: Path, *_: object) -> None:
+        opened.append(path.name)
+        raise UserError("opened")
+
+    monkeypatch.setitem(EXPORTED, ".pt2", open_package)
+    package = tmp_path / "swept.pt2"
+    package.write_bytes(b"native code")
+    (note,) = compare([str(model), str(package)], photos, 1, 32, "cpu").notes
+    assert note == (
+        "Skipped 1 .pt2 file, because these execute native code (add one with --pt2 FILE): "
+        f"{package}."
+    )
+    with pytest.raises(FileNotFoundError, match="add one with --pt2 FILE"):
+        compare([str(package)], photos, 1, 32, "cpu")
+    assert opened == []
+    with pytest.raises(UserError, match="opened"):
+        compare([str(model)], photos, 1, 32, "cpu", packages=[package])
+    assert opened == ["swept.pt2"]
+    with pytest.raises(UserError, match=r"bare\.safetensors is not a \.pt2 file"):
+        compare([], photos, 1, 32, "cpu", packages=[model])
+
+
+def test_an_exported_model_is_compared_too_with_its_engine(model, photos, tmp_path: Path):
     pytest.importorskip("onnxscript")
     from fst.models.export import export_model
 
@@ -209,7 +270,7 @@ def test_an_exported_model_is_compared_too_and_what_runs_each_is_said(
     compared = compare([str(model), str(tmp_path / "bare.onnx")], photos, 1, 32, "cpu")
     lines = cells(markdown(compared, ""))
     assert [line["run"] for line in lines] == ["bare.safetensors", "bare.onnx"]
-    assert lines[1]["run by"].startswith("onnxruntime")
+    assert lines[1]["engine"].startswith("onnxruntime")
     assert lines[1]["parameters"] == ""
     one, other = compared.sheet[..., -36:-4, 40:72], compared.sheet[..., -36:-4, 76:108]
     assert (one - other).abs().max() < 0.05
@@ -226,14 +287,14 @@ def test_unreadable_photographs_are_counted_and_named(model, photos, tmp_path: P
     (tmp_path / "mixed" / "000.jpg").write_text("no picture")
     compared = compare([str(model)], tmp_path / "mixed", 2, 32, "cpu")
     (note,) = compared.notes
-    assert note.startswith("1 unreadable pictures skipped: ")
+    assert note.startswith("Skipped 1 unreadable photograph: ")
     assert "000.jpg" in note
     pictures, _ = squared_pictures(photos, 1, 32)
     found = compared.sheet[0, :, -2 * 36 : -36 - GAP_PX, GAP_PX : GAP_PX + 32]
     torch.testing.assert_close(found, pictures[0] / 255)
 
 
-def test_settings_are_those_that_differ_and_no_others():
+def test_only_differing_settings_are_shown():
     settings = differing_settings(
         [
             info_of(loss__style_weight=2.0),
@@ -248,7 +309,7 @@ def test_settings_are_those_that_differ_and_no_others():
     ]
 
 
-def test_a_setting_that_one_run_alone_has_is_no_difference():
+def test_a_setting_that_only_one_run_has_is_not_a_difference():
     johnson = {"width": 32, "residual_blocks": 5, "norm": "instance"}
     other = ModelInfo("johnson", johnson)
     assert differing_settings([info_of(), other]) == [
@@ -257,18 +318,18 @@ def test_a_setting_that_one_run_alone_has_is_no_difference():
     ]
 
 
-def test_what_makes_losses_incomparable_is_said_and_nothing_where_nothing_does():
+def test_incomparable_losses_are_noted():
     assert cautions([info_of(), info_of(loss__style_weight=1.0, loss_network__weights="b")]) == []
     (networks,) = cautions([info_of(), info_of("slim"), info_of("slim")])
     assert "different loss networks (slim, vgg16)" in networks
     (pictures,) = cautions([info_of(), info_of(seed=1, data__heldout_px=128)])
     assert "different held-out pictures (data.heldout_px, seed)" in pictures
     (styles,) = cautions([info_of(), info_of(style__title="waves", style__picture="waves.png")])
-    assert "different styles (style.title)" in styles
-    # Those of a folder of their own do not depend on the seed, nor on what was trained on.
+    assert "Different styles (style.title)" in styles
+    # Pictures of a separate folder depend neither on the seed nor on the training data.
     own = {"data__heldout_path": "val"}
     assert cautions([info_of(**own), info_of(**own, seed=1, data__path="others")]) == []
-    # What was not judged can't be misread.
+    # A model without losses needs no note.
     foreign = ModelInfo("johnson", {})
     assert cautions([info_of(), foreign]) == []
 
@@ -288,17 +349,17 @@ def test_what_makes_losses_incomparable_is_said_and_nothing_where_nothing_does()
             ],
             ["w=1+seed=0", "w=1+seed=1", "w=1e+5+seed=0", "w=1e+5+seed=1"],
         ),
-        # Without their groups these would be one; without what is common, one would have no name.
+        # Without groups both would have one name; without common settings, one would have none.
         (["p/a.w=1/model.safetensors", "p/b.w=1/model.safetensors"], ["a.w=1", "b.w=1"]),
         (["p/a.w=1/model.safetensors", "p/a.w=1+c=2/model.safetensors"], ["a.w=1", "a.w=1+c=2"]),
         (["p/a.w=1/model.safetensors"], ["w=1"]),
     ],
 )
-def test_names_are_the_shortest_that_tell_runs_apart(models: list[str], names: list[str]):
+def test_names_are_the_shortest_that_distinguish_runs(models: list[str], names: list[str]):
     assert run_names([Path("/home", model) for model in models]) == names
 
 
-def test_many_differing_settings_are_cut_short_and_named(model, photos):
+def test_many_differing_settings_are_truncated_and_listed(model, photos):
     (row,) = compare([str(model)], photos, 1, 32, "cpu").rows
     rows = [
         dataclasses.replace(row, name=f"a|{i}", settings={f"loss.k{k:02}": i for k in range(11)})
@@ -323,33 +384,34 @@ def test_training_time_is_that_of_the_saved_model(sweep):
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
-def test_mistakes_are_one_line_and_leave_nothing(model, photos, tmp_path, monkeypatch, capsys):
+def test_invalid_arguments_give_one_line_and_no_files(model, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.yaml").write_text("a: 1\n")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model.read_bytes()[:300])
     network = Fast(width=8, residual_blocks=1)
-    config = config_of(data__path="gone", data__workers=0)
+    config = config_of(data__path="data", data__workers=0)
     gone = describe(network, training_config=config | {"runs_dir": "runs"})
-    save_model(tmp_path / "gone.safetensors", network, gone)
+    save_model(tmp_path / "gone" / "model.safetensors", network, gone)
+    (tmp_path / "gone" / "config.yaml").write_text("name: gone\n")
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in [
-        ([], "no model is given"),
+        ([], "no model given"),
         (["nowhere"], "no model nowhere"),
         ([model, "nowhere"], "no model nowhere"),
-        (["empty"], "no model is in empty"),
-        (["empty", "notes.yaml"], "no model is in empty, notes.yaml"),
+        (["empty"], "no model in empty"),
+        (["empty", "notes.yaml"], "no model in empty, notes.yaml"),
         ([cut, model], "cut.safetensors is damaged"),
-        ([model], "does not say what it was trained on): give --photographs DIR"),
-        (["gone.safetensors"], "data.path=gone does not exist"),
+        ([model], "no run folder among the models has held-out photographs: give --photographs"),
+        (["gone"], "cannot load gone's held-out photographs (data.path=data does not exist"),
         ([model, "--photographs", "empty"], "empty holds no pictures"),
-        ([model, "--photographs", "missing"], "no folder of pictures missing"),
+        ([model, "--photographs", "missing"], "missing is not a folder"),
         ([model, "--photographs", photos, "--images", "0"], "images=0 must be at least 1"),
         ([model, "--photographs", photos, "--size", "8"], "size=8 must be at least 32"),
         ([model, "--photographs", photos, "--size", "40000"], "too large for a JPEG"),
         ([model, "--photographs", photos, "--device", "banana"], "device 'banana'"),
-        ([model, "--photographs", photos, "-o", "notes.yaml"], "-o notes.yaml is a file"),
+        ([model, "--photographs", photos, "-o", "notes.yaml"], "-o notes.yaml is a file, but"),
     ]:
         monkeypatch.setattr("sys.argv", ["fst", "compare", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:

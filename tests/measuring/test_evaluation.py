@@ -1,8 +1,9 @@
-"""Evaluation: the figures are training's own, the curves mean what they say, all is written."""
+"""Evaluation: its figures are those of training, curves are correct, every file is written."""
 
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fst
 from fst.config import TrainConfig
-from fst.losses.vgg import load_vgg16
+from fst.losses.vgg import NoWeightsError, load_vgg16
+from fst.measuring import curves as curve_store
 from fst.measuring import evaluation
-from fst.measuring.evaluation import Curve, Report, Speed, evaluate
+from fst.measuring.curves import Curve
+from fst.measuring.evaluation import Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
 from fst.measuring.quality import measure_quality
+from fst.models.model_file import load_model
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.data import squared_pictures
 from fst.training.optimization import descend
@@ -27,9 +31,16 @@ from fst.training.trainer import train
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def vgg16(random_vgg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random VGG16 weights replace the cached ones."""
+    monkeypatch.setattr("fst.losses.vgg.cached_weights", lambda: random_vgg)
+    monkeypatch.setattr("fst.losses.vgg._verify", lambda *_: None)
+
+
 @pytest.fixture
 def run(compose: Callable[[list[str]], TrainConfig], tiny_overrides: list[str], photos: Path):
-    """A trained run that was judged on pictures of a folder of its own."""
+    """A trained run with held-out pictures in a separate folder."""
     config = compose(
         [*tiny_overrides, f"data.heldout_path={photos / 'more'}", "data.heldout_images=4"]
     )
@@ -47,7 +58,7 @@ def report(run: TrainConfig, tmp_path: Path) -> Report:
     return evaluate([str(run.run_dir)], tmp_path / "evaluation", images=4, **QUICK)
 
 
-def test_losses_are_those_that_training_logged_to_the_last_bit(run: TrainConfig, report: Report):
+def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
     logged = {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
     assert len(logged) == 7
     assert report.evaluations[0].terms == logged
@@ -64,7 +75,7 @@ def test_the_same_pictures_from_a_folder_give_the_same_bits(
     assert terms == {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
 
 
-def test_the_objective_is_the_loss_that_the_model_was_trained_by(
+def test_the_objective_is_the_loss_that_the_model_was_trained_with(
     compose, tiny_overrides, tmp_path: Path
 ):
     config = compose([*tiny_overrides, "loss.style_weight=50"])
@@ -106,7 +117,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
     assert curve.network == small.network
 
 
-def test_what_was_measured_is_not_measured_again(run: TrainConfig, tmp_path: Path, monkeypatch):
+def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeypatch):
     folder = tmp_path / "evaluation"
     first = evaluate([str(run.run_dir)], folder, images=2, **QUICK)
     # Stopped in the last picture: it alone is missing.
@@ -114,7 +125,7 @@ def test_what_was_measured_is_not_measured_again(run: TrainConfig, tmp_path: Pat
     missing.unlink()
     begun = []
     monkeypatch.setattr(
-        evaluation,
+        curve_store,
         "descend",
         lambda loss, content, start: begun.append(1) or descend(loss, content, start),
     )
@@ -127,7 +138,7 @@ def test_what_was_measured_is_not_measured_again(run: TrainConfig, tmp_path: Pat
     assert len(begun) == 1 + 3
 
 
-def test_how_many_iterations_the_network_equals():
+def test_equal_iterations_of_the_network():
     falling = [[8.0, 4.0, 2.0, 1.0], [10.0, 8.0, 6.0, 1.0]]  # means 9, 6, 4, 1
     curve = Curve(256, falling, network=[3.0, 5.0], content=[7.0, 7.0])
     assert curve.mean == [9, 6, 4, 1]
@@ -145,7 +156,7 @@ def test_ratios_of_seconds():
     assert Speed(256, network_seconds=0.02, iteration_seconds=0.5).times_as_fast(100) == 2500
 
 
-def test_everything_is_written(report: Report, run: TrainConfig, tmp_path: Path):
+def test_all_files_are_written(report: Report, run: TrainConfig, tmp_path: Path):
     folder = tmp_path / "evaluation"
     written = write_report(folder, report, "fst evaluate run", "cpu")
     assert {path.name for path in written} == {
@@ -179,7 +190,7 @@ def test_everything_is_written(report: Report, run: TrainConfig, tmp_path: Path)
     assert {"heldout/contact_sheet", "evaluation/curves"} <= set(events.Tags()["images"])
 
 
-def test_a_report_beside_the_run_leaves_the_run_alone(report: Report, run: TrainConfig):
+def test_a_report_next_to_the_run_does_not_change_the_run(report: Report, run: TrainConfig):
     before = {file: file.read_bytes() for file in run.run_dir.iterdir()}
     assert report.evaluations[0].name == run.run_dir.name
     for _ in range(2):
@@ -202,7 +213,7 @@ def test_the_plot_marks_where_the_network_is(report: Report):
     assert lines["network, one pass"].get_ydata()[0] == pytest.approx(sum(curve.network) / 4)
 
 
-def test_without_curves_it_is_quick_and_says_nothing_of_them(run: TrainConfig, tmp_path: Path):
+def test_without_curves_the_report_has_none(run: TrainConfig, tmp_path: Path):
     settings = QUICK | {"curves": (), "sizes": ()}
     report = evaluate([str(run.run_dir)], tmp_path / "e", images=2, **settings)
     assert (report.size_px, report.images) == (256, 2)
@@ -212,7 +223,9 @@ def test_without_curves_it_is_quick_and_says_nothing_of_them(run: TrainConfig, t
     assert math.isfinite(report.evaluations[0].artefacts.grid_ratio)
 
 
-def test_two_models_share_the_curves_of_one_loss(run: TrainConfig, tmp_path: Path):
+def test_two_models_share_the_curves_of_one_loss(
+    run: TrainConfig, style_picture: Path, tmp_path: Path
+):
     other = tmp_path / "other.safetensors"
     tensors = {
         name: value + 0.01 for name, value in load_file(run.run_dir / "model.safetensors").items()
@@ -223,7 +236,7 @@ def test_two_models_share_the_curves_of_one_loss(run: TrainConfig, tmp_path: Pat
         save_file(tensors, other, metadata=file.metadata())
     settings = QUICK | {"curves": (48,)}
     given = [str(run.run_dir), str(other)]
-    report = evaluate(given, tmp_path / "e", images=2, **settings)
+    report = evaluate(given, tmp_path / "e", style=style_picture, images=2, **settings)
     first, second = (e.curves[0] for e in report.evaluations)
     assert first.optimized == second.optimized
     assert first.network != second.network
@@ -239,7 +252,6 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     monkeypatch,
 ):
     settings = QUICK | {"curves": (), "sizes": ()}
-    monkeypatch.setattr("fst.losses.vgg._verify", lambda *_: None)
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
         evaluate([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **settings)
     report = evaluate(
@@ -257,21 +269,47 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     assert found.objective["total"] == found.terms["heldout/total"]
 
 
+def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monkeypatch):
+    """The run was trained with weights and `verify=false` of its own; neither is used."""
+    asked = []
+
+    def load(weights: Path | None, last_layer: str, verify: bool = True) -> None:
+        asked.append((weights, verify))
+        raise NoWeightsError("no VGG16 weights: cannot download them")
+
+    monkeypatch.setattr(evaluation, "load_vgg16", load)
+    assert load_model(run.run_dir / "model.safetensors")[1].training_config["loss_network"] == {
+        "name": "vgg16",
+        "weights": str(run.loss_network.weights),
+        "verify": False,
+    }
+    with pytest.raises(FileNotFoundError, match="or give --weights FILE") as caught:
+        evaluate([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
+    assert asked == [(None, True)]
+    assert "loss_network" not in str(caught.value)  # evaluate has no such setting
+
+
+def test_a_style_picture_is_read_only_for_a_run(run: TrainConfig, photos: Path, tmp_path: Path):
+    shutil.copy(run.run_dir / "model.safetensors", tmp_path / "copied.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"not in a run folder\): give --style PICTURE"):
+        evaluate([str(tmp_path / "copied.safetensors")], tmp_path / "e", photos, **QUICK)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["nowhere"], "no model nowhere"),
         (["RUN", "--images", "0"], "images=0 must be at least 1"),
         (["RUN", "--curves", "8"], "a size of 8 px is too small"),
-        (["RUN", "--sizes", "big"], "sizes=big must be numbers of pixels"),
-        (["RUN", "--start", "black"], "start=black is unknown; choose one of noise, content"),
-        (["RUN", "--photographs", "missing"], "no folder of pictures missing"),
+        (["RUN", "--sizes", "big"], "sizes=big must be comma-separated numbers of pixels"),
+        (["RUN", "--start", "black"], "start=black is unknown; choose noise or content"),
+        (["RUN", "--photographs", "missing"], "missing is not a folder"),
         (["RUN", "--style", "missing.jpg"], "give --style PICTURE"),
-        (["RUN", "--weights", "missing.pth"], "missing.pth does not exist"),
+        (["RUN", "--weights", "missing.pth"], "--weights missing.pth does not exist"),
         (["RUN", "--video", "missing.mp4"], "missing.mp4"),
     ],
 )
-def test_mistakes_are_one_line(flags, said, run: TrainConfig, fst_command, tmp_path: Path):
+def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_command, tmp_path: Path):
     given = [str(run.run_dir) if flag == "RUN" else flag for flag in flags]
     done = subprocess.run(
         [*fst_command, "evaluate", *given, "-o", str(tmp_path / "e")],

@@ -133,12 +133,12 @@ def test_where_no_motion_is_known_there_is_no_error(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ([], "at least 2 frames; there is none"),
-        (moving(1), "at least 2 frames; there is 1"),
-        ([np.zeros((12, 40, 3), np.uint8)] * 2, "16 pixels a side; a frame is 40x12"),
+        ([], "at least 2 frames, but there is none"),
+        (moving(1), "at least 2 frames, but there is 1"),
+        ([np.zeros((12, 40, 3), np.uint8)] * 2, "16 pixels per side; the frames are 40x12"),
     ],
 )
-def test_frames_of_no_use_are_refused(frames: list[np.ndarray], message: str):
+def test_unusable_frames_are_refused(frames: list[np.ndarray], message: str):
     with pytest.raises(ValueError, match=message):
         stability_of(same, frames)
 

@@ -1,5 +1,7 @@
-"""Video: times, sound, rotation, sizes and colours are kept; damage and mistakes are told of."""
+"""Video: times, audio, rotation, sizes and colours are kept; damage and errors are reported."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fst.errors import one_line_errors
 from fst.video.filters import TemporalSmoother
 from fst.video.video import stylize_video
 from fst.video.video_file import Frame, VideoReader, VideoWriter, is_video
@@ -17,11 +20,11 @@ WIDTH, HEIGHT, FRAMES = 64, 48, 30
 TICK = Fraction(1, 600)
 
 
-def same(frame: np.ndarray, **options) -> np.ndarray:
+def same(frame: np.ndarray) -> np.ndarray:
     return frame
 
 
-def invert(frame: np.ndarray, **options) -> np.ndarray:
+def invert(frame: np.ndarray) -> np.ndarray:
     return 255 - frame
 
 
@@ -45,7 +48,7 @@ def make_clip(
     options: dict[str, str] | None = None,
     **tags,
 ) -> Path:
-    """Write a clip whose frames are shown at the ticks (of 1/600 s), with a sine as its sound.
+    """Write a clip whose frames are shown at the ticks (of 1/600 s), with a sine as its audio.
 
     The last one is shown for `last` ticks.
     """
@@ -109,10 +112,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", sound="aac")
 
 
-def test_frames_times_and_sound_are_kept(clip: Path, tmp_path: Path):
-    told = []
+def test_frames_times_and_audio_are_kept(clip: Path, tmp_path: Path):
+    reported = []
     report = stylize_video(
-        invert, clip, tmp_path / "out.mp4", progress=lambda done, total: told.append((done, total))
+        invert, clip, tmp_path / "out.mp4", progress=lambda *done: reported.append(done)
     )
     assert times(tmp_path / "out.mp4") == times(clip) == [i * 20 * TICK for i in range(FRAMES)]
     assert sounds(tmp_path / "out.mp4") == sounds(clip)
@@ -124,7 +127,7 @@ def test_frames_times_and_sound_are_kept(clip: Path, tmp_path: Path):
     assert (report.frames, report.width, report.height, report.notes) == (30, WIDTH, HEIGHT, ())
     assert report.fps == 30
     assert 0 < report.seconds_network < report.seconds
-    assert told == [(i + 1, FRAMES) for i in range(FRAMES)]
+    assert reported == [(i + 1, FRAMES) for i in range(FRAMES)]
     error = np.abs(255 - pixels(clip).astype(int) - pixels(tmp_path / "out.mp4"))
     assert error.mean() < 3
 
@@ -148,6 +151,17 @@ def test_the_last_frame_is_shown_as_long_as_before(tmp_path: Path):
         with av.open(str(path)) as container:
             video = container.streams.video[0]
             assert video.duration * video.time_base == (20 * (FRAMES - 1) + 150) * TICK
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_variable_rate_video_is_as_long_as_before(tmp_path: Path, suffix: str):
+    """With B-frames the last frame decoded is not the last shown; the source has none."""
+    ticks = [0, 20, 90, 95, 140, 160, 230, 234, 300]
+    clip = make_clip(tmp_path / "clip.mp4", ticks, last=150, options={"bf": "0"})
+    stylize_video(same, clip, tmp_path / f"out{suffix}")
+    with av.open(str(clip)) as before, av.open(str(tmp_path / f"out{suffix}")) as after:
+        assert before.duration == 450 * TICK * av.time_base
+        assert after.duration == pytest.approx(before.duration, abs=1000)
 
 
 def test_a_broadcast_stream_starts_at_zero(tmp_path: Path):
@@ -183,7 +197,7 @@ def test_odd_sides_grow_by_a_repeated_pixel_where_the_codec_needs_it(tmp_path: P
     assert np.median(np.abs(pixels(tmp_path / "out.webm").astype(int) - before)) <= 3
 
 
-def test_pixels_that_are_not_square_are_made_so(tmp_path: Path):
+def test_non_square_pixels_become_square(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mp4", sample_aspect_ratio=Fraction(4, 3))
     stylize_video(same, clip, tmp_path / "out.webm")
     shown = pixels(tmp_path / "out.webm")[0].astype(int)
@@ -207,7 +221,7 @@ def test_size_scales_the_shorter_side_to_even_numbers(clip: Path, tmp_path: Path
         ("aac", "clip.ts", "out.mp4", None),
     ],
 )
-def test_sound_is_copied_or_else_converted(
+def test_audio_is_copied_or_else_converted(
     tmp_path: Path, sound: str, source: str, target: str, converted: str | None
 ):
     clip = make_clip(tmp_path / source, sound=sound)
@@ -219,7 +233,7 @@ def test_sound_is_copied_or_else_converted(
     assert len(times(tmp_path / target)) == FRAMES
 
 
-def test_every_track_of_sound_is_kept(clip: Path, tmp_path: Path):
+def test_every_audio_track_is_kept(clip: Path, tmp_path: Path):
     with av.open(str(clip)) as reading, av.open(str(tmp_path / "two.mp4"), "w") as writing:
         video = writing.add_stream_from_template(reading.streams.video[0])
         tracks = [writing.add_stream_from_template(reading.streams.audio[0]) for _ in range(2)]
@@ -234,7 +248,7 @@ def test_every_track_of_sound_is_kept(clip: Path, tmp_path: Path):
     assert sounds(tmp_path / "out.mp4") == sounds(clip) * 2
 
 
-def test_packets_of_sound_that_run_back_are_left_out(clip: Path, tmp_path: Path):
+def test_audio_packets_out_of_order_are_dropped(clip: Path, tmp_path: Path):
     with (
         VideoReader(clip) as reader,
         VideoWriter(tmp_path / "out.mp4", WIDTH, HEIGHT, 30, audio=reader.audio) as writer,
@@ -260,7 +274,7 @@ def test_packets_of_sound_that_run_back_are_left_out(clip: Path, tmp_path: Path)
         ((1280, 64), {"colorspace": 2}, 1),  # untagged HD is BT.709
     ],
 )
-def test_colours_survive_the_way_there_and_back(
+def test_colours_survive_a_round_trip(
     tmp_path: Path, size: tuple[int, int], tags: dict[str, int], matrix: int
 ):
     clip = make_clip(tmp_path / "clip.mp4", list(range(0, 100, 20)), size=size, **tags)
@@ -280,16 +294,16 @@ def damage(clip: Path, path: Path, change: Callable[[bytearray], bytearray]) -> 
     return path
 
 
-def test_what_can_be_decoded_of_a_truncated_video_is_kept(tmp_path: Path):
+def test_a_truncated_video_is_decoded_as_far_as_possible(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mkv", sound="aac")
     broken = damage(clip, tmp_path / "broken.mkv", lambda data: data[: len(data) * 2 // 3])
     report = stylize_video(same, broken, tmp_path / "out.mp4")
     assert 0 < report.frames < FRAMES
     assert len(times(tmp_path / "out.mp4")) == report.frames
-    assert any(f"early, after {report.frames} frames" in note for note in report.notes)
+    assert any(f"its end, after {report.frames} frames" in note for note in report.notes)
 
 
-def test_damage_in_the_middle_is_told_and_the_rest_kept(tmp_path: Path):
+def test_damage_in_the_middle_is_reported_and_the_rest_kept(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mp4", [20 * i for i in range(60)], options={"g": "10"})
 
     def scramble(data: bytearray) -> bytearray:
@@ -330,7 +344,7 @@ def not_a_video(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "picture", "sound", "no index", "folder"])
-def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, kind: str):
+def test_invalid_video_is_reported_in_one_line(tmp_path: Path, kind: str):
     path = not_a_video(kind, tmp_path)
     with pytest.raises(ValueError, match="bad.mp4") as caught:
         stylize_video(same, path, tmp_path / "out.mp4")
@@ -338,8 +352,8 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, kind: str):
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_mistakes_are_told_before_any_work(clip: Path, tmp_path: Path):
-    def forbidden(frame: np.ndarray, **options) -> np.ndarray:
+def test_invalid_options_are_reported_before_any_work(clip: Path, tmp_path: Path):
+    def forbidden(frame: np.ndarray) -> np.ndarray:
         raise AssertionError("stylized")
 
     for target, options, message in [
@@ -352,6 +366,8 @@ def test_mistakes_are_told_before_any_work(clip: Path, tmp_path: Path):
             stylize_video(forbidden, clip, target, **options)
     with pytest.raises(FileNotFoundError, match="gone.mp4"):
         stylize_video(forbidden, tmp_path / "gone.mp4", tmp_path / "out.mp4")
+    with pytest.raises(ValueError, match=r"smooth=1\.0"):
+        TemporalSmoother(1.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -368,7 +384,7 @@ def test_a_network_that_fails_leaves_nothing(
 ):
     done = []
 
-    def failing(frame: np.ndarray, **options) -> np.ndarray:
+    def failing(frame: np.ndarray) -> np.ndarray:
         if len(done) == after:
             raise error
         done.append(1)
@@ -379,6 +395,28 @@ def test_a_network_that_fails_leaves_nothing(
         stylize_video(failing, clip, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert (tmp_path / "out.mp4").read_text() == "the old one"
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_ctrl_c_reports_what_was_kept(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], existing: bool
+):
+    frames = iter(range(FRAMES))
+
+    def interrupted(frame: np.ndarray) -> np.ndarray:
+        if next(frames) == 12:
+            raise KeyboardInterrupt
+        return frame
+
+    target = tmp_path / "out.mp4"
+    if existing:
+        target.write_text("the old one")
+    with pytest.raises(SystemExit) as ended, one_line_errors("fst", ""):
+        stylize_video(interrupted, clip, target)
+    assert ended.value.code == 130
+    kept = "is unchanged" if existing else "was not written"
+    expected = f"fst: interrupted after 12 frames of {clip}: {target} {kept}\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize("stage", [(VideoReader, "_convert"), (VideoWriter, "write")])
@@ -408,14 +446,43 @@ def test_the_writer_takes_times_in_seconds(tmp_path: Path):
     assert [float(time) for time in times(tmp_path / "camera.mp4")] == pytest.approx([0, 0.04, 0.5])
 
 
-def test_videos_are_told_by_their_suffix():
+def test_videos_are_recognised_by_suffix():
     assert is_video(Path("a/B.MP4"))
     assert is_video(Path("b.webm"))
     assert not is_video(Path("c.png"))
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_killed_recording_can_be_played(tmp_path: Path, suffix: str):
+    path = tmp_path / f"camera{suffix}"
+    code = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from fst.video.video_file import VideoWriter
+writer = VideoWriter(Path(sys.argv[1]), 64, 48, 24, survives_kill=True)
+random = np.random.default_rng(0)
+for number in range(144):
+    writer.write(random.integers(0, 255, (48, 64, 3), dtype=np.uint8), number / 24)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(path)])
+    assert done.returncode == -signal.SIGKILL
+    assert len(times(path)) > 48  # of 144; the encoder's threads and the last second are lost
+
+
+def test_a_complete_recording_is_an_ordinary_file(tmp_path: Path):
+    path = tmp_path / "camera.mp4"
+    with VideoWriter(path, WIDTH, HEIGHT, 24, survives_kill=True) as writer:
+        for number in range(FRAMES):
+            writer.write(picture(number), number / 24)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == FRAMES
+        assert container.duration == pytest.approx(FRAMES / 24 * av.time_base, rel=1e-3)
+
+
 def noisy_clip(frames: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """A still input with sensor noise, and results whose strokes answer it strongly."""
+    """A static input with sensor noise, and results whose strokes amplify it."""
     random = np.random.default_rng(0)
     content = 100 + random.normal(0, 3, (frames, 72, 96, 3))
     result = 120 + random.normal(0, 12, (frames, 72, 96, 3))
@@ -427,7 +494,7 @@ def smoothed(content: np.ndarray, result: np.ndarray, smooth: float) -> np.ndarr
     return np.stack([smoother(*pair) for pair in zip(content, result, strict=True)])
 
 
-def test_smoothing_lowers_the_deviation_of_what_stands_still():
+def test_smoothing_lowers_the_deviation_in_static_places():
     content, result = noisy_clip()
     before, after = (part[10:].std(0).mean() for part in (result, smoothed(content, result, 0.8)))
     expected = ((1 - 0.8) / (1 + 0.8)) ** 0.5
@@ -436,7 +503,7 @@ def test_smoothing_lowers_the_deviation_of_what_stands_still():
 
 
 @pytest.mark.parametrize(("speed", "contrast"), [(1, 60), (3, 60), (3, 20), (15, 60)])
-def test_smoothing_leaves_no_ghost_of_what_moves(speed: int, contrast: int):
+def test_smoothing_leaves_no_ghosts_of_moving_objects(speed: int, contrast: int):
     content, result = (np.full((20, 72, 336, 3), level, np.uint8) for level in (100, 120))
     for number in range(20):
         left = number * speed
@@ -452,21 +519,30 @@ def test_slow_drift_is_followed():
     assert lag.max() < 4  # compared with the frame before, it would be 7
 
 
-def test_a_cut_starts_anew_even_where_both_sides_look_alike():
+def test_a_cut_resets_the_smoother_even_where_both_sides_look_the_same():
     content, result = noisy_clip(4)
     content[2:, :, 24:] += 80
     result[2:] -= 60
     assert np.array_equal(smoothed(content, result, 0.95)[2], result[2])
 
 
-def test_smooth_reaches_the_file(clip: Path, tmp_path: Path):
+def test_filters_are_applied_in_order_to_the_file(clip: Path, tmp_path: Path):
     flashes = iter(range(FRAMES))
 
-    def flashing(frame: np.ndarray, **options) -> np.ndarray:
+    def flashing(frame: np.ndarray) -> np.ndarray:
         return np.full_like(frame, 90 + 60 * (next(flashes) % 2))
 
     still = make_clip(tmp_path / "still.mp4", options={"crf": "30"})
-    report = stylize_video(flashing, still, tmp_path / "out.mp4", filters=[TemporalSmoother(0.8)])
+    contents = []
+
+    def half(content: np.ndarray, stylized: np.ndarray) -> np.ndarray:
+        contents.append(content)
+        return stylized // 2
+
+    filters = [TemporalSmoother(0.8), half]
+    report = stylize_video(flashing, still, tmp_path / "out.mp4", filters=filters)
     means = pixels(tmp_path / "out.mp4")[10:, :20].mean((1, 2, 3))
-    assert report.frames == FRAMES
-    assert means.std() < 10 < 30
+    assert report.frames == len(contents) == FRAMES
+    assert np.array_equal(np.stack(contents), pixels(still))
+    assert means.mean() == pytest.approx(60, abs=3)  # half of 120, the mean of the flashes
+    assert means.std() < 5  # without smoothing 15

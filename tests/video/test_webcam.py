@@ -1,24 +1,37 @@
-"""The webcam, with cameras and networks that are made up: no display, no device."""
+"""The webcam with fake cameras and networks: no display, no device."""
 
 import itertools
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fst import webcam as webcam_module
 from fst.errors import CameraLostError
 from fst.video import live
 from fst.video.camera import Frame
-from fst.video.live import ClosedError, Latest, Model, Pipeline, Recorder, Result, Settings
-from fst.video.viewer import Viewer, press
+from fst.video.live import (
+    ClosedError,
+    Latest,
+    Model,
+    Pipeline,
+    Recorder,
+    Result,
+    Settings,
+    recording_path,
+)
+from fst.video.video_file import VideoReader
+from fst.video.viewer import Viewer, Window, press
 from fst.video.working_size import HEADROOM, LagRule, choose_size, fitting_size
 from fst.webcam import webcam
 
@@ -46,11 +59,13 @@ def slow_model(seconds: float) -> Model:
 
 
 class Video:
-    """Stands for `fst.video.video.VideoWriter`."""
+    """Replaces `fst.video.video_file.VideoWriter`."""
 
-    def __init__(self, path, width, height, rate):
+    def __init__(self, path, width, height, rate, *, survives_kill):
         self.path, self.size = path, (height, width)
         self.times, self.closed = [], False
+        assert survives_kill
+        path.touch()
         Video.made.append(self)
 
     def write(self, frame, seconds):
@@ -62,14 +77,15 @@ class Video:
 
 
 @pytest.fixture
-def videos(monkeypatch: pytest.MonkeyPatch):
+def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     Video.made = []
     monkeypatch.setattr(live, "VideoWriter", Video)
     return Video.made
 
 
 def recorder(said: list[str] | None = None) -> Recorder:
-    return Recorder(Path("asked.mp4"), 24, ([] if said is None else said).append)
+    return Recorder(Path("asked.mp4"), 64, 48, 24, ([] if said is None else said).append)
 
 
 def run(pipeline: Pipeline) -> list[tuple[float, Result]]:
@@ -93,7 +109,7 @@ def test_the_newest_item_wins_and_put_never_waits():
     assert slot.get(0.01) is None
 
 
-def test_closing_wakes_who_waits_but_keeps_the_last_item():
+def test_closing_wakes_waiting_threads_but_keeps_the_last_item():
     slot = Latest()
     threading.Timer(0.05, slot.close).start()
     with pytest.raises(ClosedError):
@@ -132,7 +148,7 @@ def test_a_slow_network_drops_frames_and_keeps_their_order():
     assert numbers[-1] == 99  # the last one captured is not lost
 
 
-def test_a_camera_that_is_unplugged_ends_it_with_the_recording_finished(videos: list[Video]):
+def test_an_unplugged_camera_ends_the_pipeline_with_the_recording_finished(videos: list[Video]):
     said: list[str] = []
     recording = replace(SETTINGS, recording=True)
     with pytest.raises(CameraLostError, match="unplugged"):
@@ -142,7 +158,7 @@ def test_a_camera_that_is_unplugged_ends_it_with_the_recording_finished(videos: 
     assert said == ["recorded asked.mp4"]
 
 
-def test_a_camera_that_gives_nothing_for_long_is_lost(videos: list[Video]):
+def test_a_camera_that_stalls_is_lost(videos: list[Video]):
     gone = threading.Event()
 
     def stalling():
@@ -177,9 +193,37 @@ def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: l
         writer.write(Result(pixels, captured=100 + index**2, seconds=0.0, settings=settings))
     writer.close()
     assert [video.times for video in videos] == [[0, 1], [0, 7, 16]]
-    assert all(video.closed for video in videos)
-    assert videos[0].path == Path("asked.mp4") and videos[1].path.suffix == ".mp4"
-    assert said == [f"recorded {video.path}" for video in videos]
+    assert all(video.closed and video.size == (48, 64) for video in videos)  # the camera's size
+    assert said[0] == "recorded asked.mp4"
+    # While recording, files have another name.
+    recorded = [Path(line.removeprefix("recorded ")) for line in said]
+    assert [video.path for video in videos] == [recording_path(path) for path in recorded]
+    assert all(path.exists() and not recording_path(path).exists() for path in recorded)
+
+
+def test_a_killed_recording_is_kept_and_never_overwritten(tmp_path: Path):
+    pytest.importorskip("av")
+    code = """
+import os, signal
+from pathlib import Path
+import numpy as np
+from fst.video.live import Recorder, Result, Settings
+recorder = Recorder(Path("out.mp4"), 64, 48, 24, print)
+random = np.random.default_rng(0)
+for number in range(96):
+    pixels = random.integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    recorder.write(Result(pixels, number / 24, 0.0, Settings(size=24, recording=True)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    left = tmp_path / "out.recording.mp4"
+    assert list(tmp_path.iterdir()) == [left]
+    assert len(times_of(left)) >= 24  # of 96: the last second and the encoder's frames are lost
+    before = left.read_bytes()
+    with pytest.raises(FileExistsError, match=r"out\.recording\.mp4 is left from a recording"):
+        webcam(["model"], camera="0", headless=True, output=tmp_path / "out.mp4")
+    assert left.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -197,6 +241,7 @@ def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: l
         ("c", {"keep_colors": True}),
         ("r", {"recording": True}),
         ("h", {"help": True}),
+        ("t", {"text": False}),
         ("x", {}),
         ("", {}),
     ],
@@ -206,7 +251,7 @@ def test_keys_change_the_settings(key: str, changed: dict):
     assert press(before, key, 3, 720) == replace(before, **changed)
 
 
-def test_keys_stay_within_the_bounds():
+def test_keys_stay_within_bounds():
     settings = Settings(size=200)
     for key in "+++nn":
         settings = press(settings, key, 2, 480)
@@ -250,13 +295,14 @@ def test_an_automatic_size_is_lowered_after_five_seconds_of_lag():
 
 
 class FakeWindow:
-    """Shows nothing, presses the keys one after the other, `q` at last."""
+    """Records what is shown and presses the keys one after the other, finally `q`."""
 
     def __init__(self, keys: str):
         self.keys = iter(keys)
         self.shown: list[list[str]] = []
 
     def show(self, pixels, lines, recording):
+        self.pixels = pixels
         self.shown.append([*lines, "REC"] if recording else lines)
 
     def key(self):
@@ -267,7 +313,9 @@ def test_the_window_reacts_while_the_network_works(videos, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     window = FakeWindow("hcrs-")
-    pipeline = Pipeline(frames(), [slow_model(2)], SETTINGS, Recorder(None, 24, said.append))
+    pipeline = Pipeline(
+        frames(), [slow_model(2)], SETTINGS, Recorder(None, 64, 48, 24, said.append)
+    )
     first = next(frames()).pixels
     started = time.monotonic()
     viewer = Viewer(pipeline, window, first, 24, said.append)
@@ -280,6 +328,39 @@ def test_the_window_reacts_while_the_network_works(videos, tmp_path, monkeypatch
     assert "REC" in window.shown[-1] and "strength 0.9" in window.shown[-1][0]
     (saved,) = tmp_path.glob("fst-*.png")
     assert said == [f"saved {saved.name}", "no frame was stylized"]
+
+
+def test_text_can_be_hidden_and_is_never_in_captures(videos, tmp_path):
+    window = FakeWindow("ststhth")
+    pipeline = Pipeline(frames(), [slow_model(2)], SETTINGS, recorder())
+    first = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Viewer(pipeline, window, first, 24, lambda line: time.sleep(0.002)).run()
+    shown, hidden, again, helped, still, nothing = window.shown  # s changes nothing
+    assert len(shown) == len(again) == 2
+    assert hidden == nothing == []
+    assert len(helped) == len(still) > 8  # help is shown with or without the text
+    captures = list(tmp_path.glob("fst-*.png"))
+    assert len(captures) == 2
+    for capture in captures:
+        assert np.array_equal(np.asarray(Image.open(capture)), first)
+
+
+def test_the_window_darkens_a_strip_only_below_text():
+    shown = []
+    fake = SimpleNamespace(
+        FONT_HERSHEY_SIMPLEX=0,
+        LINE_AA=0,
+        imshow=lambda title, canvas: shown.append(canvas),
+        putText=lambda *_: None,
+    )
+    window = Window.__new__(Window)
+    window._cv2 = fake
+    pixels = np.full((540, 540, 3), 90, np.uint8)
+    for lines in (["text"], []):
+        window.show(pixels, lines, recording=True)
+    with_text, without = shown
+    assert (with_text[:42] == 30).all() and (with_text[42:] == 90).all()
+    assert np.array_equal(without, pixels)
 
 
 @pytest.fixture
@@ -305,7 +386,7 @@ def times_of(path: Path) -> list[float]:
         return [frame.time for frame in file.decode(video=0)]
 
 
-def test_a_file_stands_for_the_camera_at_its_own_pace(video_file, tmp_path, monkeypatch):
+def test_a_file_is_played_like_a_camera_at_its_own_rate(video_file, tmp_path, monkeypatch):
     monkeypatch.setattr(webcam_module, "_load", lambda model, device: slow_model(0.1))
     output = tmp_path / "out.mp4"
     said: list[str] = []
@@ -316,16 +397,18 @@ def test_a_file_stands_for_the_camera_at_its_own_pace(video_file, tmp_path, monk
     assert 3 < len(times) < 14  # of 30
     assert times == sorted(times) and 0.7 < times[-1] - times[0] < 1.2
     assert said[0] == f"recorded {output}" and "(95%)" in said[1]
+    with VideoReader(output) as reader:
+        assert (reader.width, reader.height) == (96, 72)  # the camera's, not the working size
 
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         webcam(["slow"], camera=str(video_file), headless=True, output=output)
 
 
-def test_it_chooses_a_size_and_says_so(video_file, monkeypatch):
+def test_a_size_is_chosen_and_reported(video_file, monkeypatch):
     monkeypatch.setattr(webcam_module, "_load", lambda model, device: slow_model(0.001))
     said: list[str] = []
     webcam(["fast"], camera=str(video_file), headless=True, frames=3, say=said.append)
-    assert said[0].startswith("working size 72 px of the camera's 96x72: the network takes")
+    assert said[0].startswith("working size 72 px (camera: 96x72): the network takes")
     assert said[1].startswith("3 frames, ")
 
 
@@ -347,11 +430,11 @@ def test_a_signal_finishes_the_file(video_file, tmp_path, monkeypatch, number):
 
 
 @pytest.mark.parametrize("camera", ["97", "nowhere.mp4", __file__])
-def test_a_missing_camera_is_one_clear_message(camera: str, capfd: pytest.CaptureFixture[str]):
+def test_a_missing_camera_is_reported_clearly(camera: str, capfd: pytest.CaptureFixture[str]):
     pytest.importorskip("cv2")
-    with pytest.raises(ValueError, match=r"camera .*--camera takes another index, a video file or"):
+    with pytest.raises(ValueError, match=r"camera .*--camera accepts an index, a video file or"):
         webcam(["model"], camera=camera, headless=True, frames=1)
-    assert capfd.readouterr() == ("", "")  # OpenCV keeps silent
+    assert capfd.readouterr() == ("", "")  # OpenCV prints nothing
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="other systems always have a display")
@@ -373,12 +456,12 @@ def test_without_a_display_the_message_names_headless(monkeypatch):
         ({"frames": 0}, "frames=0"),
     ],
 )
-def test_options_out_of_range_are_named(options: dict, message: str):
+def test_options_out_of_range_are_reported(options: dict, message: str):
     with pytest.raises(ValueError, match=message):
         webcam(**{"models": ["model"], **options})
 
 
-def test_without_opencv_the_message_says_what_to_install(monkeypatch):
+def test_without_opencv_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[webcam\]'"):
         webcam(["model"], headless=True, frames=1)

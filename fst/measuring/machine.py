@@ -1,0 +1,68 @@
+"""The limits of the machine, and the memory that a pass takes."""
+
+import ctypes
+import ctypes.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fst.device import DTYPES
+from fst.report import machine_name, seconds_of
+
+
+@dataclass
+class Machine:
+    """A machine and the best rates measured on it."""
+
+    name: str
+    threads: int
+    torch: str
+    matmul_gflops: dict[str, float]
+    """The best rate of a square matmul, by dtype."""
+    copy_gigabytes_per_second: float | None
+    """The best rate of a copy on a GPU, reads and writes counted."""
+
+
+def measure_machine(device: torch.device) -> Machine:
+    """Measure the best rates of matmuls and copies."""
+    matmul = {}
+    side = 8192 if device.type == "cuda" else 2048
+    for name, dtype in DTYPES.items():
+        if device.type == "cpu" and name == "fp16":
+            continue  # emulated
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        fastest = min(seconds_of(device, a.matmul, b) for _ in range(8))
+        matmul[name] = 2 * side**3 / fastest / 1e9
+    copied = None
+    if device.type == "cuda":
+        block = torch.empty(2**30, dtype=torch.uint8, device=device)
+        fastest = min(seconds_of(device, block.clone) for _ in range(8))
+        copied = 2 * block.numel() / fastest / 1e9
+    return Machine(machine_name(device), torch.get_num_threads(), torch.__version__, matmul, copied)
+
+
+def with_peak_memory(run: Callable[[Tensor], Tensor], image: Tensor) -> tuple[Tensor, float | None]:
+    """Return the result of a pass and its peak memory in MB, if the system reports it."""
+    if image.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(image.device)
+        before = torch.cuda.memory_allocated(image.device)
+        result = run(image)
+        return result, (torch.cuda.max_memory_allocated(image.device) - before) / 1e6
+    marks = Path("/proc/self/clear_refs")
+    if not os.access(marks, os.W_OK):
+        return run(image), None
+    if (libc := ctypes.util.find_library("c")) is not None:
+        ctypes.CDLL(libc).malloc_trim(0)  # else freed memory is reused, uncounted
+    marks.write_text("5")  # resets the high-water mark
+    before = _status_kilobytes("VmRSS")
+    result = run(image)
+    return result, (_status_kilobytes("VmHWM") - before) / 1e3
+
+
+def _status_kilobytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])

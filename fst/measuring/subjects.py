@@ -1,0 +1,208 @@
+"""What is measured: the models that were given, their names, and photographs to measure them on.
+
+Model files may come from anyone. Nothing that their metadata names is downloaded or executed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from fst.errors import UserError, one_line
+from fst.models.model_file import find_model
+from fst.models.model_info import ModelInfo
+from fst.models.runtime import EXPORTED
+from fst.report import few
+from fst.stylizing.stylizer import Stylizer, load
+from fst.training.data import Skipped, heldout_of, squared_pictures
+from fst.training.run_folder import RunFolder
+
+
+@dataclass
+class Models:
+    """The models that were found, and what was skipped."""
+
+    stylizers: dict[Path, Stylizer] = field(default_factory=dict)
+    """By the paths of their files."""
+    not_models: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+    """`.pt2` files among the paths, which were not opened."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The models' files."""
+        return list(self.stylizers)
+
+    @property
+    def infos(self) -> list[ModelInfo]:
+        """The models' metadata."""
+        return [stylizer.info for stylizer in self.stylizers.values()]
+
+    @property
+    def names(self) -> list[str]:
+        """The models' names; see `run_names`."""
+        return run_names(self.paths)
+
+    @property
+    def notes(self) -> list[str]:
+        """Return a line for each kind of path that was skipped."""
+        notes = []
+        if count := len(self.not_models):
+            notes.append(
+                f"Skipped {_count(count, 'path')} without a model: {few(self.not_models)}."
+            )
+        if count := len(self.packages):
+            notes.append(
+                f"Skipped {_count(count, '.pt2 file')}, because these execute native code (add one "
+                f"with --pt2 FILE): {few(self.packages)}."
+            )
+        return notes
+
+
+def load_models(
+    given: Sequence[str], packages: Sequence[Path], device: str, dtype: str = "auto"
+) -> Models:
+    """Return the models that were given.
+
+    Args:
+        given: what `fst.models.model_file.find_model` takes; existing paths without a model are
+            skipped, and so are `.pt2` files, as a shell's pattern may have matched them.
+        packages: `.pt2` files to include; loading one executes its native code.
+        device: as for `fst.stylizing.stylizer.load`.
+        dtype: as for `fst.stylizing.stylizer.load`; exported models have their own.
+
+    Raises:
+        FileNotFoundError: a model does not exist, or none was found.
+        UserError: a model is damaged, or `packages` has a file of another kind.
+    """
+    models = Models()
+    for name in given:
+        try:
+            found = find_model(name)
+        except FileNotFoundError:
+            if not Path(name).exists():
+                raise
+            models.not_models.append(name)
+            continue
+        if found.suffix == ".pt2":
+            models.packages.append(name)
+        else:
+            _load(models, found, name, device, dtype)
+    for package in packages:
+        if package.suffix != ".pt2":
+            raise UserError(f"--pt2 {package} is not a .pt2 file: give it without --pt2")
+        _load(models, find_model(package), str(package), device, dtype)
+    models.packages = [
+        name for name in models.packages if _resolved(Path(name)) not in models.stylizers
+    ]
+    if not models.stylizers and models.packages:
+        raise FileNotFoundError(" ".join(models.notes))
+    if not models.stylizers and models.not_models:
+        raise FileNotFoundError(
+            f"no model in {few(models.not_models)}: give run folders (runs/painting/* for a whole "
+            "sweep), model files or names"
+        )
+    if not models.stylizers:
+        raise UserError("no model given: name run folders, model files or released models")
+    return models
+
+
+def run_names(models: Sequence[Path]) -> list[str]:
+    """Return the shortest names that distinguish models.
+
+    They are the last parts of their paths; in a sweep (`loss.style_weight=2+seed=1`) settings that
+    all have in common are left out, and so are the names of configuration groups.
+    """
+    runs = [path.parent if path == RunFolder(path.parent).model else None for path in models]
+    whole = [run or path.with_suffix("") for run, path in zip(runs, models, strict=True)]
+    if len(set(whole)) < len(whole):  # one model as .safetensors and as .onnx
+        whole = [run or path for run, path in zip(runs, models, strict=True)]
+    ends = [["/".join(path.parts[-n:]) for n in range(1, len(path.parts) + 1)] for path in whole]
+    taken = [end for own in ends for end in own]
+    names = [next(end for end in own if taken.count(end) == 1) for own in ends]
+    parts = [re.split(r"\+(?=[\w.]+=)", name) for name in names]
+    common = set(parts[0]).intersection(*parts[1:]) if len(parts) > 1 else set()
+    shorter = [
+        "+".join(re.sub(r"^[\w.]*\.(?=\w+=)", "", part) for part in own if part not in common)
+        for own in parts
+    ]
+    return shorter if all(shorter) and len(set(shorter)) == len(shorter) else names
+
+
+def photographs_for(
+    models: Models, folder: Path | None, count: int, side_px: int
+) -> tuple[Tensor, Skipped]:
+    """Return photographs to measure models on, and those that could not be read.
+
+    Args:
+        models: what `load_models` returned.
+        folder: of photographs; None takes what the first run folder among the models held out. A
+            model file outside a run folder may be a stranger's, so the folders it names are not
+            opened.
+        count: how many at most.
+        side_px: they are cut square from the middle and scaled to this side.
+
+    Returns:
+        uint8 (N, 3, `side_px`, `side_px`), N at least 1; names and reasons.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if folder is not None:
+        return squared_pictures(folder, count, side_px)
+    advice = "give --photographs DIR"
+    entries = zip(models.names, models.paths, models.infos, strict=True)
+    own = ((name, info) for name, path, info in entries if is_in_run_folder(path))
+    name, info = next(own, ("", None))
+    if info is None:
+        raise FileNotFoundError(
+            f"no run folder among the models has held-out photographs: {advice}"
+        )
+    try:
+        pictures, skipped = heldout_of(info.training_config, count, side_px)
+    except (OSError, UserError) as error:
+        raise FileNotFoundError(
+            f"cannot load {name}'s held-out photographs ({one_line(error)}): {advice}"
+        ) from error
+    if not len(pictures):
+        raise FileNotFoundError(f"{name} held out no photographs: {advice}")
+    return pictures, skipped
+
+
+def unreadable_notes(skipped: Skipped) -> list[str]:
+    """Return a line about the photographs that could not be read, if there are any."""
+    reasons = [f"{name} ({reason})" for name, reason in skipped]
+    return [f"Skipped {_count(len(skipped), 'unreadable photograph')}: {few(reasons)}."] * bool(
+        skipped
+    )
+
+
+def is_in_run_folder(model: Path) -> bool:
+    """Return whether the model lies in a run folder of its own training."""
+    run = RunFolder(model.parent)
+    return model == run.model and run.config.is_file()
+
+
+def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> None:
+    path = _resolved(found)
+    if path in models.stylizers:
+        return
+    try:
+        stylizer = load(path, device, "auto" if path.suffix in EXPORTED else dtype)
+    except UserError:
+        if path.suffix in (".safetensors", *EXPORTED):
+            raise
+        models.not_models.append(name)  # such as a .yaml between the runs of a sweep
+    else:
+        models.stylizers[path] = stylizer
+
+
+def _resolved(path: Path) -> Path:
+    """Return the path with its folder resolved; the name of a link stays."""
+    return path.parent.resolve() / path.name
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
