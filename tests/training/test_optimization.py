@@ -189,7 +189,7 @@ def test_several_styles_pull_as_their_mean_does(random_vgg: Path):
     torch.testing.assert_close(gradient([(first, 2.0), (second, 0.0)]), gradient(first))
     loss = GatysLoss(vgg, [(first, 1.0), (second, 1.0)], config)
     grams = [gram_matrix(vgg(style, LAYERS)["relu2_1"]) for style in (first, second)]
-    torch.testing.assert_close(loss.get_buffer("gram_0_relu2_1"), (grams[0] + grams[1]) / 2)
+    torch.testing.assert_close(loss.get_buffer("target_0_relu2_1"), (grams[0] + grams[1]) / 2)
 
 
 def test_what_was_measured_before_gives_the_same_terms(random_vgg: Path):
