@@ -153,12 +153,12 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_measured_up_to_a_number_of_frames(clip: Path):
-    told = []
+    reported = []
     found = measure_stability(
-        same, clip, frames=5, size=64, progress=lambda done, total: told.append((done, total))
+        same, clip, frames=5, size=64, progress=lambda done, total: reported.append((done, total))
     )
     assert found.frames == 5
-    assert told == [(done, 5) for done in range(1, 6)]
+    assert reported == [(done, 5) for done in range(1, 6)]
     assert found.warping_error is not None
     assert found.warping_error < 6  # scaling makes the steps fractions of pixels; the codec
     assert measure_stability(same, clip).frames == 8
