@@ -116,7 +116,7 @@ def test_exported_models_have_the_same_interface(
         torch.testing.assert_close(
             exported(photo, **options), own(photo, **options), rtol=0, atol=1e-4
         )
-    with pytest.raises(ValueError, match="tile_px=64: an exported model does a picture in one"):
+    with pytest.raises(ValueError, match="tile_px=64: exported models do not support tiles"):
         exported(photo, tile_px=64)
     with pytest.raises(ValueError, match="can't be compiled"):
         exported.compile()
