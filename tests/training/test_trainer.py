@@ -462,8 +462,9 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
     photo = read_image(next(photos.glob("*.png")))
     with torch.no_grad():
         before, *after = (network(photo) for network in (start, *networks))
-    assert (after[0] - before).abs().max() > 0.05
-    assert (after[0] - after[1]).abs().max() < 1e-3
+    moved = (after[0] - before).abs().max()
+    assert moved > 0.05
+    assert (after[0] - after[1]).abs().max() < 0.02 * moved  # rounding, which Adam enlarges
     for a, b in zip(comparable(metrics(one)), comparable(metrics(two)), strict=True):
         assert a == pytest.approx(b, rel=1e-3)
 
