@@ -112,7 +112,7 @@ def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
         (["stylize", model, "-o", "x.png"], "nothing to stylize"),
         (["stylize", model, photo, photo, "-o", "x"], "would both become x/00.png"),
         (["stylize", model, photo, "-o", "x.png", "--colour"], "--colour"),
-        (["export", model, "-o", "x.tflite"], "can't export to x.tflite"),
+        (["export", model, "-o", "x.tflite"], "cannot export to x.tflite"),
         (["export", model, "-o", "x.onnx", "--size", "wide"], "must be HEIGHTxWIDTH"),
         (["inspect", photo], "00.png"),
         (["paint"], "paint"),

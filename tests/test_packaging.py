@@ -82,7 +82,7 @@ def test_sdist_holds_the_deployment_snippets(distributions: Path):
 
 def test_installed_wheel_composes_its_configuration(fst, site: Path, style_picture: Path):
     printed = fst("train", f"style={style_picture}", "data.path=.", "--cfg", "job")
-    assert "name: relative" in printed
+    assert "name: moments" in printed
     assert str(style_picture) in printed
     installed = {path.name for path in (site / "fst" / "conf" / "style").iterdir()}
     assert {"picture.yaml", "vortices.yaml", "vortices.jpg"} <= installed

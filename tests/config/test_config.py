@@ -106,7 +106,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("loss_network.weights=missing.pth", "loss_network.weights=missing.pth does not exist"),
         ("data.crop_px=-5", "data.crop_px=-5 must be at least"),
         ("training.batch_size=0", "training.batch_size=0 must be at least 1"),
-        ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of fp32"),
+        ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of auto"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
         ("init=", "init= is empty"),

@@ -442,7 +442,9 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
 
 
 def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, tmp_path: Path):
-    overrides = [*tiny_overrides, "training.images=16", "training.save_every=16"]
+    # Without the coarse stage: the deeper the network, the more Adam makes of rounding.
+    shallow = ["network.coarse_blocks=0", "training.images=16", "training.save_every=16"]
+    overrides = [*tiny_overrides, *shallow]
     one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
     train(one)
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
@@ -462,9 +464,8 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
     photo = read_image(next(photos.glob("*.png")))
     with torch.no_grad():
         before, *after = (network(photo) for network in (start, *networks))
-    moved = (after[0] - before).abs().max()
-    assert moved > 0.05
-    assert (after[0] - after[1]).abs().max() < 0.02 * moved  # rounding, which Adam enlarges
+    assert (after[0] - before).abs().max() > 0.05
+    assert (after[0] - after[1]).abs().max() < 1e-3
     for a, b in zip(comparable(metrics(one)), comparable(metrics(two)), strict=True):
         assert a == pytest.approx(b, rel=1e-3)
 
