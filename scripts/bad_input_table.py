@@ -122,7 +122,7 @@ def main() -> None:
         config = subprocess.check_output(shown_config, cwd=folder, text=True)
         taken = folder / "runs" / "taken" / "config.yaml"
         taken.with_name("state.pt").touch()
-        taken.write_text(config.replace("style_weight: 5.0", "style_weight: 7.0"))
+        taken.write_text(config.replace("style_weight: 10.0", "style_weight: 7.0"))
         print(PAGE)
         for mistake, template in MISTAKES:
             command = template.format(**names)
