@@ -120,7 +120,7 @@ def test_exported_models_have_the_same_interface(
         exported(photo, tile_px=64)
     with pytest.raises(ValueError, match="--compile is not for exported models"):
         exported.compile()
-    with pytest.raises(ValueError, match="computes as it was exported"):
+    with pytest.raises(ValueError, match="has the dtype of its export"):
         fst.load(fast_onnx, dtype="bf16")
     with pytest.raises(ValueError, match="is already exported"):
         export_model(fast_onnx, fast_onnx.with_name("again.onnx"))

@@ -441,10 +441,16 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
     assert f"1 pictures were skipped: {broken}" in printed
 
 
-def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, tmp_path: Path):
-    # Without the coarse stage: the deeper the network, the more Adam makes of rounding.
-    shallow = ["network.coarse_blocks=0", "training.images=16", "training.save_every=16"]
-    overrides = [*tiny_overrides, *shallow]
+# A step of the default loss agrees to rounding; in further ones its content term, which scales
+# nearly constant features of these tiny crops up, enlarges rounding faster than `relative` does.
+@pytest.mark.parametrize(
+    ("loss", "images", "bound"), [("moments", 4, 1e-5), ("relative", 16, 1e-3)]
+)
+def test_two_processes_give_the_result_of_one(
+    tiny_overrides, compose, photos, tmp_path: Path, loss: str, images: int, bound: float
+):
+    length = [f"training.images={images}", f"training.save_every={images}"]
+    overrides = [*tiny_overrides, f"loss={loss}", *length]
     one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
     train(one)
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
@@ -464,8 +470,8 @@ def test_two_processes_give_the_result_of_one(tiny_overrides, compose, photos, t
     photo = read_image(next(photos.glob("*.png")))
     with torch.no_grad():
         before, *after = (network(photo) for network in (start, *networks))
-    assert (after[0] - before).abs().max() > 0.05
-    assert (after[0] - after[1]).abs().max() < 1e-3
+    assert (after[0] - before).abs().max() > 50 * bound
+    assert (after[0] - after[1]).abs().max() < bound
     for a, b in zip(comparable(metrics(one)), comparable(metrics(two)), strict=True):
         assert a == pytest.approx(b, rel=1e-3)
 
