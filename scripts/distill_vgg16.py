@@ -412,7 +412,7 @@ def least_squares(inputs: Tensor, targets: Tensor, kernel: int) -> tuple[Tensor,
 def photographs(folder: Path, first: int, steps: int) -> Iterator[Tensor]:
     """Yield the photographs of each step from `first` on, (PHOTOS, 3, S, S) in [0, 1]."""
     config = FolderDataConfig(
-        path=str(folder), crop_px=CROP_PX, min_crop_scale=0.3, heldout_images=0
+        path=str(folder), crop_px=CROP_PX, margin_px=0, min_crop_scale=0.3, heldout_images=0
     )
     data = open_data(config, seed=0)
     for images, _ in content_batches(

@@ -74,6 +74,7 @@ def tiny_overrides(
         "style.size_px=48",
         f"data.path={photos}",
         "data.crop_px=32",
+        "data.margin_px=4",
         "data.workers=0",
         "data.heldout_images=2",
         "data.heldout_px=48",

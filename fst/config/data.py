@@ -19,6 +19,9 @@ class DataConfig:
     """The folder, file, pattern or data set."""
     crop_px: int = 256
     """Side of the square training crops."""
+    margin_px: int = 16
+    """Pixels around a crop that the network sees and the loss does not, so that the zeros beyond
+    the border of the loss network's features do not shape the border of the stylized picture."""
     min_crop_scale: float = 0.5
     """Smallest side of a crop before resizing, as a share of the picture's shorter side."""
     workers: int = 2
@@ -32,6 +35,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         at_least("data.crop_px", self.crop_px, 16)
+        at_least("data.margin_px", self.margin_px, 0)
         at_least("data.workers", self.workers, 0)
         at_least("data.heldout_images", self.heldout_images, 0)
         at_least("data.heldout_px", self.heldout_px, 32)

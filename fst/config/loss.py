@@ -28,6 +28,9 @@ class LossConfig:
     """Content distance at which training aims by adapting the style weight; null keeps it."""
     style_levels: int = 1
     """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
+    style_tiles: int = 1
+    """The style is compared in each of this many parts of a picture's height and width, as long as
+    a part has 64 pixels: with more of them it is everywhere instead of somewhere."""
     tv_weight: float = MISSING
     """Weight of the total variation."""
 
@@ -45,6 +48,7 @@ class LossConfig:
             at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1)
+        at_least("loss.style_tiles", self.style_tiles, 1)
         weights = self.style_layer_weights
         if weights and (
             len(weights) != len(self.style_layers)
@@ -64,11 +68,12 @@ class MomentsLossConfig(LossConfig):
     name: str = "moments"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
     style_weight: float = 10.0
-    content_target: float | None = 1.1
+    content_target: float | None = 1.0
     """Structure distance to aim at: 0.8 leaves a photograph with the style's colours and brush
-    strokes, 1.1 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
+    strokes, 1.0 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
     `style_weight`."""
     style_levels: int = 3
+    style_tiles: int = 2
     tv_weight: float = 0.02
 
 

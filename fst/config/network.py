@@ -57,8 +57,12 @@ class FastConfig(NetworkConfig):
     """Channels at an eighth of the resolution, a multiple of 4."""
     coarse_blocks: int = 4
     """Residual blocks at an eighth of the resolution: large shapes; 0 leaves the stage out."""
-    full_width: int = 16
+    full_width: int = 12
     """Channels at full resolution, before the last convolution."""
+    upsample: str = "linear"
+    """`linear` leaves no grid; `nearest` is that of older models."""
+    border: str = "pixels"
+    """What is mirrored at the border: `pixels`, or `patches` of 4x4 as in older models."""
 
     def __post_init__(self) -> None:
         at_least("network.width", self.width, 8)
@@ -68,3 +72,5 @@ class FastConfig(NetworkConfig):
             raise UserError(f"network.coarse_width={self.coarse_width} must be a multiple of 4")
         at_least("network.coarse_blocks", self.coarse_blocks, 0)
         at_least("network.full_width", self.full_width, 1)
+        one_of("network.upsample", self.upsample, ("linear", "nearest"))
+        one_of("network.border", self.border, ("pixels", "patches"))

@@ -129,8 +129,9 @@ class PerceptualLoss(nn.Module, ABC):
             if level == 0:
                 content = self.content_statistic(features[config.content_layer])
                 content_term = self.content_distance(content, target)
+            tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
-                statistic = self.style_statistic(features[layer])
+                statistic = self.style_statistic(_tiled(features[layer], tiles))
                 style_target = self.get_buffer(_target_name(level, layer))
                 distances.append(self.style_distance(statistic, style_target))
         by_layer_mean = {layer: torch.stack(terms).mean() for layer, terms in by_layer.items()}
@@ -168,6 +169,8 @@ class PerceptualLoss(nn.Module, ABC):
         return mean_absolute_difference(image)
 
 
+MIN_TILE_PX = 64
+"""Smallest side of a tile in which the style is compared."""
 ADAPTATION_PER_IMAGE = 0.01
 """Change of the style weight's logarithm per image and unit of content distance."""
 
@@ -197,6 +200,17 @@ def _pyramid(image: Tensor, levels: int) -> Iterator[Tensor]:
     for _ in range(levels - 1):
         image = F.avg_pool2d(image, 2)
         yield image
+
+
+def _tiled(features: Tensor, tiles: int) -> Tensor:
+    """Return (N, C, H, W) cut into tiles: (N * tiles^2, C, H // tiles, W // tiles)."""
+    if tiles == 1:
+        return features
+    n, channels, *size = features.shape
+    height, width = (px // tiles for px in size)
+    cut = features[..., : height * tiles, : width * tiles]
+    apart = cut.reshape(n, channels, tiles, height, tiles, width)
+    return apart.permute(0, 2, 4, 1, 3, 5).reshape(n * tiles**2, channels, height, width)
 
 
 def _target_name(level: int, layer: str) -> str:

@@ -1,5 +1,8 @@
 """Our own network: Johnson's job at a fraction of the cost."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,10 +11,30 @@ from fst.networks.layers import (
     InstanceNorm,
     ResidualBlock,
     ScaledTanh,
+    UpsampleLinear,
     UpsampleNearest,
     convolution,
 )
 from fst.networks.transformer import TransformerNetwork
+
+Upsampling: TypeAlias = Callable[[int, int], nn.Module]
+"""Given channels of input and output, a layer that doubles height and width."""
+UPSAMPLINGS: dict[str, Upsampling] = {"linear": UpsampleLinear, "nearest": UpsampleNearest}
+
+
+def _stem_mirroring_pixels(width: int) -> list[nn.Module]:
+    mirrored = nn.Sequential(nn.ReflectionPad2d(4), nn.PixelUnshuffle(4))
+    return [mirrored, nn.Conv2d(48, width, 3)]
+
+
+def _stem_mirroring_patches(width: int) -> list[nn.Module]:
+    return [nn.PixelUnshuffle(4), convolution(48, width, 3)]
+
+
+STEMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "pixels": _stem_mirroring_pixels,
+    "patches": _stem_mirroring_patches,
+}
 
 
 class Fast(TransformerNetwork):
@@ -19,8 +42,8 @@ class Fast(TransformerNetwork):
 
     A space-to-depth stem folds each 4x4 patch into 48 channels. Residual blocks work on those and,
     in a coarse stage beside them, at an eighth of the resolution, which is what makes shapes as
-    large as a painting's. Two steps of nearest upsampling and convolution lead back; a
-    pixel-shuffle head would be cheaper still but leaves a 4-px grid.
+    large as a painting's. Two steps of linear upsampling and convolution lead back; nearest
+    upsampling leaves a weave of period 4, and a pixel-shuffle head a coarser grid still.
     """
 
     def __init__(
@@ -29,7 +52,9 @@ class Fast(TransformerNetwork):
         residual_blocks: int = 2,
         coarse_width: int = 64,
         coarse_blocks: int = 4,
-        full_width: int = 16,
+        full_width: int = 12,
+        upsample: str = "linear",
+        border: str = "pixels",
     ) -> None:
         """Build the network.
 
@@ -39,6 +64,8 @@ class Fast(TransformerNetwork):
             coarse_width: channels at an eighth of the resolution, a multiple of 4.
             coarse_blocks: residual blocks there; 0 leaves the coarse stage out.
             full_width: channels at full resolution.
+            upsample: `linear`, or `nearest` as in older models.
+            border: what is mirrored there: `pixels`, or whole `patches` of 4x4 as in older models.
         """
         super().__init__(
             width=width,
@@ -46,19 +73,20 @@ class Fast(TransformerNetwork):
             coarse_width=coarse_width,
             coarse_blocks=coarse_blocks,
             full_width=full_width,
+            upsample=upsample,
+            border=border,
         )
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(4), convolution(48, width, 3), InstanceNorm(width), nn.ReLU()
-        )
+        twice = UPSAMPLINGS[upsample]
+        self.stem = nn.Sequential(*STEMS[border](width), InstanceNorm(width), nn.ReLU())
         self.residual = nn.Sequential(*(ResidualBlock(width) for _ in range(residual_blocks)))
         self.coarse = None
         if coarse_blocks:
-            self.coarse = CoarseStage(width, coarse_width, coarse_blocks)
+            self.coarse = CoarseStage(width, coarse_width, coarse_blocks, twice)
             self.stride, self.min_px = 8, 16
         half = width // 2
         self.head = nn.Sequential(
-            UpsampleNearest(width, half), InstanceNorm(half), nn.ReLU(inplace=True),
-            UpsampleNearest(half, full_width), nn.ReLU(inplace=True),
+            twice(width, half), InstanceNorm(half), nn.ReLU(inplace=True),
+            twice(half, full_width), nn.ReLU(inplace=True),
             convolution(full_width, 3, 3), ScaledTanh(),
         )  # fmt: skip
 
@@ -86,7 +114,7 @@ class Fast(TransformerNetwork):
 class CoarseStage(nn.Module):
     """Residual blocks at half the resolution, whose result is added to what came in."""
 
-    def __init__(self, width: int, coarse_width: int, blocks: int) -> None:
+    def __init__(self, width: int, coarse_width: int, blocks: int, upsample: Upsampling) -> None:
         super().__init__()
         self.down = nn.Sequential(
             # 4x4, not 3x3: with a stride of 2 it treats left and right alike.
@@ -95,7 +123,7 @@ class CoarseStage(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.residual = nn.Sequential(*(ResidualBlock(coarse_width) for _ in range(blocks)))
-        self.up = nn.Sequential(UpsampleNearest(coarse_width, width), InstanceNorm(width))
+        self.up = nn.Sequential(upsample(coarse_width, width), InstanceNorm(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x plus its change, both (N, width, H, W) with H and W even."""

@@ -6,7 +6,13 @@ from typing import Any
 
 from torch import nn
 
-from fst.networks.layers import InstanceNorm, OutputConvolution, UpsampleNearest, convolution
+from fst.networks.layers import (
+    InstanceNorm,
+    OutputConvolution,
+    UpsampleLinear,
+    UpsampleNearest,
+    convolution,
+)
 from fst.networks.transformer import TransformerNetwork
 
 
@@ -39,5 +45,6 @@ def _plain_output(output: OutputConvolution) -> nn.Module:
 _PLAIN: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     InstanceNorm: _plain_norm,
     OutputConvolution: _plain_output,
+    UpsampleLinear: lambda upsample: nn.Sequential(*upsample),
     UpsampleNearest: lambda upsample: nn.Sequential(*upsample),
 }

@@ -13,14 +13,13 @@ NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fas
 
 def complete_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that a model file means, which may be older than some of them."""
-    if name == "fast" and "coarse_blocks" not in arguments:
+    if name != "fast":
+        return arguments
+    if "coarse_blocks" not in arguments:
         full_width = arguments.get("width", 40) // 5
-        return (
-            {"width": 40, "residual_blocks": 4, "coarse_blocks": 0}
-            | arguments
-            | {"full_width": full_width}
-        )
-    return arguments
+        without_coarse = {"width": 40, "residual_blocks": 4, "coarse_blocks": 0}
+        arguments = without_coarse | arguments | {"full_width": full_width}
+    return {"upsample": "nearest", "border": "patches"} | arguments
 
 
 def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:

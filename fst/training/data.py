@@ -184,7 +184,8 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
         summary += f"; {len(source.other_files)} other files skipped ({few}{more})"
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
-    train = ContentDataset(source, np.sort(order), config.crop_px, config.min_crop_scale, seed)
+    crop_px = config.crop_px + 2 * config.margin_px
+    train = ContentDataset(source, np.sort(order), crop_px, config.min_crop_scale, seed)
     fingerprint = (
         f"{source.fingerprint(config.path)} {hashlib.sha256(train.indices.tobytes()).hexdigest()}"
     )

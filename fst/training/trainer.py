@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -244,6 +245,7 @@ class Trainer:
             group["lr"] = rate
         with autocast(self.device, self.precision):
             stylized = self.parallel(content)
+            stylized, content = (self.without_margin(each) for each in (stylized, content))
             terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
@@ -259,6 +261,11 @@ class Trainer:
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
         update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
         self.meter.add({**terms, "style_weight": style_weight, "gradient_norm": gradient_norm})
+
+    def without_margin(self, images: Tensor) -> Tensor:
+        """Return what the loss sees of (N, 3, S, S): all but `data.margin_px` on each side."""
+        margin = self.config.data.margin_px
+        return F.pad(images, [-margin] * 4)
 
     def passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""

@@ -1,5 +1,7 @@
 """The perceptual loss against closed forms, in double precision where gradients are compared."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,9 +264,44 @@ def test_style_of_itself_is_perfect(vgg: VGG16, style: Tensor):
     assert loss(style, style)["style"] < 1e-9
 
 
+class Pointwise(torch.nn.Module):
+    """Features that know one pixel each, so that a picture and its parts have the same ones."""
+
+    def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        return {layer: torch.cat([image, image.square()], 1) for layer in layers}
+
+    def in_vgg16_channels(self, features: Tensor, layer: str) -> Tensor:
+        return features
+
+
+def test_style_in_tiles_must_be_everywhere():
+    style = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    everywhere = style.repeat(1, 1, 2, 2)
+    order = torch.argsort(everywhere.sum(1).flatten())
+    somewhere = everywhere.flatten(2)[..., order].view_as(everywhere)  # from dark to bright
+    config = MomentsLossConfig(style_layers=["relu1_2"], content_layer="relu1_2", style_levels=1)
+    whole, tiled = (
+        MomentsLoss(Pointwise(), style, replace(config, style_tiles=tiles)) for tiles in (1, 2)
+    )
+    assert whole(everywhere, everywhere)["style"] < 1e-9
+    assert whole(somewhere, everywhere)["style"] < 1e-9
+    assert tiled(everywhere, everywhere)["style"] < 1e-9
+    assert tiled(somewhere, everywhere)["style"] > 0.1
+
+
+def test_tiles_have_64_pixels_at_least(vgg: VGG16, style: Tensor):
+    picture = torch.rand(1, 3, 127, 200, generator=torch.Generator().manual_seed(6))
+    terms = [
+        MomentsLoss(vgg, style, MomentsLossConfig(style_tiles=tiles))(picture, picture)
+        for tiles in (1, 2)
+    ]
+    assert terms[0]["style"] == terms[1]["style"]
+
+
 def test_style_weight_moves_towards_the_content_target(vgg: VGG16, style: Tensor):
     loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=1, style_weight=10))
-    loss.adapt(torch.tensor(0.6), images=4)  # too much of the photograph is left
+    assert loss.config.content_target == 1.0
+    loss.adapt(torch.tensor(0.5), images=4)  # too much of the photograph is left
     expected = 10 * torch.exp(torch.tensor(ADAPTATION_PER_IMAGE * 4 * 0.5))
     torch.testing.assert_close(loss.style_weight, expected)
     loss.adapt(torch.tensor(1e6), images=4)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
-from fst.networks.layers import InstanceNorm
+from fst.networks.layers import InstanceNorm, UpsampleLinear, UpsampleNearest
 from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, build_network, complete_arguments
 
@@ -19,6 +19,9 @@ VARIANTS = {
     "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
     "fast": Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1, full_width=4),
     "without coarse": Fast(width=8, residual_blocks=1, coarse_blocks=0),
+    "nearest": Fast(
+        width=8, residual_blocks=1, coarse_blocks=0, upsample="nearest", border="patches"
+    ),
 }
 
 
@@ -117,7 +120,18 @@ def test_a_model_file_from_before_the_coarse_stage_means_the_same_network():
     assert network.coarse is None
     assert len(network.residual) == 4
     assert network.head[3][1].out_channels == 8
+    assert isinstance(network.head[0], UpsampleNearest)
     assert (network.stride, network.min_px) == (4, 12)
+
+
+def test_a_ramp_upsampled_linearly_is_a_ramp():
+    upsample = UpsampleLinear(1, 1)
+    torch.nn.init.constant_(upsample[-1].weight, 0.25)
+    torch.nn.init.zeros_(upsample[-1].bias)
+    ramp = torch.arange(8.0).expand(1, 1, 6, 8)
+    steps = upsample(ramp).diff(dim=3)[..., 2:-2]
+    torch.testing.assert_close(steps, torch.full_like(steps, 0.5))
+    assert upsample(ramp).mean() == ramp.mean()
 
 
 def test_fast_costs_a_fraction_of_johnson():

@@ -22,7 +22,13 @@ from fst.training.data import (
 
 
 def folder_config(path: Path, **changes: object) -> FolderDataConfig:
-    changes = {"crop_px": 32, "heldout_images": 2, "heldout_px": 40, "workers": 0} | changes
+    changes = {
+        "crop_px": 32,
+        "margin_px": 0,
+        "heldout_images": 2,
+        "heldout_px": 40,
+        "workers": 0,
+    } | changes
     return FolderDataConfig(path=str(path), **changes)  # type: ignore[arg-type]
 
 
@@ -223,7 +229,7 @@ def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, t
     table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
     (tmp_path / "coco" / "data").mkdir(parents=True)
     table.to_parquet(tmp_path / "coco" / "data" / "train-00000-of-00001.parquet")
-    same = {"crop_px": 32, "heldout_images": 0, "heldout_px": 40}
+    same = {"crop_px": 32, "margin_px": 0, "heldout_images": 0, "heldout_px": 40}
     expected = batches(folder_config(photos, heldout_images=0), 0, 12)
     parquet = ParquetDataConfig(path=str(tmp_path / "coco" / "data"), **same)
     coco = CocoDataConfig(path=str(tmp_path / "coco"), **same)
