@@ -18,7 +18,7 @@ from fst.networks.fast import Fast
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     save_model(tmp_path / "model.safetensors", network, describe(network))
     return tmp_path / "model.safetensors"
 
@@ -51,7 +51,7 @@ def test_several_pictures_go_into_a_folder(fst_here, model, photos, tmp_path: Pa
 
 
 def test_a_model_with_nan_weights_fails_and_writes_nothing(fst_here, photos, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     torch.nn.init.constant_(next(network.parameters()), float("nan"))
     save_model(tmp_path / "nan.safetensors", network, describe(network))
     done = fst_here("stylize", "nan.safetensors", photos / "00.png", "-o", "x.png")

@@ -63,7 +63,7 @@ def info_of(loss_network: str = "vgg16", **values: object) -> ModelInfo:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model file without a training configuration."""
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     save_model(tmp_path / "bare.safetensors", network, describe(network, title="bare"))
     return tmp_path / "bare.safetensors"
 
@@ -197,7 +197,7 @@ def test_nothing_is_invented_for_a_foreign_model(model, foreign_model, photos):
 
 
 def test_terms_are_taken_from_the_models_by_name(model, photos, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     losses = {"total": 3.0, "content": 1.0, "edges": 2.0, "edges/relu1_2": 0.5}
     save_model(tmp_path / "new.safetensors", network, describe(network, losses=losses))
     compared = compare([str(model), str(tmp_path / "new.safetensors")], photos, 1, 32, "cpu")
@@ -216,7 +216,7 @@ def test_model_files_choose_no_data(compose, tiny_overrides, photos, tmp_path, m
         raise AssertionError("loaded a data set that a model file names")
 
     monkeypatch.setattr(datasets, "load_dataset", forbidden)
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     for kind in ("coco", "parquet"):
         training = config_of(data__kind=kind, data__path="evil/builder", data__files="train")
         info = describe(network, training_config=training | {"runs_dir": "runs"})
@@ -390,7 +390,7 @@ def test_invalid_arguments_give_one_line_and_no_files(model, photos, tmp_path, m
     (tmp_path / "notes.yaml").write_text("a: 1\n")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model.read_bytes()[:300])
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     config = config_of(data__path="data", data__workers=0)
     gone = describe(network, training_config=config | {"runs_dir": "runs"})
     save_model(tmp_path / "gone" / "model.safetensors", network, gone)

@@ -24,7 +24,7 @@ from fst.stylizing.stylizer import Stylizer, blend, load_several
 @pytest.fixture(scope="module")
 def stylizers() -> dict[str, Stylizer]:
     torch.manual_seed(0)
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(width=8, residual_blocks=1)
     return {"m": Stylizer(network, describe(network), torch.device("cpu"), torch.float32)}
 
 
