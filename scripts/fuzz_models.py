@@ -11,20 +11,18 @@ import argparse
 import io
 import json
 import random
-import resource
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fuzzing import ODD_VALUES, Tally, damaged
 from PIL import Image
 from safetensors.torch import save
 
-from fst.errors import UserError
 from fst.models.foreign import _FOREIGN_LAYERS
 from fst.models.inspection import inspect_model
 from fst.models.model_file import describe, load_model
@@ -32,34 +30,8 @@ from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.pictures.image import read_picture, write_picture
 
-ODD_VALUES = (
-    None, True, -1, 0, 1e6, 10**9, 10**400, float("nan"), "", "\x1b[2J", "\ud800", [], [1], {},
-    {"a": {}}, "fast", 4096, 1.5,
-)  # fmt: skip
-"""Values that metadata may hold in the place of the right ones."""
 Case = tuple[str, bytes]
 """A suffix and the content of a file."""
-
-
-def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Return the bytes with some changed, removed, inserted or zeroed."""
-    result = bytearray(content)
-    for _ in range(chance.choice((1, 1, 3, 20))):
-        at = chance.randrange(len(result) or 1)
-        if chance.random() < 0.5:  # headers are where it matters
-            at %= 300
-        kind = chance.randrange(5)
-        if kind == 0 and at < len(result):
-            result[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            del result[at : at + chance.choice((1, 8, 500))]
-        elif kind == 2:
-            result[at:at] = chance.randbytes(chance.choice((1, 4, 100)))
-        elif kind == 3:
-            result[at : at + 8] = bytes(8)
-        else:
-            result = result[: at + 1]
-    return bytes(result)
 
 
 def model_cases(seed: int) -> Iterator[Case]:
@@ -141,55 +113,38 @@ def picture_cases(seed: int) -> Iterator[Case]:
         yield suffix, damaged(chance.choice(wholes), chance)
 
 
-def load_and_run(path: Path) -> str:
-    """Load a damaged model; return "used" if it gives a finite picture."""
+def load_and_run(path: Path) -> None:
+    """Load a damaged model; one that loads must give a finite picture."""
     inspect_model(path)
     if path.suffix == ".pt2":
-        return "used"
+        return
     network, _ = load_model(path)
     assert network(torch.rand(1, 3, 16, 16)).isfinite().all(), "the picture is not finite"
-    return "used"
 
 
-def read_and_write(path: Path) -> str:
+def read_and_write(path: Path) -> None:
     """Read a damaged picture and write it again in the format of its suffix."""
     picture = read_picture(path)
     if picture.rgb.numel() < 10_000_000:
         write_picture(picture, path.with_stem("written"))
-    return "used"
 
 
-KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], str]]] = {
+KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], None]]] = {
     "models": (model_cases, load_and_run),
     "pictures": (picture_cases, read_and_write),
 }
 
 
-def fuzz(kind: str, count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
-    """Try this many files; return how many were used, refused and bugs, and the bugs.
-
-    A file that takes more than 10 s is a bug.
-    """
+def fuzz(kind: str, count: int, seed: int = 0) -> Tally:
+    """Try this many files."""
     cases, attempt = KINDS[kind]
-    outcomes: Counter[str] = Counter()
-    bugs = []
-    with tempfile.TemporaryDirectory() as folder:
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         for number, (suffix, content) in zip(range(count), cases(seed), strict=False):
             path = Path(folder) / f"file{suffix}"
             path.write_bytes(content)
-            start = time.monotonic()
-            try:
-                with torch.no_grad():
-                    outcome = attempt(path)
-            except UserError:
-                outcome = "refused"
-            except Exception as error:
-                outcome = "bug"
-                bugs.append(f"seed {seed}, file {number}{suffix}: {error!r}"[:300])
-            if (seconds := time.monotonic() - start) > 10:
-                bugs.append(f"seed {seed}, file {number}{suffix}: {seconds:.0f} s")
-            outcomes[outcome] += 1
-    return outcomes, bugs
+            tally.count(f"seed {seed}, file {number}{suffix}", partial(attempt, path))
+    return tally
 
 
 def main() -> None:
@@ -201,10 +156,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    outcomes, bugs = fuzz(given.kind, given.count, given.seed)
-    print(*bugs, sep="\n")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{given.count} {given.kind}: {dict(outcomes)}, {len(bugs)} bugs, {peak:.2f} GB at most")
+    print(f"{given.count} {given.kind}: {fuzz(given.kind, given.count, given.seed)}")
 
 
 if __name__ == "__main__":

@@ -168,9 +168,9 @@ def main() -> None:
 
 def outcome_of(file: str, said: str, out: Path) -> str:
     """Return the size and mode of the result, or the line that was printed."""
-    if match := re.search(rf"^{re.escape(file)} -> (.*)$", said, re.MULTILINE):
+    if match := re.search(rf"^{re.escape(file)} -> (.*?)( \(.*\))?$", said, re.MULTILINE):
         with Image.open(out / match[1]) as result:
-            return f"{match[1]}, {result.width}x{result.height} {result.mode}"
+            return f"{match[1]}, {result.width}x{result.height} {result.mode}{match[2] or ''}"
     lines = [line for line in said.splitlines() if file in line]
     return " ".join(lines) or "NOTHING WAS PRINTED"
 

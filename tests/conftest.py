@@ -1,8 +1,11 @@
 """What the tests share: small pictures, random VGG16 weights, and tiny trainings."""
 
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,12 +67,15 @@ def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def tiny_overrides(
-    photos: Path, style_picture: Path, random_vgg: Path, tmp_path: Path
-) -> list[str]:
-    """Overrides of `fst train` for a run of 24 images that takes a second or two."""
-    return [
+@pytest.fixture(scope="session")
+def tiny_overrides_in(
+    photos: Path, style_picture: Path, random_vgg: Path
+) -> Callable[[Path], list[str]]:
+    """Return the overrides of `fst train` for a run of 24 images, by the folder of runs.
+
+    It takes a second or two.
+    """
+    return lambda runs_dir: [
         f"style={style_picture}",
         "style.size_px=48",
         f"data.path={photos}",
@@ -90,11 +96,17 @@ def tiny_overrides(
         "training.save_every=8",
         "training.device=cpu",
         "name=run",
-        f"runs_dir={tmp_path / 'runs'}",
+        f"runs_dir={runs_dir}",
     ]
 
 
 @pytest.fixture
+def tiny_overrides(tiny_overrides_in: Callable[[Path], list[str]], tmp_path: Path) -> list[str]:
+    """Overrides of `fst train` for a tiny run in the test's own folder."""
+    return tiny_overrides_in(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
 def compose() -> Callable[[list[str]], TrainConfig]:
     """What `fst train` does with its overrides, up to the training."""
     from hydra import compose, initialize_config_module
@@ -118,3 +130,30 @@ def compose() -> Callable[[list[str]], TrainConfig]:
 def fst_command() -> list[str]:
     """The command line that runs `fst` with this interpreter."""
     return [sys.executable, "-m", "fst.cli"]
+
+
+@pytest.fixture
+def fst_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run `fst ARGUMENTS` in this process and the test's folder: a new process takes seconds."""
+    from fst.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    # What commands change for the rest of their process.
+    terminate = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["fst", *map(str, arguments)])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, terminate)

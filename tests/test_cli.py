@@ -42,27 +42,27 @@ def test_one_picture_becomes_the_file_that_is_named(run, model, photos, tmp_path
     assert (result - expected).abs().max() <= 0.5 / 255 + 1e-6
 
 
-def test_several_pictures_go_into_a_folder(run, model, photos, tmp_path: Path):
-    done = run("stylize", model, photos / "00.png", photos / "more" / "01.png", "-o", "out")
+def test_several_pictures_go_into_a_folder(fst_here, model, photos, tmp_path: Path):
+    done = fst_here("stylize", model, photos / "00.png", photos / "more" / "01.png", "-o", "out")
     assert done.returncode == 0, done.stderr
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["00.png", "01.png"]
-    again = run("stylize", model, photos / "00.png", photos / "02.png", "-o", "out")
+    again = fst_here("stylize", model, photos / "00.png", photos / "02.png", "-o", "out")
     assert "1 already exist (use --overwrite to replace them)" in again.stdout
 
 
-def test_a_model_with_nan_weights_fails_and_writes_nothing(run, photos, tmp_path: Path):
+def test_a_model_with_nan_weights_fails_and_writes_nothing(fst_here, photos, tmp_path: Path):
     network = Fast(width=8, residual_blocks=1)
     torch.nn.init.constant_(next(network.parameters()), float("nan"))
     save_model(tmp_path / "nan.safetensors", network, describe(network))
-    done = run("stylize", "nan.safetensors", photos / "00.png", "-o", "x.png")
+    done = fst_here("stylize", "nan.safetensors", photos / "00.png", "-o", "x.png")
     assert done.returncode == 2
     assert "not finite" in done.stderr
     assert not (tmp_path / "x.png").exists()
 
 
-def test_another_strength_says_how_to_replace_the_result(run, model, photos):
+def test_another_strength_says_how_to_replace_the_result(fst_here, model, photos):
     for strength, said in (("1", " -> x.png"), ("0.5", "--overwrite to replace them")):
-        done = run("stylize", model, photos / "00.png", "-o", "x.png", "--strength", strength)
+        done = fst_here("stylize", model, photos / "00.png", "-o", "x.png", "--strength", strength)
         assert done.returncode == 0
         assert said in done.stdout
 
@@ -94,7 +94,7 @@ def test_sigterm_leaves_whole_files_and_a_summary(fst_command, model, photos, tm
         fst.read_image(path)
 
 
-def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
+def test_mistakes_are_one_line_and_status_2(fst_here, model, photos, tmp_path: Path):
     photo = photos / "00.png"
     (tmp_path / "text.jpg").write_text("not a picture")
     for arguments, message in [
@@ -117,7 +117,7 @@ def test_mistakes_are_one_line_and_status_2(run, model, photos, tmp_path: Path):
         (["inspect", photo], "00.png"),
         (["paint"], "paint"),
     ]:
-        done = run(*arguments)
+        done = fst_here(*arguments)
         assert done.returncode == 2, arguments
         assert message in done.stderr, arguments
         assert done.stderr.startswith("fst: ")

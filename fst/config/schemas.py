@@ -64,8 +64,18 @@ def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:
 
 
 def unknown_key(key: str, command: str) -> str:
-    """Return a line that says that `command` has no such key, and suggests a similar one."""
-    close = difflib.get_close_matches(key, _known_keys(command), n=1)
+    """Return a line that says that `command` has no such key, and suggests what was meant."""
+    group, _, setting = key.rpartition(".")
+    having = [
+        path.replace("/", "=")
+        for path, schema in SCHEMAS.items()
+        if path.startswith(f"{group}/") and setting in _field_names(schema)
+    ]
+    if having:  # the group is set to another of its choices
+        return f"{key} is unknown: it exists only with {' or '.join(having)}"
+    # A group's name is chosen by the group: `loss=johnson`, not `loss.name=johnson`.
+    settable = [known for known in _known_keys(command) if not known.endswith(".name")]
+    close = difflib.get_close_matches(key, settable, n=1)
     shows = f"`fst {command} ... --cfg job` shows all keys"
     return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
 
@@ -80,17 +90,21 @@ def likely_keys(name: str, command: str) -> list[str]:
 
 
 def _known_keys(command: str) -> set[str]:
-    groups = {entry.name for entry in dataclasses.fields(SCHEMAS[command])}
+    groups = _field_names(SCHEMAS[command])
     schemas = {
         path: schema
         for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
         if path == command or path.partition("/")[0] in groups
     }
     return {
-        f"{path.partition('/')[0]}.{entry.name}".removeprefix(f"{command}.")
+        f"{path.partition('/')[0]}.{name}".removeprefix(f"{command}.")
         for path, schema in schemas.items()
-        for entry in dataclasses.fields(schema)
+        for name in _field_names(schema)
     }
+
+
+def _field_names(schema: type) -> set[str]:
+    return {entry.name for entry in dataclasses.fields(schema)}
 
 
 def to_yaml(config: TrainConfig | OptimizeConfig) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fst.models.export_info import ExportInfo, read_package
 from fst.models.model_file import find_model, load_model
-from fst.models.model_info import ModelInfo, read_info
+from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 
@@ -42,20 +42,6 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
             "work": f"{count_flops(network, 512, 512) / 1e9:.1f} GFLOP at 512x512",
         }
     return facts | _of_the_model(info)
-
-
-def metadata_of(path: Path) -> ModelInfo:
-    """Return what a model file of any kind says about its network; nothing in it is executed.
-
-    Raises:
-        ImportError: it is an ONNX model, and onnxruntime is not installed.
-        UserError: the file is damaged or not a model.
-    """
-    if path.suffix in EXPORTED:
-        return _exported(path)[0]
-    if path.suffix == ".safetensors":
-        return read_info(path)[0]
-    return load_model(path)[1]
 
 
 def _exported(path: Path) -> tuple[ModelInfo, ExportInfo, str]:

@@ -33,7 +33,7 @@ def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
     try:
         return NETWORKS[name](**arguments)
     except (TypeError, KeyError) as error:
-        raise UserError(f"network {name!r} can't be built with {arguments}: {error}") from error
+        raise UserError(f"cannot build network {name!r} with {arguments}: {error}") from error
 
 
 def network_name(network: TransformerNetwork) -> str:

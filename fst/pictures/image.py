@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 _LOSSY = (".avif", ".jpg", ".jpeg", ".webp")
 _STRIP_PX = 1_000_000
-"""Pixels that are converted at once where the intermediate values are large."""
+"""Pixels that are converted at once."""
 
 
 class UnreadableImageError(UserError):
@@ -133,7 +133,10 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
 
 def to_bytes_tensor(picture: Image.Image) -> Tensor:
     """Return an RGB picture as (3, H, W), uint8, in the same memory layout."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    for rows, strip in _strips(picture):
+        pixels[rows] = strip
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -314,17 +317,27 @@ def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
     """Scale 16-bit and floating-point grey to 8 bits, where Pillow would clip it at 255."""
-    values = np.asarray(picture)
-    largest = float(values.max(initial=0))
+    largest = max((float(np.nan_to_num(v).max()) for _, v in _strips(picture)), default=0.0)
     if picture.mode == "F":
         full = 1.0 if largest <= 1 else 255.0
     else:
         full = 255.0 if largest <= 255 and picture.mode == "I" else 65535.0
-    result = np.empty(values.shape, np.uint8)
-    rows = max(1, _STRIP_PX // max(1, picture.width))
-    for top in range(
-        0, picture.height, rows
-    ):  # float64 of all of it would take eight times as much
-        strip = np.nan_to_num(values[top : top + rows].astype(np.float64)) / full * 255
-        result[top : top + rows] = strip.clip(0, 255).round()
+    result = np.empty((picture.height, picture.width), np.uint8)
+    for rows, values in _strips(picture):
+        strip = np.nan_to_num(values.astype(np.float64)) / full * 255
+        result[rows] = strip.clip(0, 255).round()
     return Image.fromarray(result)
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows of a picture and their values: Pillow converts through several copies of them."""
+    step = max(1, _STRIP_PX // max(1, picture.width))
+    for top in range(0, picture.height, step):
+        rows = slice(top, min(top + step, picture.height))
+        whole = step >= picture.height
+        yield (
+            rows,
+            np.asarray(
+                picture if whole else picture.crop((0, rows.start, picture.width, rows.stop))
+            ),
+        )

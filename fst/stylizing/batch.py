@@ -6,7 +6,6 @@ Threads decode the next pictures and encode the last ones while the network runs
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -174,18 +173,20 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
 
 def _stylized(
     batch: _Batch, stylize: Callable[[str, Tensor], Tensor]
-) -> list[tuple[Job, Picture] | Outcome]:
-    """Stylize a batch; if that fails, one by one, so that only the pictures at fault fail."""
+) -> Sequence[tuple[Job, Picture] | Outcome]:
+    """Stylize a batch in place; if that fails, one by one, so that only those at fault fail."""
     try:
-        results = stylize(batch[0][0].model, torch.cat([p.rgb for _, p in batch]))
+        pictures = [picture.rgb for _, picture in batch]
+        # A large picture is always alone, and not copied.
+        rgb = pictures[0] if len(batch) == 1 else torch.cat(pictures)
+        results = stylize(batch[0][0].model, rgb)
     except _FAILURES as error:
         if len(batch) == 1:
             return [Outcome(batch[0][0], one_line(error))]
         return [result for one in batch for result in _stylized([one], stylize)]
-    return [
-        (job, replace(picture, rgb=rgb))
-        for (job, picture), rgb in zip(batch, torch.split(results, 1), strict=True)
-    ]
+    for (_, picture), stylized in zip(batch, torch.split(results, 1), strict=True):
+        picture.rgb = stylized  # in place, which frees the original
+    return batch
 
 
 def _write(job: Job, picture: Picture, quality: int) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
 
 
 def _check_suffix(source: Path, target: Path) -> None:
-    """Raise UserError if the result of `source` can't be written as `target`."""
+    """Raise UserError if the result of `source` cannot be written as `target`."""
     if is_video(source):
         format_of(target)
     else:

@@ -324,8 +324,12 @@ def _from_unit_range(result: Tensor, like: Tensor) -> Tensor:
 
 def _like(result: Tensor, picture: Picture) -> Picture:
     """Return (N, 3, H, W) in the form in which the picture was passed."""
-    if isinstance(picture, Tensor):
-        return result.contiguous()
+    if isinstance(picture, Tensor):  # in its layout, as a copy of a large picture costs memory
+        interleaved = not picture.is_contiguous() and picture.is_contiguous(
+            memory_format=torch.channels_last
+        )
+        layout = torch.channels_last if interleaved else torch.contiguous_format
+        return result.contiguous(memory_format=layout)
     frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if isinstance(picture, Image.Image):
         stylized = Image.fromarray(frames[0])

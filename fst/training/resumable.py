@@ -1,6 +1,7 @@
 """The resumable state: validation of what a file holds, and hashes of the run's inputs."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,11 +30,13 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
         parameters: the optimizer's parameters, in its order.
     """
     _check_like("state", state, fresh)
-    if state["seen_images"] < 0:
-        raise UnfitStateError("seen_images")
+    if state["seen_images"] < 0 or state["meter"]["steps"] < 0:
+        raise UnfitStateError("seen_images or meter.steps")
     for name, kind in (("heldout_terms", float), ("skipped", str), ("inputs", str)):
         _check_values(name, state[name], kind)
-    _check_values("meter.sums", state["meter"]["sums"], Tensor)
+    sums = state["meter"]["sums"]
+    _check_values("meter.sums", sums, Tensor)
+    _check_like("meter.sums", sums, dict.fromkeys(sums, torch.zeros(())))
     moments = state["optimizer"]["state"]
     if moments and list(moments) != list(range(len(parameters))):
         raise UnfitStateError("optimizer.state")
@@ -41,6 +44,12 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
         like = parameter.detach()
         adam = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
         _check_like(f"optimizer.state.{index}", moments[index], adam)
+    for name in ("seconds", "network", "ema", "optimizer", "style_weight", "meter"):
+        _check_finite(name, state[name])
+    try:
+        torch.Generator().set_state(state["rng"])
+    except RuntimeError as error:
+        raise UnfitStateError("rng") from error
 
 
 def _check_like(name: str, found: Any, fresh: Any) -> None:
@@ -59,10 +68,22 @@ def _check_like(name: str, found: Any, fresh: Any) -> None:
 def _extent(value: Any) -> Any:
     """Return what two values of the same form share besides their type."""
     if isinstance(value, Tensor):
-        return value.shape, value.dtype
+        return value.shape, value.dtype, value.layout, value.is_meta
     if isinstance(value, dict):
         return value.keys()
     return len(value) if isinstance(value, list | tuple) else None
+
+
+def _check_finite(name: str, found: Any) -> None:
+    if isinstance(found, dict | list | tuple):
+        for value in found.values() if isinstance(found, dict) else found:
+            _check_finite(name, value)
+    elif not (
+        found.isfinite().all()
+        if isinstance(found, Tensor)
+        else not isinstance(found, float) or math.isfinite(found)
+    ):
+        raise UnfitStateError(name)
 
 
 def _check_values(name: str, found: dict[Any, Any], kind: type) -> None:

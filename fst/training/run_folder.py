@@ -10,6 +10,7 @@ events.out.*        TensorBoard's
 """
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -30,6 +31,8 @@ from omegaconf.errors import OmegaConfBaseException
 from fst.atomic import replacing
 from fst.config import OptimizeConfig, TrainConfig, to_yaml
 from fst.errors import UserError
+from fst.models.foreign import refuse_zip_bombs
+from fst.models.model_info import is_count
 
 FREE_KEYS = {
     "name",
@@ -51,6 +54,14 @@ them."""
 LOCK_TIMEOUT_SECONDS = 5.0
 """How long a second process waits: one that was just killed may still be releasing the lock."""
 _DIFFERENCES_SHOWN = 8
+_YAML_DEPTH = 20
+_YAML_STARTS = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_YAML_ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class RunFolder:
 
     def refuse_other_run(self, config: TrainConfig) -> None:
         """Raise UserError, naming what differs, if the folder holds another configuration."""
-        if not (self.config.exists() and self.state.exists()):
+        if not self.state.exists():
             return  # a run that failed before its first save may start again in another way
         there, here = self.read_config(), flatten(dataclasses.asdict(config))
         differing = [
@@ -112,14 +123,18 @@ class RunFolder:
         """Return the configuration as a flat dict with dotted keys.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: the file is missing or damaged.
         """
         try:
-            values = OmegaConf.to_container(OmegaConf.load(self.config))
-        except (yaml.YAMLError, ValueError, OSError, OmegaConfBaseException):
+            text = self.config.read_text()
+            plain = _is_plain(text)
+            values = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if plain else None
+        except (yaml.YAMLError, ValueError, OSError, RecursionError, OmegaConfBaseException):
             values = None
         if not values or not isinstance(values, dict):
-            raise UserError(f"{self.config} is damaged: restore it, or give another name=...")
+            raise UserError(
+                f"{self.config} is missing or damaged: restore it, or give another name=..."
+            )
         return flatten(values)
 
     def write_config(self, config: TrainConfig | OptimizeConfig) -> None:
@@ -173,6 +188,7 @@ class RunFolder:
         if not self.state.exists():
             return None
         try:
+            refuse_zip_bombs(self.state)
             with zipfile.ZipFile(self.state) as records:
                 damaged = records.testzip()  # torch.load does not compare the checksums
             if damaged:
@@ -233,12 +249,29 @@ def _report(line: str) -> dict[str, Any] | None:
         report = json.loads(line) if line.endswith("\n") else None
     except (ValueError, RecursionError):
         return None
-    if not isinstance(report, dict) or type(report.get("seen_images")) is not int:
+    if not isinstance(report, dict) or not is_count(report.get("seen_images")):
         return None
-    numbers = (int, float, type(None))
-    if any(isinstance(value, bool) or not isinstance(value, numbers) for value in report.values()):
-        return None
-    return report
+    return report if all(map(_is_measured, report.values())) else None
+
+
+def _is_measured(value: Any) -> bool:
+    """Say whether a value is one that `append_metrics` writes."""
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or (type(value) is int and is_count(abs(value)))
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether YAML has no aliases and is not deeply nested, as fst writes it.
+
+    A few hundred bytes of either can take the memory or minutes.
+    """
+    depth = 0
+    for token in yaml.scan(text):
+        depth += isinstance(token, _YAML_STARTS) - isinstance(token, _YAML_ENDS)
+        if depth > _YAML_DEPTH or isinstance(token, yaml.AliasToken):
+            return False
+    return True
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

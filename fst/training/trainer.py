@@ -167,7 +167,8 @@ class Trainer:
         self.seconds = state["seconds"]
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        settings = self.optimizer.state_dict()["param_groups"]  # those of this configuration
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
         self.scaler.load_state_dict(state["scaler"])
         self.loss.style_weight.copy_(state["style_weight"])
         self.meter.load_state_dict(state["meter"], self.device)

@@ -86,6 +86,9 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
     ("override", "message"),
     [
         ("network.widht=3", "network.widht is unknown: did you mean network.width?"),
+        ("network.norm=batch", "network.norm is unknown: it exists only with network=johnson"),
+        ("data.files=a", "data.files is unknown: it exists only with data=coco"),
+        ("loss.divide=2", "loss.divide is unknown: `fst train ... --cfg job` shows all keys"),
         ("+extra=1", "extra is unknown"),
         ("+network.foo=1", "network.foo is unknown"),
         ("network.width=abc", "network.width: Value 'abc'"),
@@ -114,9 +117,9 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
-    override: str, message: str, fst_command, tiny_overrides, tmp_path: Path
+    override: str, message: str, fst_here, tiny_overrides, tmp_path: Path
 ):
-    done = run_train(fst_command, *tiny_overrides, override, cwd=tmp_path)
+    done = fst_here("train", *tiny_overrides, override)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.startswith("fst train: ")
@@ -129,14 +132,17 @@ def test_mistakes_are_one_line_and_status_2(
     [
         ("loss=johnson", "loss=johnson compares at relu4_3 and divides by the number of VGG16's"),
         ("loss.content_layer=relu3_2", "compares at relu3_2, but loss_network=slim has only relu1"),
-        ("loss_network.weights=a.pth", "loss_network.weights is unknown"),
+        (
+            "loss_network.weights=a.pth",
+            "loss_network.weights is unknown: it exists only with loss_network=vgg16",
+        ),
     ],
 )
 def test_layers_that_the_small_loss_network_lacks_are_refused(
-    override: str, message: str, fst_command, style_picture, photos, tmp_path: Path
+    override: str, message: str, fst_here, style_picture, photos
 ):
     given = [f"style={style_picture}", f"data.path={photos}", "loss_network=slim"]
-    done = run_train(fst_command, *given, override, cwd=tmp_path)
+    done = fst_here("train", *given, override)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -144,10 +150,8 @@ def test_layers_that_the_small_loss_network_lacks_are_refused(
 
 @pytest.mark.parametrize("asked", [["--help"], ["-h"], ["--cfg", "job"], ["-c", "job"]])
 @pytest.mark.parametrize("command", ["train", "optimize"])
-def test_help_and_settings_are_shown_without_a_style(fst_command, asked, command, tmp_path: Path):
-    done = subprocess.run(
-        [*fst_command, command, *asked], cwd=tmp_path, capture_output=True, text=True
-    )
+def test_help_and_settings_are_shown_without_a_style(fst_here, asked, command):
+    done = fst_here(command, *asked)
     assert (done.returncode, done.stderr) == (0, "")
     assert "  style_weight: " in done.stdout  # a setting of the loss
     assert "??? is required" in done.stdout or "cfg" in asked[0] or asked[0] == "-c"
@@ -169,9 +173,9 @@ def test_help_and_settings_are_shown_without_a_style(fst_command, asked, command
     ],
 )
 def test_a_setting_written_as_a_flag_shows_how_it_is_written(
-    given: list[str], message: str, fst_command, tmp_path: Path
+    given: list[str], message: str, fst_here
 ):
-    done = run_train(fst_command, *given, cwd=tmp_path)
+    done = fst_here("train", *given)
     assert done.returncode == 2
     assert re.search(message, done.stderr)
     assert done.stderr.count("\n") == 1

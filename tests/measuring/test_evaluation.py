@@ -4,8 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,19 +30,26 @@ from fst.training.trainer import train
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
 
 
-@pytest.fixture(autouse=True)
-def vgg16(random_vgg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def vgg16(random_vgg: Path) -> Iterator[None]:
     """Random VGG16 weights replace the cached ones."""
-    monkeypatch.setattr("fst.losses.vgg.cached_weights", lambda: random_vgg)
-    monkeypatch.setattr("fst.losses.vgg._verify", lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fst.losses.vgg.cached_weights", lambda: random_vgg)
+        patch.setattr("fst.losses.vgg._verify", lambda *_: None)
+        yield
 
 
-@pytest.fixture
-def run(compose: Callable[[list[str]], TrainConfig], tiny_overrides: list[str], photos: Path):
-    """A trained run with held-out pictures in a separate folder."""
-    config = compose(
-        [*tiny_overrides, f"data.heldout_path={photos / 'more'}", "data.heldout_images=4"]
-    )
+@pytest.fixture(scope="module")
+def run(
+    compose: Callable[[list[str]], TrainConfig],
+    tiny_overrides_in: Callable[[Path], list[str]],
+    photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TrainConfig:
+    """A trained run with held-out pictures in a separate folder; tests leave it unchanged."""
+    overrides = tiny_overrides_in(tmp_path_factory.mktemp("trained") / "runs")
+    heldout = [f"data.heldout_path={photos / 'more'}", "data.heldout_images=4"]
+    config = compose([*overrides, *heldout])
     train(config)
     return config
 
@@ -53,9 +59,10 @@ def last_report(config: TrainConfig) -> dict[str, float]:
     return json.loads(lines[-1])
 
 
-@pytest.fixture
-def report(run: TrainConfig, tmp_path: Path) -> Report:
-    return evaluate([str(run.run_dir)], tmp_path / "evaluation", images=4, **QUICK)
+@pytest.fixture(scope="module")
+def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("evaluation")
+    return evaluate([str(run.run_dir)], folder, images=4, **QUICK)
 
 
 def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
@@ -190,13 +197,16 @@ def test_all_files_are_written(report: Report, run: TrainConfig, tmp_path: Path)
     assert {"heldout/contact_sheet", "evaluation/curves"} <= set(events.Tags()["images"])
 
 
-def test_a_report_next_to_the_run_does_not_change_the_run(report: Report, run: TrainConfig):
-    before = {file: file.read_bytes() for file in run.run_dir.iterdir()}
-    assert report.evaluations[0].name == run.run_dir.name
+def test_a_report_next_to_the_run_does_not_change_the_run(
+    report: Report, run: TrainConfig, tmp_path: Path
+):
+    own = shutil.copytree(run.run_dir, tmp_path / run.run_dir.name)
+    before = {file: file.read_bytes() for file in own.iterdir()}
+    assert report.evaluations[0].name == own.name
     for _ in range(2):
-        write_report(run.run_dir.parent, report, "fst evaluate run", "cpu")
+        write_report(tmp_path, report, "fst evaluate run", "cpu")
     assert {file: file.read_bytes() for file in before} == before
-    assert len(list(run.run_dir.glob("*.evaluation"))) == 1
+    assert len(list(own.glob("*.evaluation"))) == 1
 
 
 def test_the_plot_marks_where_the_network_is(report: Report):
@@ -309,13 +319,9 @@ def test_a_style_picture_is_read_only_for_a_run(run: TrainConfig, photos: Path, 
         (["RUN", "--video", "missing.mp4"], "missing.mp4"),
     ],
 )
-def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_command, tmp_path: Path):
+def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_here, tmp_path: Path):
     given = [str(run.run_dir) if flag == "RUN" else flag for flag in flags]
-    done = subprocess.run(
-        [*fst_command, "evaluate", *given, "-o", str(tmp_path / "e")],
-        capture_output=True,
-        text=True,
-    )
+    done = fst_here("evaluate", *given, "-o", "e")
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

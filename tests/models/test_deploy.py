@@ -29,10 +29,15 @@ ORT_WEB = os.environ.get("FST_ORT_WEB")
 """The folder dist/ of onnxruntime-web, as `npm pack onnxruntime-web` brings it."""
 
 
-def export(network: TransformerNetwork, path: Path, uint8: bool) -> Path:
+def export(
+    network: TransformerNetwork,
+    path: Path,
+    uint8: bool = False,
+    size: tuple[int, int] | None = None,
+) -> Path:
     pytest.importorskip("onnxscript")
     save_model(path.with_suffix(".safetensors"), network, describe(network))
-    export_model(path.with_suffix(".safetensors"), path, uint8=uint8)
+    export_model(path.with_suffix(".safetensors"), path, uint8=uint8, size=size)
     return path
 
 
@@ -48,7 +53,7 @@ def network() -> TransformerNetwork:
 
 @pytest.fixture(scope="module")
 def float_model(network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(network, tmp_path_factory.mktemp("float") / "style.onnx", uint8=False)
+    return export(network, tmp_path_factory.mktemp("float") / "style.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +257,23 @@ def test_the_page_says_what_went_wrong(site: Site, tmp_path: Path):
     flags = GRAPHICS["WebAssembly"]
     assert "protobuf" in visit(site, "bad.onnx", tmp_path / "a", *flags).lower()
     assert "404" in visit(site, "missing.onnx", tmp_path / "b", *flags)
+
+
+@needs_browser
+@pytest.mark.parametrize("photo", [(64, 48)], ids=["64x48"], indirect=True)
+def test_the_page_says_which_export_it_takes(
+    network, uint8_model: Path, site: Site, photo: Path, tmp_path: Path
+):
+    site.files |= {
+        "/bytes.onnx": uint8_model,
+        "/fixed.onnx": export(network, tmp_path / "fixed.onnx", size=(48, 64)),
+    }
+    flags = GRAPHICS["WebAssembly"]
+    assert visit(site, "bytes.onnx", tmp_path / "a", *flags) == (
+        "This model takes bytes: it was exported with --uint8. Export it without --uint8 for this "
+        "page."
+    )
+    assert visit(site, "fixed.onnx", tmp_path / "b", *flags) == (
+        "This model only takes pictures of 64 x 48: it was exported with --size. Export it "
+        "without --size for this page."
+    )

@@ -14,7 +14,7 @@ from fst.errors import UserError
 from fst.models import export
 from fst.models.export import Agreement, export_model
 from fst.models.export_info import ExportInfo, export_metadata
-from fst.models.inspection import inspect_model, metadata_of
+from fst.models.inspection import inspect_model
 from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
@@ -257,13 +257,6 @@ def test_a_package_is_inspected_without_loading_its_machine_code(tmp_path: Path,
     facts = inspect_model(path)
     assert facts["title"] == "Stripes"
     assert "computes in bf16" in facts["format"]
-    assert metadata_of(path) == info
-
-
-def test_metadata_of_is_the_same_for_a_model_and_its_export(
-    models: dict[str, Path], fast_onnx: Path
-):
-    assert metadata_of(models["fast"]) == metadata_of(fast_onnx) == load_model(models["fast"])[1]
 
 
 def test_a_zip_bomb_in_a_package_is_refused(tmp_path: Path):

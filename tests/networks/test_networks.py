@@ -159,5 +159,5 @@ def test_reflection_padding_leaves_no_border_on_a_pattern_that_mirrors_itself():
 def test_unknown_networks_and_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="unknown network 'vast'.*johnson, fast"):
         build_network("vast", {})
-    with pytest.raises(ValueError, match="'fast' can't be built.*depth"):
+    with pytest.raises(ValueError, match="cannot build network 'fast'.*depth"):
         build_network("fast", {"depth": 3})

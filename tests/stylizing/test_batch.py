@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from PIL import Image, features
 from fst.errors import UserError
 from fst.models.model_file import describe, save_model
 from fst.networks.fast import Fast
-from fst.pictures.image import read_image, read_picture
+from fst.pictures.image import Picture, read_image, read_picture, write_picture
+from fst.stylizing import batch
 from fst.stylizing.batch import stylize_pictures, stylize_videos
 from fst.stylizing.files import Job, about_skipped, find_inputs, plan
 from fst.stylizing.options import Options
@@ -333,3 +335,30 @@ def test_half_precision_is_near_and_sane_on_flat_frames(dtype: torch.dtype):
     for value in (0.0, 1.0):
         flat = half(torch.full((1, 3, 64, 64), value))
         assert flat.flatten(2).std(-1).max() < 0.01
+
+
+def test_a_picture_is_held_once_while_its_result_is_written(
+    photos, stylizers, tmp_path: Path, monkeypatch
+):
+    """A large one takes hundreds of megabytes."""
+    originals, originals_left, interleaved = [], [], []
+
+    def read(*arguments: object) -> Picture:
+        picture = read_picture(*arguments)
+        originals.append(weakref.ref(picture.rgb))
+        return picture
+
+    def write(picture: Picture, *arguments: object) -> tuple[str, ...]:
+        originals_left.append(originals[-1]() is not None)
+        # The encoder takes interleaved colours: others would be copied.
+        interleaved.append(picture.rgb.is_contiguous(memory_format=torch.channels_last))
+        return write_picture(picture, *arguments)
+
+    monkeypatch.setattr(batch, "read_picture", read)
+    monkeypatch.setattr(batch, "write_picture", write)
+    (job,) = jobs(photos / "00.png", output=tmp_path / "out.png")
+    for tile_px in (0, 32):
+        (outcome,) = stylize_pictures([job], stylizers, Options(tile_px=tile_px))
+        assert outcome.error is None
+    assert originals_left == [False, False]
+    assert interleaved == [True, True]

@@ -20,12 +20,12 @@ from fst.stylizing.stylizer import Stylizer
 
 @pytest.fixture
 def stylize() -> Stylizer:
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 
 
 def broken(value: float) -> Stylizer:
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
     nn.init.constant_(next(network.parameters()), value)
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 

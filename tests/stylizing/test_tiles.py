@@ -82,7 +82,7 @@ import resource, sys, torch
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.stylizing.stylizer import Stylizer
-network = Fast(width=8, residual_blocks=1)
+network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
 stylize = Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 stylize(torch.zeros(1, 3, 512, 512, dtype=torch.uint8), tile_px=256)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -342,10 +342,8 @@ def test_the_memory_estimate_counts_all_features(compose_optimize, overrides, ra
         ("size_px=50000", "GB are free: use a smaller size"),
     ],
 )
-def test_mistakes_are_one_line(wrong: str, said: str, overrides: list[str], fst_command):
-    done = subprocess.run(
-        [*fst_command, "optimize", *overrides, wrong], capture_output=True, text=True
-    )
+def test_mistakes_are_one_line(wrong: str, said: str, overrides: list[str], fst_here):
+    done = fst_here("optimize", *overrides, wrong)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

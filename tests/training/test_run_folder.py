@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +154,61 @@ def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, valu
     assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state["ema"]["stem.1.weight"].fill_(torch.nan),
+        lambda state: state["network"]["stem.1.weight"].fill_(torch.inf),
+        lambda state: state["optimizer"]["state"][0]["exp_avg"].fill_(torch.nan),
+        lambda state: state["style_weight"].fill_(torch.nan),
+        lambda state: state.update(seconds=float("nan")),
+        lambda state: state["meter"]["sums"].update(total=torch.zeros(2)),
+        lambda state: state["meter"].update(steps=-1),
+        lambda state: state["rng"].fill_(255),
+        lambda state: state["ema"].update(
+            {"stem.1.weight": state["ema"]["stem.1.weight"].to_sparse()}
+        ),
+    ],
+)
+def test_a_state_of_unusable_values_is_refused_in_one_line(
+    trained, damage: Callable[[dict[str, Any]], object]
+):
+    folder = RunFolder(trained.run_dir)
+    state = folder.read_state()
+    damage(state)
+    folder.write_state(state)
+    trainer = Trainer(trained, World(), torch.device("cpu"))
+    before = copy.deepcopy(trainer.network.state_dict())
+    with pytest.raises(UserError, match="state.pt is damaged"):
+        trainer.load_state_dict(folder.read_state())
+    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+def test_the_optimizer_s_settings_are_the_configuration_s(trained):
+    """Those of a damaged state could make Adam fail in its first step."""
+    folder = RunFolder(trained.run_dir)
+    state = folder.read_state()
+    trainer = Trainer(trained, World(), torch.device("cpu"))
+    trainer.load_state_dict(copy.deepcopy(state))
+    expected = trainer.optimizer.state_dict()["param_groups"]
+    state["optimizer"]["param_groups"][0] |= {"amsgrad": True, "betas": (2.0, -1.0)}
+    trainer.load_state_dict(state)
+    assert trainer.optimizer.state_dict()["param_groups"] == expected
+
+
+def test_a_compressed_state_is_refused(trained):
+    """It could unpack to any size; torch never compresses."""
+    state = RunFolder(trained.run_dir).state
+    with zipfile.ZipFile(state) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(state, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+        archive.writestr("archive/data/more", bytes(10_000_000))
+    with pytest.raises(UserError, match="state.pt is damaged"):
+        RunFolder(trained.run_dir).read_state()
+
+
 @pytest.mark.parametrize("found", [[], "text", 3, None])
 def test_a_state_that_is_not_a_dict_is_refused(trained, found: object):
     torch.save(found, RunFolder(trained.run_dir).state)
@@ -169,6 +227,8 @@ def test_a_state_that_is_not_a_dict_is_refused(trained, found: object):
         '{"seen_images": null}\n',
         '{"seconds": 3}\n',
         '{"seen_images": 16, "seconds": {}}\n',
+        '{"seen_images": 16, "seconds": NaN}\n',
+        '{"seen_images": 16, "seconds": ' + "9" * 400 + "}\n",
         "[" * 100_000 + "\n",
         "\udcff\n",
     ],
@@ -188,12 +248,31 @@ def test_damaged_lines_of_the_metrics_are_dropped(tmp_path: Path, damage: str):
     assert folder.metrics.read_bytes() == whole.splitlines(keepends=True)[0]
 
 
-@pytest.mark.parametrize("damage", ["\0\0", "[1, 2]", "a: [", "", "\udcff"])
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+"""YAML of a few hundred bytes that grows to gigabytes."""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["\0\0", "[1, 2]", "a: [", "", "\udcff", "[" * 50_000, ALIASES],
+    ids=["NULs", "list", "cut", "empty", "bytes", "nested", "aliases"],
+)
 def test_a_damaged_configuration_is_refused_in_one_line(trained, damage: str):
     folder = RunFolder(trained.run_dir)
     folder.config.write_bytes(damage.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match="config.yaml is damaged"):
+    with pytest.raises(UserError, match="config.yaml is missing or damaged"):
         folder.refuse_other_run(trained)
+
+
+def test_a_run_without_its_configuration_is_refused(trained):
+    """Or it would resume with any loss and schedule."""
+    folder = RunFolder(trained.run_dir)
+    folder.config.unlink()
+    with pytest.raises(UserError, match="config.yaml is missing or damaged: restore it"):
+        train(trained)
 
 
 def test_a_run_resumes_after_power_was_lost_while_metrics_were_written(trained):

@@ -1,0 +1,29 @@
+"""Short, seeded runs of the fuzzers: damaged files are used or refused, never a bug."""
+
+from pathlib import Path
+
+import fuzz_models
+import fuzz_runs
+import pytest
+
+
+@pytest.mark.parametrize(("kind", "count"), [("models", 60), ("pictures", 120)])
+def test_damaged_files_are_used_or_refused(kind: str, count: int):
+    tally = fuzz_models.fuzz(kind, count, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > count / 2  # most of the damage is noticed ...
+    assert tally.outcomes["used"] > 0  # ... and some of it is harmless
+
+
+def test_damaged_run_folders_are_used_or_refused():
+    tally = fuzz_runs.fuzz(8, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > 3
+    assert tally.outcomes["used"] > 8
+
+
+def test_the_undamaged_foreign_state_loads(tmp_path: Path):
+    """Or all of its damaged versions would be refused for the same reason."""
+    path = tmp_path / "port.pth"
+    path.write_bytes(fuzz_models.pickled(fuzz_models.foreign_state()))
+    fuzz_models.load_and_run(path)
