@@ -15,8 +15,9 @@ BIN = .venv/bin
 demo: .venv/stamp
 	$(BIN)/python scripts/demo.py
 
+# Two processes of one thread each: threads of one process wait for one another.
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/stamp
 	$(BIN)/ruff check .

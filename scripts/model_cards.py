@@ -1,0 +1,120 @@
+r"""Write a card for each released model: docs/reference/model-cards.md and .github/models/*.jpg.
+
+for name in starry_night the_scream; do
+    fst evaluate $name --style paintings/$name.jpg --photographs heldout/ --weights vgg16.pth \
+        --curves 256 --images 2 --iterations 60 --sizes 512 --output evaluation/$name
+done
+python scripts/model_cards.py evaluation/
+
+What a card says comes from the model file and from the evaluation of its name.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gallery import PHOTOGRAPHS, photograph, shrunk
+
+import fst
+from fst.models.model_info import ModelInfo, read_info
+from fst.models.released import ReleasedModel, released_models, released_path
+from fst.pictures.image import write_image
+from fst.pictures.sheet import labelled_sheet
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "model-cards.md"
+SHEETS = ROOT / ".github" / "models"
+SETTINGS = (
+    "loss_network", "init", "style.size_px", "loss.content_target",
+    "training.images", "training.batch_size", "training.precision",
+)  # fmt: skip
+"""What a training command names; a group by its name."""
+HEADER = """# Model cards
+
+Written by `scripts/model_cards.py` from the model files and `fst evaluate`. The weights are
+licensed under CC BY 4.0; they were trained on research photographs that are not redistributed.
+Distances are relative (0 is a perfect match), under VGG16, on photographs that were not trained on.
+Seconds are of one 512x512 picture in fp32 on the machine of the evaluation.
+"""
+
+
+def main() -> None:
+    """Write the page and the sheets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("evaluations", type=Path, help="a folder of `fst evaluate`'s, by name")
+    given = parser.parse_args()
+    cards = [HEADER]
+    for model in released_models():
+        file = given.evaluations / model.name / "evaluation.json"
+        cards.append(card(model, json.loads(file.read_text())))
+        write_sheet(model.name)
+    PAGE.write_text("\n".join(cards))
+    print(PAGE)
+
+
+def card(model: ReleasedModel, report: dict[str, Any]) -> str:
+    """Return the card of a model as Markdown, given what `fst evaluate` wrote about it."""
+    info, _ = read_info(released_path(model.name))
+    (evaluation,) = report["evaluations"]
+    quality, artefacts = evaluation["quality"], evaluation["artefacts"]
+    losses = ", ".join(
+        f"{name} {info.losses[name]:.3f}" for name in ("content", "style", "total_variation")
+    )
+    facts = {
+        "painting": f"{model.artist}, *{model.title}*, {model.year}; {info.card['rights']}",
+        "network": f"`{model.network}`, {model.parameters:,} parameters, "
+        f"{model.size_bytes / 1e6:.2f} MB",
+        "last training": f"`{command(info)}`",
+        "images seen in it": f"{info.seen_images:,}",
+        "held-out terms": f"{losses}, under `{info.loss_network}`",
+        "distance to the style": f"Gram {quality['gram']:.3f}, covariance "
+        f"{quality['covariance']:.3f}, sliced Wasserstein {quality['wasserstein']:.3f}",
+        "distance to the photograph": f"content {quality['content']:.2f}, structure "
+        f"{quality['structure']:.2f}",
+        "iterations of L-BFGS equalled": equalled(evaluation, report["iterations"]),
+        "artefacts": f"grid {artefacts['grid_ratio']:.1f} times its surroundings "
+        f"({artefacts['grid_levels']:.1f} of 255 levels), border contrast "
+        f"{artefacts['border_contrast']:.2f}, blown values {artefacts['blown_share']:.1%}",
+        "seconds": f"{evaluation['speeds'][0]['network_seconds']:.3f}",
+        "does well and badly": info.card["note"],
+        "licence": f"{model.licence} (weights)",
+    }
+    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
+    sheet = f"![Photographs stylized by {model.name}](../../.github/models/{model.name}.jpg)"
+    return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def command(info: ModelInfo) -> str:
+    """Return the command of the model's last training, its folders left out."""
+    config = info.training_config
+    settings = [f"fst train style={config['style']['picture']} data.path=photographs/"]
+    for key in SETTINGS:
+        group, _, name = key.partition(".")
+        value = config[group][name] if name else config[group]
+        settings.append(f"{key}={value['name'] if isinstance(value, dict) else value}")
+    return " ".join(settings).replace("=None", "=null")
+
+
+def equalled(evaluation: dict[str, Any], iterations: int) -> str:
+    """Return after how many iterations L-BFGS from noise is as good, by size of picture."""
+    counts = evaluation["equal_iterations"].items()
+    return ", ".join(
+        f"{f'more than {iterations}' if count is None else count} at {px} px"
+        for px, count in counts
+    )
+
+
+def write_sheet(name: str) -> None:
+    """Write the photographs of the gallery and what the model makes of them."""
+    pictures = [photograph(each) for each in PHOTOGRAPHS]
+    stylize = fst.load(name)
+    rows = [
+        [shrunk(picture) for picture in pictures],
+        [shrunk(stylize(picture)) for picture in pictures],
+    ]
+    write_image(labelled_sheet([""] * len(pictures), rows), SHEETS / f"{name}.jpg")
+
+
+if __name__ == "__main__":
+    main()
