@@ -79,7 +79,7 @@ def stylize(
     from fst.stylizing.console import StylizeConsole
     from fst.stylizing.files import find_inputs, plan
     from fst.stylizing.stylizer import load_several
-    from fst.video.video_file import is_video
+    from fst.video.formats import is_video
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")

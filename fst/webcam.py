@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from fst.errors import UserError
 from fst.video.camera import Camera
+from fst.video.formats import format_of
 from fst.video.live import (
     STALL_SECONDS,
     Model,
@@ -17,7 +18,6 @@ from fst.video.live import (
     Settings,
     recording_path,
 )
-from fst.video.video_file import format_of
 from fst.video.viewer import Viewer, Window, need_display
 from fst.video.working_size import SMALLEST_PX, with_size
 

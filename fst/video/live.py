@@ -22,7 +22,7 @@ import numpy as np
 
 from fst.errors import CameraLostError
 from fst.video.camera import Frame, resized, scaled
-from fst.video.video_file import VideoWriter
+from fst.video.video_writer import VideoWriter
 
 T = TypeVar("T")
 STALL_SECONDS = 5.0

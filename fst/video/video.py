@@ -18,7 +18,9 @@ import numpy as np
 from fst.atomic import replacing
 from fst.errors import UserError
 from fst.video.filters import VideoFilter
-from fst.video.video_file import Frame, VideoReader, VideoWriter, format_of
+from fst.video.formats import format_of
+from fst.video.video_file import Frame, VideoReader
+from fst.video.video_writer import VideoWriter
 
 Item = TypeVar("Item")
 _AHEAD = 8  # frames and audio packets that may wait before the network, and after it

@@ -12,8 +12,10 @@ import pytest
 
 from fst.errors import one_line_errors
 from fst.video.filters import TemporalSmoother
+from fst.video.formats import is_video
 from fst.video.video import stylize_video
-from fst.video.video_file import Frame, VideoReader, VideoWriter, is_video
+from fst.video.video_file import Frame, VideoReader
+from fst.video.video_writer import VideoWriter
 
 av = pytest.importorskip("av")
 WIDTH, HEIGHT, FRAMES = 64, 48, 30
@@ -459,7 +461,7 @@ def test_a_killed_recording_can_be_played(tmp_path: Path, suffix: str):
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from fst.video.video_file import VideoWriter
+from fst.video.video_writer import VideoWriter
 writer = VideoWriter(Path(sys.argv[1]), 64, 48, 24, survives_kill=True)
 random = np.random.default_rng(0)
 for number in range(144):

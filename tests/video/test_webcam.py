@@ -59,7 +59,7 @@ def slow_model(seconds: float) -> Model:
 
 
 class Video:
-    """Replaces `fst.video.video_file.VideoWriter`."""
+    """Replaces `fst.video.video_writer.VideoWriter`."""
 
     def __init__(self, path, width, height, rate, *, survives_kill):
         self.path, self.size = path, (height, width)
