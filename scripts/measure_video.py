@@ -68,7 +68,7 @@ def main() -> None:
                 source,
                 smoothed,
                 size=options.size,
-                filters=[TemporalSmoother(options.smooth)],
+                filters=lambda: [TemporalSmoother(options.smooth)],
             )
             probes += [f"| {name} | {probe(source)} |", f"| {name}, stylized | {probe(plain)} |"]
             probes += [f"| note | {note} |" for note in report.notes]

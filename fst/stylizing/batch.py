@@ -112,7 +112,8 @@ def stylize_videos(
                 job.source,
                 job.target,
                 size=options.size,
-                filters=video_filters(options),
+                filters=partial(video_filters, options),
+                workers=stylizers[job.model].workers,
                 progress=progress,
             )
         except _FAILURES as error:
@@ -123,7 +124,7 @@ def stylize_videos(
 
 
 def video_filters(options: Options) -> list[VideoFilter]:
-    """Return new filters for one video, in the order in which they apply."""
+    """Return new filters for one scene of a video, in the order in which they apply."""
     filters: list[VideoFilter] = []
     if options.smooth:
         filters.append(TemporalSmoother(options.smooth))

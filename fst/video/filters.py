@@ -1,22 +1,45 @@
 """Video filters: they change stylized frames and may remember earlier ones.
 
-A filter object belongs to one video and is called once per frame, in order, so it may keep state.
-To add one, write such a callable here and pass it to `fst.video.video.stylize_video`.
+A filter object belongs to one scene of a video and is called once per frame, in order, so it may
+keep state. To add one, write such a callable here and include it in the `filters` of
+`fst.video.video.stylize_video`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from fst.errors import UserError
+from fst.video.cuts import CutDetector
 
 VideoFilter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Called with a content frame and its stylized frame, returns the frame to write.
 
 All are uint8 RGB (H, W, 3), of one size throughout a video. The next filter gets the result."""
+
+
+class SceneFilters:
+    """Applies filters in order, new ones for each scene, so that nothing is carried over a cut.
+
+    Args:
+        make: returns the filters for a scene.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[VideoFilter]]) -> None:
+        self._make = make
+        self._filters = make()
+        self._begins_scene = CutDetector()
+
+    def __call__(self, content: np.ndarray, stylized: np.ndarray) -> np.ndarray:
+        """Return the filtered result; all are uint8 RGB (H, W, 3)."""
+        if self._filters and self._begins_scene(content):
+            self._filters = self._make()
+        for video_filter in self._filters:
+            stylized = video_filter(content, stylized)
+        return stylized
 
 
 class TemporalSmoother:
@@ -34,10 +57,9 @@ class TemporalSmoother:
     the shorter side, so that noise does not count as change; d is the largest difference of the
     channels, dilated to the neighbouring cells, so that w is 0 up to the edges of moving objects.
     The reference is updated with the same weights as the result: d is thus measured from the inputs
-    that the blended result shows, and slow drift adds up in it until the old result fades. When
-    most cells have changed (a cut), the state is reset. Random changes from frame to frame are
-    reduced to sqrt((1 - smooth) / (1 + smooth)) of their deviation, a third for 0.8; changes over
-    many frames remain.
+    that the blended result shows, and slow drift adds up in it until the old result fades. Random
+    changes from frame to frame are reduced to sqrt((1 - smooth) / (1 + smooth)) of their deviation,
+    a third for 0.8; changes over many frames remain.
 
     Optical flow is not used: it would need a second network as slow as the first, its errors smear
     the style at the edges of objects, and flicker is most visible where nothing moves. Moving
@@ -69,10 +91,9 @@ class TemporalSmoother:
             reference, previous = self._state
             change = (means - reference).abs().amax(1, keepdim=True)
             change = F.max_pool2d(change, 3, 1, 1)
-            if (change > 2 * self.sigma).float().mean() < 0.6:
-                weight = self.smooth * torch.exp(-((change / self.sigma) ** 2))
-                means = torch.lerp(means, reference, weight)
-                shown = F.interpolate(weight, content.shape[:2], mode="bilinear")[0, 0, ..., None]
-                result = previous.sub_(result).mul_(shown).add_(result)
+            weight = self.smooth * torch.exp(-((change / self.sigma) ** 2))
+            means = torch.lerp(means, reference, weight)
+            shown = F.interpolate(weight, content.shape[:2], mode="bilinear")[0, 0, ..., None]
+            result = previous.sub_(result).mul_(shown).add_(result)
         self._state = means, result
         return result.round().byte().numpy()

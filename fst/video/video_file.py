@@ -1,10 +1,11 @@
-"""Reading video files: frames, audio, times and colours.
+"""Reading video files: frames, their times and colours, and what else the file holds.
 
 Frames are uint8 RGB, (H, W, 3), with the transfer curve and the primaries of their source; HDR is
 kept in its coding, in 8 bits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -23,8 +24,25 @@ class Frame(NamedTuple):
     duration: Fraction
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a video file holds besides its frames, in PyAV's terms."""
+
+    streams: Sequence[Any] = ()
+    """Audio and subtitles."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the whole file, such as title or artist."""
+    chapters: Sequence[Any] = ()
+
+
+_ABOUT_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+"""Tags that describe one file and do not apply to a copy."""
+
+
 class VideoReader:
-    """Decodes a video file: iterating yields upright `Frame`s and, between them, audio packets.
+    """Decodes a video file: iterating yields upright `Frame`s and, between them, packets.
+
+    The packets are those of the streams in `extras`.
 
     Damage does not stop it: everything that can be decoded is yielded, and `notes` reports the rest
     at the end.
@@ -72,7 +90,6 @@ class VideoReader:
         if not videos or container.format.name.endswith("_pipe"):
             raise UserError(f"{source} has no video stream that can be decoded")
         self._video = video = videos[0]
-        self.audio: Sequence[Any] = container.streams.audio
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
         self.time_base: Fraction = video.time_base
         if video.duration:
@@ -83,6 +100,16 @@ class VideoReader:
         # Times of a broadcast stream start anywhere, those of other files at zero.
         broadcast = container.format.flags & av.format.Flags.ts_discont.value
         self._origin = Fraction((broadcast and container.start_time) or 0, av.time_base)
+
+        self.extras = Extras(
+            (*container.streams.audio, *container.streams.subtitles),
+            {
+                key: value
+                for key, value in container.metadata.items()
+                if key.lower() not in _ABOUT_THE_FILE
+            },
+            [self._from_origin(chapter) for chapter in container.chapters()],
+        )
 
         self._items = self._read(av.FFmpegError)
         self._first = []
@@ -130,10 +157,14 @@ class VideoReader:
 
     def _packets(self, reading_error: type[Exception]) -> Iterator[Any]:
         try:
-            yield from self._container.demux(self._video, *self.audio)
+            yield from self._container.demux(self._video, *self.extras.streams)
         except reading_error:
             self._lost += 1
             yield None  # flushes the decoder
+
+    def _from_origin(self, chapter: Any) -> Any:
+        origin = round(self._origin / chapter["time_base"])
+        return {**chapter, "start": chapter["start"] - origin, "end": chapter["end"] - origin}
 
     def _convert(self, frame: Any) -> Frame:
         if not self._frames:

@@ -1,8 +1,9 @@
-"""Writing video files: frames, audio, times and colours."""
+"""Writing video files: frames, their times and colours, and what else their source holds."""
 
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ from fst.video.formats import (
     pyav,
     reformatter,
 )
+from fst.video.video_file import Extras
 
 _LIMITED_RANGE = 1
 
@@ -38,7 +40,7 @@ class VideoWriter:
         time_base: unit of the frames' times, in seconds.
         colors: codes of matrix, primaries and transfer (ITU-T H.273); by default those usual for
             the size.
-        audio: PyAV's audio streams, whose packets `write_audio` takes.
+        extras: audio and subtitles, whose packets `write_packet` takes, tags and chapters.
         survives_kill: write such that the file can be played up to its last second or so if this
             process is killed; the complete file is the same.
 
@@ -56,7 +58,7 @@ class VideoWriter:
         *,
         time_base: Fraction = Fraction(1, 90_000),
         colors: tuple[int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED),
-        audio: Sequence[Any] = (),
+        extras: Extras = Extras(),  # noqa: B008, it is frozen
         survives_kill: bool = False,
     ) -> None:
         self._av = av = pyav()
@@ -97,7 +99,9 @@ class VideoWriter:
         self._waiting: Any = None  # a packet of video
         self._first = 0, 0  # times of display and of decoding of the first packet
         self._end = 0  # of the last frame
-        self._sounds = {source.index: self._add_audio(source) for source in audio}
+        self._tracks = {source.index: self._add_track(source) for source in extras.streams}
+        self._container.metadata.update(extras.metadata)
+        self._container.set_chapters(list(extras.chapters))
         self._container.start_encoding()
 
     def __enter__(self) -> Self:
@@ -142,25 +146,26 @@ class VideoWriter:
         self._end = image.pts + image.duration
         self._mux(self._video.encode(image))
 
-    def write_audio(self, packet: Any) -> None:
-        """Append a packet of one of the `audio` streams, copied or converted."""
-        sound = self._sounds[packet.stream_index]
-        if sound.stream is None:
+    def write_packet(self, packet: Any) -> None:
+        """Append a packet of one of the streams in `extras`, copied or converted."""
+        track = self._tracks[packet.stream_index]
+        if track.stream is None:
             return
-        if sound.converted:
+        if track.converted:
             with suppress(self._av.error.InvalidDataError):  # damaged: brief silence
                 for samples in packet.decode():
-                    self._container.mux(sound.stream.encode(samples))
-        elif packet.dts > sound.last_dts:  # otherwise it is damaged, and containers reject it
-            sound.last_dts = packet.dts
-            packet.stream = sound.stream
+                    self._container.mux(track.stream.encode(samples))
+        elif packet.dts >= track.next_dts:  # otherwise it is damaged, and containers reject it
+            # Subtitles may overlap: several lines may start at the same time.
+            track.next_dts = packet.dts + (track.stream.type == "audio")
+            packet.stream = track.stream
             self._container.mux(packet)
 
     def close(self) -> None:
         """Flush the encoders and complete the file."""
-        for sound in self._sounds.values():
-            if sound.converted:
-                self._container.mux(sound.stream.encode(None))
+        for track in self._tracks.values():
+            if track.converted:
+                self._container.mux(track.stream.encode(None))
         self._mux(self._video.encode(None))
         if self._waiting is not None:
             self._set_length(self._waiting)
@@ -186,28 +191,47 @@ class VideoWriter:
             shown, decoded = self._end - self._first[0], last.dts - self._first[1]
             last.duration = max(1, shown - decoded)
 
-    def _add_audio(self, source: Any) -> "_Sound":
-        name = f"audio stream {source.index}"
+    def _add_track(self, source: Any) -> "_Track":
+        name = f"{source.type} stream {source.index}"
         if source.codec_context is None:
             self.notes.append(f"{name} dropped: unknown codec")
-            return _Sound(None)
-        container = self._container.format.name
-        if _holds(container, source):
-            return _Sound(self._container.add_stream_from_template(source))
-        stream = self._container.add_stream(self._audio_codec, 48_000)
-        stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
-        self.notes.append(
-            f"{name} converted to {stream.codec_context.codec.canonical_name}: {container} cannot "
-            f"hold {source.codec_context.codec.canonical_name}"
-        )
-        return _Sound(stream, converted=True)
+            return _Track(None)
+        container, codec = self._container.format.name, source.codec_context.codec.canonical_name
+        held = _holds(container, source)
+        if held:
+            stream = self._container.add_stream_from_template(source)
+        elif source.type == "audio":
+            stream = self._container.add_stream(self._audio_codec, 48_000)
+            stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
+            self.notes.append(
+                f"{name} converted to {stream.codec_context.codec.canonical_name}: {container} "
+                f"cannot hold {codec}"
+            )
+        else:
+            self.notes.append(f"{name} dropped: {container} cannot hold {codec}")
+            return _Track(None)
+        stream.disposition = source.disposition
+        for tag in source.metadata.keys() & {"language", "title"}:
+            stream.metadata[tag] = source.metadata[tag]
+        return _Track(stream, converted=not held)
 
 
 @dataclass
-class _Sound:
+class _Track:
     stream: Any
     converted: bool = False
-    last_dts: float = -math.inf
+    next_dts: float = -math.inf
+
+
+def missing_tags(path: Path, tags: Iterable[str]) -> list[str]:
+    """Return which of the tags the file does not have, in any language; containers know few."""
+
+    def plain(tag: str) -> str:
+        return re.sub(r"-[a-z]{3}$", "", tag.lower())
+
+    with pyav().open(str(path.absolute())) as container:
+        present = {plain(tag) for tag in container.metadata}
+    return sorted({plain(tag) for tag in tags} - present)
 
 
 def _holds(container: str, stream: Any) -> bool:
