@@ -19,6 +19,7 @@ from fst.stylizing.files import Job, Outcome
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
+from fst.video.motion import motion
 from fst.video.video import stylize_video
 
 _AHEAD = 3
@@ -119,8 +120,13 @@ def stylize_videos(
         except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
-            said = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
-            yield Outcome(job, notes=(said, *report.notes))
+            said = [f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"]
+            if options.smooth and motion() is None:
+                said.append(
+                    "smoothed only where nothing moves, as OpenCV is not installed: "
+                    "pip install 'fst-style-transfer[webcam]'"
+                )
+            yield Outcome(job, notes=(*said, *report.notes))
 
 
 def video_filters(options: Options) -> list[VideoFilter]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from fst.errors import UserError
 from fst.video.cuts import CutDetector
+from fst.video.motion import follow, motion
 
 VideoFilter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Called with a content frame and its stylized frame, returns the frame to write.
@@ -43,7 +44,7 @@ class SceneFilters:
 
 
 class TemporalSmoother:
-    """Reduces flicker: blends each result with the previous one where the input has not changed.
+    """Reduces flicker: blends each result with the previous one where the input shows the same.
 
     A network that sees one frame at a time turns sensor noise into changing strokes, and through
     its global statistics anything that moves changes strokes in static places too. So, as in a
@@ -53,18 +54,16 @@ class TemporalSmoother:
         result_t = stylized_t + w * (result_{t-1} - stylized_t)
         reference_t = input_t + w * (reference_{t-1} - input_t)
 
-    where d is the distance of the input from the reference. Both are averaged over cells, 90 along
-    the shorter side, so that noise does not count as change; d is the largest difference of the
-    channels, dilated to the neighbouring cells, so that w is 0 up to the edges of moving objects.
-    The reference is updated with the same weights as the result: d is thus measured from the inputs
-    that the blended result shows, and slow drift adds up in it until the old result fades. Random
-    changes from frame to frame are reduced to sqrt((1 - smooth) / (1 + smooth)) of their deviation,
-    a third for 0.8; changes over many frames remain.
-
-    Optical flow is not used: it would need a second network as slow as the first, its errors smear
-    the style at the edges of objects, and flicker is most visible where nothing moves. Moving
-    objects show the network's own result, except flat surfaces under a moving camera, whose inputs
-    hardly differ: strokes are softened there.
+    where d is the distance of the input from the reference, and result_{t-1} and reference_{t-1}
+    have followed the motion of the input (`Motion`; without OpenCV they stay where they are). Input
+    and reference are averaged over cells, 90 along the shorter side, so that noise does not count
+    as change; d is the largest difference of the channels, dilated to the neighbouring cells, so
+    that w is 0 up to the edges of what motion does not explain: occlusions, changes of light,
+    errors of the flow. The reference is updated with the same weights as the result: d is thus
+    measured from the inputs that the blended result shows, and slow drift adds up in it until the
+    old result fades. Random changes from frame to frame are reduced to
+    sqrt((1 - smooth) / (1 + smooth)) of their deviation, a third for 0.8; changes over many frames
+    remain. Strokes that do not move with their object are softened.
     """
 
     rows = 90
@@ -76,7 +75,8 @@ class TemporalSmoother:
         if not 0 <= smooth < 1:
             raise UserError(f"smooth={smooth} must be in [0, 1)")
         self.smooth = smooth
-        self._state: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._motion = motion()
+        self._state: tuple[np.ndarray, np.ndarray] | None = None
 
     @torch.no_grad()
     def __call__(self, content: np.ndarray, stylized: np.ndarray) -> np.ndarray:
@@ -87,13 +87,23 @@ class TemporalSmoother:
         # On bytes, this antialiased filter is ten times as fast as pooling floats.
         means = F.interpolate(planes, cells, mode="bilinear", antialias=True).float()
         result = torch.from_numpy(stylized).float()
+        moved = self._motion(content) if self._motion else None
         if self._state is not None:
-            reference, previous = self._state
+            state, known = self._state, None
+            if moved:
+                flow, known = moved
+                state = follow(state[0], flow), follow(state[1], flow)
+            reference, previous = (torch.from_numpy(part) for part in state)
+            reference = reference.permute(2, 0, 1)[None]
             change = (means - reference).abs().amax(1, keepdim=True)
             change = F.max_pool2d(change, 3, 1, 1)
             weight = self.smooth * torch.exp(-((change / self.sigma) ** 2))
+            if known is not None:
+                weight = weight * F.adaptive_avg_pool2d(
+                    torch.from_numpy(known)[None, None], tuple(cells)
+                )
             means = torch.lerp(means, reference, weight)
             shown = F.interpolate(weight, content.shape[:2], mode="bilinear")[0, 0, ..., None]
             result = previous.sub_(result).mul_(shown).add_(result)
-        self._state = means, result
-        return result.round().byte().numpy()
+        self._state = means[0].permute(1, 2, 0).contiguous().numpy(), result.numpy()
+        return result.round().clamp_(0, 255).byte().numpy()
