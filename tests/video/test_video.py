@@ -3,12 +3,15 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fst.errors import one_line_errors
@@ -248,6 +251,111 @@ def test_every_audio_track_is_kept(clip: Path, tmp_path: Path):
                         writing.mux(packet)
     stylize_video(same, tmp_path / "two.mp4", tmp_path / "out.mp4")
     assert sounds(tmp_path / "out.mp4") == sounds(clip) * 2
+
+
+def with_extras(path: Path, codec: str, clip: Path) -> Path:
+    """Add subtitles, chapters and tags to a clip with sound."""
+    second = Fraction(1, 1000)
+    with av.open(str(clip)) as reading, av.open(str(path), "w") as writing:
+        streams = {s.index: writing.add_stream_from_template(s) for s in reading.streams}
+        audio = streams[reading.streams.audio[0].index]
+        audio.metadata["language"] = "deu"
+        texts = writing.add_mux_stream(codec)
+        texts.time_base = second
+        texts.metadata.update({"language": "fra", "title": "Paroles"})
+        texts.disposition = av.stream.Disposition.forced
+        writing.metadata.update({"title": "A walk", "artist": "Ann", "mood": "calm"})
+        chapters = [(0, 400, "Out"), (400, 1000, "Home")]
+        writing.set_chapters(
+            [
+                {"id": start, "start": start, "end": end, "time_base": second, "metadata": title}
+                for start, end, title in ((s, e, {"title": t}) for s, e, t in chapters)
+            ]
+        )
+        packets = [packet for packet in reading.demux(*reading.streams) if packet.dts is not None]
+        for packet in packets:
+            packet.stream = streams[packet.stream_index]
+            writing.mux(packet)
+        for start, text in ((100, b"Bonjour"), (500, b"Salut")):
+            size = len(text).to_bytes(2, "big") if codec == "mov_text" else b""
+            packet = av.Packet(size + text)
+            packet.pts = packet.dts = start
+            packet.duration, packet.time_base, packet.stream = 300, second, texts
+            writing.mux(packet)
+    return path
+
+
+def extras_of(path: Path) -> tuple[list, list, dict]:
+    """Subtitles that are not empty with their times, chapters with theirs, tags."""
+    with av.open(str(path)) as container:
+        chapters = [
+            (c["metadata"]["title"], c["start"] * c["time_base"], c["end"] * c["time_base"])
+            for c in container.chapters()
+        ]
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        subtitles = [
+            (bytes(packet), packet.pts * packet.time_base, packet.duration * packet.time_base)
+            for packet in container.demux()
+            if packet.stream.type == "subtitle" and packet.size > 2
+        ]
+    return subtitles, chapters, tags
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "target", "notes"),
+    [
+        ("subrip", "clip.mkv", "out.mkv", []),
+        ("mov_text", "clip.mp4", "out.mp4", []),
+        ("mov_text", "clip.mp4", "out.mov", []),
+        (
+            "subrip",
+            "clip.mkv",
+            "out.mp4",
+            [
+                "subtitle stream 2 dropped: mp4 cannot hold subrip",
+                "metadata dropped: .mp4 has no mood",
+            ],
+        ),
+    ],
+)
+def test_subtitles_chapters_and_metadata_are_kept(
+    clip: Path, tmp_path: Path, codec: str, source: str, target: str, notes: list[str]
+):
+    movie = with_extras(tmp_path / source, codec, clip)
+    report = stylize_video(same, movie, tmp_path / target)
+    assert list(report.notes) == notes
+    subtitles, chapters, tags = extras_of(tmp_path / target)
+    expected = extras_of(movie)
+    assert len(expected[0]) == 2
+    assert subtitles == ([] if notes else expected[0])
+    assert chapters == expected[1] == [("Out", 0, Fraction(2, 5)), ("Home", Fraction(2, 5), 1)]
+    assert (tags["title"], tags["artist"]) == ("A walk", "Ann")
+    assert tags.get("mood") == ("calm" if target == "out.mkv" else None)
+    if target != "out.mov":  # which has other codes of languages, and no forced subtitles
+        with av.open(str(tmp_path / target)) as container:
+            assert container.streams.audio[0].metadata["language"] == "deu"
+            for stream in container.streams.subtitles:
+                assert stream.metadata["language"] == "fra"
+                assert stream.disposition & av.stream.Disposition.forced
+    assert times(tmp_path / target) == pytest.approx(times(movie), abs=1e-3)
+
+
+def test_several_workers_keep_the_order_of_frames(clip: Path, tmp_path: Path):
+    busy, most = set(), []
+    threads = torch.get_num_threads()
+
+    def uneven(frame: np.ndarray) -> np.ndarray:
+        busy.add(threading.get_ident())
+        most.append(len(busy))
+        time.sleep(0.01 * (len(most) % 3))
+        busy.discard(threading.get_ident())
+        return 255 - frame
+
+    stylize_video(uneven, clip, tmp_path / "out.mp4", workers=2)
+    assert max(most) == 2
+    assert torch.get_num_threads() == threads
+    error = np.abs(255 - pixels(clip).astype(int) - pixels(tmp_path / "out.mp4"))
+    assert error.mean((1, 2, 3)).max() < 3
 
 
 def test_audio_packets_out_of_order_are_dropped(clip: Path, tmp_path: Path):
