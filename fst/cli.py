@@ -79,15 +79,11 @@ def stylize(
     from fst.stylizing.console import StylizeConsole
     from fst.stylizing.files import find_inputs, plan
     from fst.stylizing.stylizer import load_several
-    from fst.video.video_file import is_video
+    from fst.video.formats import is_video
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     found, skipped = find_inputs(inputs, output)
-    if options.mask is not None and any(is_video(source) for source, _ in found):
-        raise UserError(
-            "--mask is for pictures, but videos are among the inputs: stylize them without it"
-        )
     _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
     for stylizer in stylizers.values():

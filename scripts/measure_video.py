@@ -68,7 +68,8 @@ def main() -> None:
                 source,
                 smoothed,
                 size=options.size,
-                filters=[TemporalSmoother(options.smooth)],
+                workers=stylizer.workers,
+                filters=lambda: [TemporalSmoother(options.smooth)],
             )
             probes += [f"| {name} | {probe(source)} |", f"| {name}, stylized | {probe(plain)} |"]
             probes += [f"| note | {note} |" for note in report.notes]
@@ -132,7 +133,8 @@ def speed(
         for frame in frames:
             stylizer(frame)
         network.append(len(frames) / (perf_counter() - begun))
-        pipeline.append(len(frames) / stylize_video(stylizer, source, target, size=size).seconds)
+        report = stylize_video(stylizer, source, target, size=size, workers=stylizer.workers)
+        pipeline.append(len(frames) / report.seconds)
     return median(pipeline), median(network)
 
 

@@ -6,8 +6,9 @@ Threads decode the next pictures and encode the last ones while the network runs
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from fst.stylizing.files import Job, Outcome
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
+from fst.video.motion import motion
 from fst.video.video import stylize_video
 
 _AHEAD = 3
@@ -46,21 +48,17 @@ def stylize_pictures(
         options: how to stylize; those for videos are ignored.
         progress: called with the fraction of a large picture's tiles that is done.
     """
-    mask_image = None if options.mask is None else read_image(options.mask).mean(1, keepdim=True)
+    mask_at = _mask(options)
 
     def decode(job: Job) -> Picture:
         return read_picture(job.source, options.size)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
-        mask_here = None
-        if mask_image is not None:
-            size = list(rgb.shape[-2:])
-            mask_here = torch.nn.functional.interpolate(mask_image, size, mode="bilinear")
         return stylizers[model](
             rgb,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            mask=mask_here,
+            mask=mask_at(*rgb.shape[-2:]),
             tile_px=options.tile_px,
             progress=progress,
         )
@@ -96,33 +94,60 @@ def stylize_videos(
     Args:
         jobs: what `plan` returned.
         stylizers: by model name.
-        options: how to stylize; a mask is ignored.
+        options: how to stylize.
         progress: called with the frames done and, if known, about how many there are.
     """
+    if not jobs:
+        return
+    mask_at = _mask(options)
+
+    def stylize(model: str, frame: np.ndarray) -> np.ndarray:
+        return stylizers[model](
+            frame,
+            strength=options.strength,
+            keep_colors=options.keep_colors,
+            mask=mask_at(*frame.shape[:2]),
+            tile_px=options.tile_px,
+        )
+
     for job in jobs:
         try:
             report = stylize_video(
-                partial(
-                    stylizers[job.model],
-                    strength=options.strength,
-                    keep_colors=options.keep_colors,
-                    tile_px=options.tile_px,
-                ),
+                partial(stylize, job.model),
                 job.source,
                 job.target,
                 size=options.size,
-                filters=video_filters(options),
+                filters=partial(video_filters, options),
+                workers=stylizers[job.model].workers,
                 progress=progress,
             )
         except _FAILURES as error:
             yield Outcome(job, one_line(error))
         else:
-            said = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
-            yield Outcome(job, notes=(said, *report.notes))
+            said = [f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"]
+            if options.smooth and motion() is None:
+                said.append(
+                    "smoothed only where nothing moves, as OpenCV is not installed: "
+                    "pip install 'fst-style-transfer[webcam]'"
+                )
+            yield Outcome(job, notes=(*said, *report.notes))
+
+
+def _mask(options: Options) -> Callable[[int, int], Tensor | None]:
+    """Return a function that returns the mask at a height and width, (1, 1, H, W) in [0, 1]."""
+    if options.mask is None:
+        return lambda height, width: None
+    mask = read_image(options.mask).mean(1, keepdim=True)
+
+    @lru_cache(maxsize=1)  # the frames of a video have the same size
+    def mask_at(height: int, width: int) -> Tensor:
+        return torch.nn.functional.interpolate(mask, [height, width], mode="bilinear")
+
+    return mask_at
 
 
 def video_filters(options: Options) -> list[VideoFilter]:
-    """Return new filters for one video, in the order in which they apply."""
+    """Return new filters for one scene of a video, in the order in which they apply."""
     filters: list[VideoFilter] = []
     if options.smooth:
         filters.append(TemporalSmoother(options.smooth))

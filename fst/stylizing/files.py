@@ -14,7 +14,7 @@ from fst.errors import UserError
 from fst.pictures.formats import is_picture
 from fst.pictures.image import PICTURE_SUFFIXES, files_below, writable_suffix
 from fst.report import few
-from fst.video.video_file import format_of, is_video
+from fst.video.formats import format_of, is_video
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ class Options:
     size: int | None = None
     """Scale the shorter side to this many pixels first."""
     mask: Path | None = None
-    """A picture, stretched over each input: white is stylized, black kept. Not for videos."""
+    """A picture, stretched over each input: white is stylized, black kept."""
     tile_px: int | None = None
     """Tile side for large pictures; 0 never tiles. Default: tile those above 4 megapixels."""
     smooth: float = 0.0
-    """Less flicker in videos: share of the last frame kept where nothing moves, in [0, 1)."""
+    """Less flicker in videos: share of the last frame that is kept, following motion, in [0, 1)."""
     quality: int = 95
     """Quality of JPEG and WebP files, 1 to 100; 85 makes them about three times smaller."""
 

@@ -53,6 +53,7 @@ class Stylizer:
         else:
             self.engine = network.engine
         self.network = network
+        self.compiled = False
         self.info = info
         self.device = device
         self.dtype = dtype
@@ -69,11 +70,22 @@ class Stylizer:
             raise UserError(f"--compile is not for exported models: {self.engine} runs this one")
         prepare_compiler(self.device)
         self.engine += ", compiled"
+        self.compiled = True
         # Beyond its limit of 8 sizes torch would run the network uncompiled, without saying so.
         torch._dynamo.config.recompile_limit = _COMPILED_SIZES
         torch._dynamo.config.accumulated_recompile_limit = _COMPILED_SIZES
         mode = "reduce-overhead" if self.device.type == "cuda" else None
         self.network.compile(dynamic=False, mode=mode)
+
+    @property
+    def workers(self) -> int:
+        """How many threads should call this at once to stylize the frames of a video.
+
+        On a CPU two, each with half of torch's threads, finish more frames than one with all of
+        them. Compiled code has a fixed number of threads, and exported models have their own.
+        """
+        eager = isinstance(self.network, TransformerNetwork) and not self.compiled
+        return 2 if eager and self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
     @torch.no_grad()  # not inference_mode: its results could not be used in a loss
     def __call__(

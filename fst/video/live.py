@@ -1,7 +1,7 @@
-"""Threads between a camera and a window: capture, stylize and record; the newest frame wins.
+"""Threads between a camera and a window: capture, stylize, put out; the newest frame wins.
 
     camera -> Latest -> network -> Latest -> window (the main thread)
-                                -> Latest -> video file
+                                -> Latest -> video file, virtual camera
 
 Between the threads are slots for a single item. A frame shown is therefore never older than one
 capture period and one network period, plus the time to draw it, however slow the network is; a
@@ -15,14 +15,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from fst.errors import CameraLostError
 from fst.video.camera import Frame, resized, scaled
-from fst.video.video_file import VideoWriter
+from fst.video.video_writer import VideoWriter
 
 T = TypeVar("T")
 STALL_SECONDS = 5.0
@@ -57,8 +58,27 @@ class Result:
     pixels: np.ndarray
     captured: float
     seconds: float
-    """Time in the network, including scaling."""
+    """Time in the network, including scaling and filters."""
     settings: Settings
+
+
+class Output(Protocol):
+    """Where results go besides the window."""
+
+    def write(self, result: Result) -> None:
+        """Put out a result."""
+
+    def close(self) -> None:
+        """Finish; called once, after the last result."""
+
+
+LiveFilter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Called with the network's input and its result, returns the result to show; may keep state."""
+
+
+def unfiltered() -> LiveFilter:
+    """Return the filter that changes nothing."""
+    return lambda content, stylized: stylized
 
 
 @dataclass(frozen=True)
@@ -160,10 +180,11 @@ class Recorder:
 
 
 class Pipeline:
-    """The threads behind the window: they capture, stylize and record until one of them ends.
+    """The threads behind the window: they capture, stylize and put out until one of them ends.
 
     Assign to `settings` to change them. A camera that delivers no frame for `patience` seconds
-    counts as lost. With `count`, the pipeline ends after this many results.
+    counts as lost. With `count`, the pipeline ends after this many results. `make_filter` is called
+    at the start and when a key changes the picture.
     """
 
     def __init__(
@@ -171,25 +192,29 @@ class Pipeline:
         frames: Iterable[Frame],
         models: Sequence[Model],
         settings: Settings,
-        recorder: Recorder,
+        outputs: Sequence[Output],
         patience: float = STALL_SECONDS,
         count: int | None = None,
+        make_filter: Callable[[], LiveFilter] = unfiltered,
     ) -> None:
         self.models = models
         self.settings = settings
         self.results: Latest[Result] = Latest()
         self._frames = frames
-        self._recorder = recorder
+        self._make_filter = make_filter
         self._patience = patience
         self._count = count
         self._captured: Latest[Frame] = Latest()
-        self._recorded: Latest[Result] = Latest()
+        self._put_out: list[Latest[Result]] = [Latest() for _ in outputs]
         self._errors: list[Exception] = []
         # A thread that ends closes the slots on both sides, which ends its neighbours too.
         self._capturing = self._thread(self._capture, self._captured)
         self._others = (
-            self._thread(self._stylize, self._captured, self.results, self._recorded),
-            self._thread(self._record, self._recorded),
+            self._thread(self._stylize, self._captured, self.results, *self._put_out),
+            *(
+                self._thread(partial(_write, slot, output), slot)
+                for slot, output in zip(self._put_out, outputs, strict=True)
+            ),
         )
 
     def start(self) -> None:
@@ -226,6 +251,7 @@ class Pipeline:
             self._captured.put(frame)
 
     def _stylize(self) -> None:
+        last = None
         for _ in itertools.islice(itertools.count(), self._count):
             frame = self._captured.get(self._patience)
             if frame is None:
@@ -233,25 +259,37 @@ class Pipeline:
                     f"the camera delivered no frame for {self._patience:g} s: is it unplugged?"
                 )
             settings = self.settings
+            if last is None or changes_picture(last, settings):
+                apply_filter = self._make_filter()
+            last = settings
             started = time.monotonic()
-            pixels = stylize_frame(self.models[settings.model], frame.pixels, settings)
+            content = scaled(frame.pixels, settings.size)
+            stylized = stylize_frame(self.models[settings.model], content, settings)
+            pixels = apply_filter(content, stylized)
             seconds = time.monotonic() - started
             result = Result(pixels, frame.captured, seconds, settings)
-            self._recorded.put(result)
-            self.results.put(result)
+            for slot in (*self._put_out, self.results):
+                slot.put(result)
 
-    def _record(self) -> None:
-        try:
-            while result := self._recorded.get(threading.TIMEOUT_MAX):
-                self._recorder.write(result)
-        finally:
-            self._recorder.close()
+
+def _write(slot: Latest[Result], output: Output) -> None:
+    try:
+        while result := slot.get(threading.TIMEOUT_MAX):
+            output.write(result)
+    finally:
+        output.close()
 
 
 def stylize_frame(model: Model, pixels: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the camera's pixels, scaled to the working size and stylized by the settings."""
     small = scaled(pixels, settings.size)
     return model.stylize(small, strength=settings.strength, keep_colors=settings.keep_colors)
+
+
+def changes_picture(before: Settings, now: Settings) -> bool:
+    """Return whether the settings differ in what the stylized picture looks like."""
+    looks = [(each.size, each.model, each.strength, each.keep_colors) for each in (before, now)]
+    return looks[0] != looks[1]
 
 
 def dated_path(suffix: str) -> Path:

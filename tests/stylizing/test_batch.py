@@ -306,6 +306,46 @@ def test_invalid_video_is_reported(stylizers, tmp_path: Path):
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
 
 
+def test_a_mask_applies_to_every_frame_of_a_video(stylizers, tmp_path: Path):
+    pytest.importorskip("av")
+    from fst.video.video_file import Frame, VideoReader
+    from fst.video.video_writer import VideoWriter
+
+    random = np.random.default_rng(0)
+    with VideoWriter(tmp_path / "v.mkv", 64, 32, 24) as writer:
+        for number in range(4):
+            coarse = Image.fromarray(random.integers(0, 256, (2, 4, 3), dtype=np.uint8))
+            writer.write(np.asarray(coarse.resize((64, 32))), number / 24)
+    black_and_white = np.repeat(np.uint8([[0, 255]]), 20, 1)
+    Image.fromarray(black_and_white).save(tmp_path / "mask.png")
+    shown = {}
+    for name, mask in (("masked", tmp_path / "mask.png"), ("whole", None)):
+        (outcome,) = stylize_videos(
+            jobs(tmp_path / "v.mkv", output=tmp_path / name), stylizers, Options(mask=mask)
+        )
+        assert outcome.error is None
+        shown[name] = outcome.job.target
+    contents, masked, whole = (
+        np.stack([item.pixels for item in VideoReader(path) if isinstance(item, Frame)]).astype(int)
+        for path in (tmp_path / "v.mkv", shown["masked"], shown["whole"])
+    )
+    left, right = np.s_[:, :, :24], np.s_[:, :, 40:]
+    assert len(masked) == 4
+    assert np.abs(masked - contents)[left].mean() < 4 < np.abs(whole - contents)[left].mean()
+    assert np.abs(masked - whole)[right].mean() < 4
+
+
+def test_videos_are_stylized_by_two_threads_on_a_cpu(stylizers):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert stylizers["m"].workers == 1
+        torch.set_num_threads(2)
+        assert stylizers["m"].workers == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_stylizer_takes_tensors_pictures_and_frames(stylizers):
     stylize = stylizers["m"]
     frame = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)

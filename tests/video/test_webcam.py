@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from fst import webcam as webcam_module
-from fst.errors import CameraLostError
+from fst.errors import CameraLostError, UserError
 from fst.video import live
-from fst.video.camera import Frame
+from fst.video.camera import Camera, Frame
 from fst.video.live import (
     ClosedError,
     Latest,
@@ -28,6 +28,7 @@ from fst.video.live import (
     Recorder,
     Result,
     Settings,
+    changes_picture,
     recording_path,
 )
 from fst.video.video_file import VideoReader
@@ -59,7 +60,7 @@ def slow_model(seconds: float) -> Model:
 
 
 class Video:
-    """Replaces `fst.video.video_file.VideoWriter`."""
+    """Replaces `fst.video.video_writer.VideoWriter`."""
 
     def __init__(self, path, width, height, rate, *, survives_kill):
         self.path, self.size = path, (height, width)
@@ -129,7 +130,7 @@ def test_closing_wakes_waiting_threads_but_keeps_the_last_item():
 def test_latency_is_bounded_however_slow_the_network(network: float):
     period = 0.005
     shown = run(
-        Pipeline(frames(period=period), [slow_model(network)], SETTINGS, recorder(), count=16)
+        Pipeline(frames(period=period), [slow_model(network)], SETTINGS, [recorder()], count=16)
     )
 
     ages = [age for age, _ in shown]
@@ -141,7 +142,7 @@ def test_latency_is_bounded_however_slow_the_network(network: float):
 
 
 def test_a_slow_network_drops_frames_and_keeps_their_order():
-    shown = run(Pipeline(frames(100), [slow_model(0.05)], SETTINGS, recorder()))
+    shown = run(Pipeline(frames(100), [slow_model(0.05)], SETTINGS, [recorder()]))
     numbers = [int(result.pixels[0, 0, 0]) for _, result in shown]
     assert numbers == sorted(set(numbers))
     assert len(numbers) < 50
@@ -152,7 +153,7 @@ def test_an_unplugged_camera_ends_the_pipeline_with_the_recording_finished(video
     said: list[str] = []
     recording = replace(SETTINGS, recording=True)
     with pytest.raises(CameraLostError, match="unplugged"):
-        run(Pipeline(unplugged(after=20), [slow_model(0.001)], recording, recorder(said)))
+        run(Pipeline(unplugged(after=20), [slow_model(0.001)], recording, [recorder(said)]))
     (video,) = videos
     assert video.closed and len(video.times) > 3
     assert said == ["recorded asked.mp4"]
@@ -166,7 +167,7 @@ def test_a_camera_that_stalls_is_lost(videos: list[Video]):
         gone.wait(30)
 
     recording = replace(SETTINGS, recording=True)
-    pipeline = Pipeline(stalling(), [slow_model(0)], recording, recorder(), patience=0.3)
+    pipeline = Pipeline(stalling(), [slow_model(0)], recording, [recorder()], patience=0.3)
     started = time.monotonic()
     with pytest.raises(CameraLostError, match=r"no frame for 0\.3 s"):
         run(pipeline)
@@ -180,7 +181,7 @@ def test_an_error_of_the_network_reaches_the_caller():
         raise ValueError("no such thing")
 
     with pytest.raises(ValueError, match="no such thing"):
-        run(Pipeline(frames(), [Model("broken", broken)], SETTINGS, recorder()))
+        run(Pipeline(frames(), [Model("broken", broken)], SETTINGS, [recorder()]))
 
 
 def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: list[Video]):
@@ -314,7 +315,7 @@ def test_the_window_reacts_while_the_network_works(videos, tmp_path, monkeypatch
     said: list[str] = []
     window = FakeWindow("hcrs-")
     pipeline = Pipeline(
-        frames(), [slow_model(2)], SETTINGS, Recorder(None, 64, 48, 24, said.append)
+        frames(), [slow_model(2)], SETTINGS, [Recorder(None, 64, 48, 24, said.append)]
     )
     first = next(frames()).pixels
     started = time.monotonic()
@@ -332,7 +333,7 @@ def test_the_window_reacts_while_the_network_works(videos, tmp_path, monkeypatch
 
 def test_text_can_be_hidden_and_is_never_in_captures(videos, tmp_path):
     window = FakeWindow("ststhth")
-    pipeline = Pipeline(frames(), [slow_model(2)], SETTINGS, recorder())
+    pipeline = Pipeline(frames(), [slow_model(2)], SETTINGS, [recorder()])
     first = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     Viewer(pipeline, window, first, 24, lambda line: time.sleep(0.002)).run()
     shown, hidden, again, helped, still, nothing = window.shown  # s changes nothing
@@ -453,6 +454,7 @@ def test_without_a_display_the_message_names_headless(monkeypatch):
         ({"fps": 0}, "fps=0"),
         ({"size": 8}, "size=8"),
         ({"strength": 1.5}, "strength=1.5"),
+        ({"smooth": 1.0}, "smooth=1.0"),
         ({"frames": 0}, "frames=0"),
     ],
 )
@@ -465,3 +467,147 @@ def test_without_opencv_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[webcam\]'"):
         webcam(["model"], headless=True, frames=1)
+
+
+class FakeVirtualCamera:
+    """Replaces `pyvirtualcam.Camera`."""
+
+    device = "/dev/video7"
+
+    def __init__(self, width: int, height: int, fps: float):
+        self.shape, self.fps = (height, width, 3), fps
+        self.sent: list[np.ndarray] = []
+        self.closed = 0
+        FakeVirtualCamera.made.append(self)
+
+    def send(self, frame: np.ndarray):
+        assert frame.shape == self.shape and frame.dtype == np.uint8 and not self.closed
+        self.sent.append(frame)
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def virtual_cameras(monkeypatch: pytest.MonkeyPatch):
+    FakeVirtualCamera.made = []
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=FakeVirtualCamera))
+    return FakeVirtualCamera.made
+
+
+def test_the_virtual_camera_gets_clean_pictures_of_the_cameras_size(
+    video_file, virtual_cameras, monkeypatch
+):
+    def black(pixels, *, strength, keep_colors):
+        assert pixels.shape == (64, 86, 3)  # the working size
+        return np.zeros_like(pixels)
+
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", black))
+    said: list[str] = []
+    webcam(
+        ["model"],
+        camera=str(video_file),
+        size=64,
+        fps=30,
+        virtual=True,
+        headless=True,
+        say=said.append,
+    )
+    (virtual,) = virtual_cameras
+    assert (virtual.shape, virtual.fps, virtual.closed) == ((72, 96, 3), 30, 1)
+    assert len(virtual.sent) > 3
+    assert not any(frame.any() for frame in virtual.sent)  # no text either
+    assert said[0] == "virtual camera: /dev/video7"
+
+
+def test_the_virtual_camera_is_closed_when_the_network_fails(
+    video_file, virtual_cameras, monkeypatch
+):
+    def broken(pixels, *, strength, keep_colors):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", broken))
+    with pytest.raises(ValueError, match="no such thing"):
+        webcam(
+            ["model"],
+            camera=str(video_file),
+            size=64,
+            virtual=True,
+            headless=True,
+            say=lambda _: None,
+        )
+    assert virtual_cameras[0].closed == 1
+
+
+def test_a_missing_virtual_camera_is_reported_in_one_line(video_file, monkeypatch):
+    def refuse(width, height, fps):
+        raise RuntimeError("'a' backend: No device found.\n'b' backend: not installed")
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=refuse))
+    with pytest.raises(
+        UserError, match="no virtual camera can be opened.*No device found"
+    ) as error:
+        webcam(["model"], camera=str(video_file), virtual=True, headless=True)
+    assert "\n" not in str(error.value)
+    assert ("v4l2loopback" if sys.platform == "linux" else "OBS") in str(error.value)
+
+
+def test_without_pyvirtualcam_the_message_names_the_extra(video_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(ImportError, match=r"pip install 'fst-style-transfer\[virtual\]'"):
+        webcam(["model"], camera=str(video_file), virtual=True, headless=True)
+
+
+def test_smoothing_reduces_the_flicker_of_the_virtual_camera(
+    video_file, virtual_cameras, monkeypatch
+):
+    flashes = itertools.count()
+
+    def flashing(pixels, *, strength, keep_colors):
+        return np.full_like(pixels, 100 + 60 * (next(flashes) % 2))
+
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", flashing))
+    monkeypatch.setattr(Camera, "_paced", lambda self, started: still(self.first))
+
+    def still(first):
+        for _ in range(12):
+            time.sleep(0.02)
+            yield Frame(first, time.monotonic())
+
+    deviations = []
+    for smooth in (0.0, 0.8):
+        webcam(
+            ["model"],
+            camera=str(video_file),
+            size=72,
+            smooth=smooth,
+            virtual=True,
+            headless=True,
+            say=lambda _: None,
+        )
+        sent = virtual_cameras[-1].sent
+        assert len(sent) > 6
+        deviations.append(np.std([frame.mean() for frame in sent[4:]]))
+    assert deviations[1] < 0.5 * deviations[0]
+
+
+def test_smoothing_starts_again_when_a_key_changes_the_picture():
+    made = []
+
+    def make_filter():
+        made.append(1)
+        return lambda content, stylized: stylized
+
+    model = slow_model(0)
+
+    def camera():
+        changes = {2: {"text": False}, 4: {"model": 1}}
+        for number, frame in enumerate(frames(6, period=0.1)):
+            pipeline.settings = replace(pipeline.settings, **changes.get(number, {}))
+            yield frame
+
+    pipeline = Pipeline(camera(), [model, model], SETTINGS, [], make_filter=make_filter)
+    run(pipeline)
+    assert len(made) == 2
+    assert changes_picture(SETTINGS, replace(SETTINGS, strength=0.5))
+    assert not changes_picture(SETTINGS, replace(SETTINGS, recording=True, help=True))
