@@ -12,9 +12,10 @@ PICTURES = Path(__file__).parents[1] / ".github"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add `.github/*.jpg` as `pictures/`."""
-    for picture in sorted(PICTURES.glob("*.jpg")):
-        files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
+    """Add the pictures below `.github/` as `pictures/`."""
+    for picture in sorted(PICTURES.rglob("*.jpg")):
+        name = picture.relative_to(PICTURES).as_posix()
+        files.append(File.generated(config, f"pictures/{name}", abs_src_path=str(picture)))
     return files
 
 

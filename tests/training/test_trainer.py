@@ -135,7 +135,7 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
     with torch.no_grad():
         start = untrained.heldout_loss(untrained.ema(contents), contents)
     assert end["heldout/style"] < 0.6 * start["style"]
-    assert end["heldout/total"] < halfway["heldout/total"] < 0.7 * start["total"]
+    assert end["heldout/total"] < halfway["heldout/total"] < 0.75 * start["total"]
     assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
 
 
