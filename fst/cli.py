@@ -209,7 +209,7 @@ def evaluate(
     curves: str = "256,512",
     iterations: int = 300,
     start: str = "noise",
-    video: Path | None = None,
+    video: list[Path] | None = None,
     weights: Path | None = None,
     pt2: list[Path] | None = None,
     device: str = "auto",
@@ -228,7 +228,7 @@ def evaluate(
             slow part.
         iterations: Iterations of L-BFGS.
         start: What L-BFGS starts from: noise, as in the paper, or content.
-        video: A video file on which temporal stability is measured.
+        video: A video file on which temporal stability is measured; several with one flag each.
         weights: A file of VGG16 weights; by default the cache, or a download.
         pt2: A .pt2 model to include; it executes native code, so patterns never include one.
         device: cuda, mps, cpu ...; auto takes a GPU if available.
@@ -253,7 +253,7 @@ def evaluate(
             curves=_numbers("curves", curves),
             iterations=iterations,
             start=start,
-            video=video,
+            videos=video or [],
             weights=weights,
             device=device,
             progress=console.show,

@@ -107,11 +107,15 @@ def first_paragraph(text: str | None) -> str:
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield `key=value` of nested settings; the list of defaults gives the groups it overrides."""
+    """Yield `key=value` of nested settings.
+
+    The list of defaults gives the experiments that a file builds on, and the groups it overrides.
+    """
     for key, value in values.items():
         if key == "defaults":
-            for override in value:
-                for group, choice in override.items():
+            for entry in value:
+                pairs = entry.items() if isinstance(entry, dict) else [("experiment", entry)]
+                for group, choice in pairs:
                     yield f"{group.removeprefix('override /')}={choice}"
         elif isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")

@@ -29,10 +29,13 @@ class LossConfig:
     style_levels: int = 1
     """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
     style_tiles: int = 1
-    """The style is compared in each of this many parts of a picture's height and width, as long as
-    a part has 64 pixels: with more of them it is everywhere instead of somewhere."""
+    """The style is compared in the whole picture and, above 1, in each of this many parts of its
+    height and width that have 64 pixels: it is then everywhere instead of somewhere."""
     tv_weight: float = MISSING
     """Weight of the total variation."""
+    temporal_weight: float = 0.0
+    """Weight of the temporal term, which trains for steady videos by a second pass of the network
+    on a moved photograph; 0 leaves it out."""
 
     def __post_init__(self) -> None:
         one_of("loss.content_layer", self.content_layer, VGG16_LAYERS)
@@ -47,6 +50,7 @@ class LossConfig:
         if self.content_target is not None:
             at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
+        at_least("loss.temporal_weight", self.temporal_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1)
         at_least("loss.style_tiles", self.style_tiles, 1)
         weights = self.style_layer_weights
@@ -112,6 +116,10 @@ class GatysLossConfig(LossConfig):
     )
     style_weight: float = 1e4
     tv_weight: float = 0.0
+
+
+TEMPORAL_PX = 32
+"""Smallest training crop for the temporal term, whose second views are 16 px smaller."""
 
 
 def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:

@@ -78,6 +78,11 @@ class OptimizeConfig:
         for group in ("loss", "loss_network"):
             chosen_by_group(group, getattr(self, group))
         compatible(self.loss, self.loss_network)
+        if self.loss.temporal_weight:
+            raise UserError(
+                f"loss.temporal_weight={self.loss.temporal_weight} trains a network to be steady; "
+                "fst optimize trains none: leave it out"
+            )
         one_of("method", self.method, ("lbfgs", "adam"))
         one_of("precision", self.precision, PRECISIONS)
         valid_seed(self.seed)

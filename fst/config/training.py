@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 from fst.config.checks import at_least, chosen_by_group, existing, inside_folder, one_of, valid_seed
 from fst.config.data import DataConfig
-from fst.config.loss import LossConfig, compatible, large_enough
+from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import NetworkConfig
 from fst.errors import UserError
@@ -119,6 +119,12 @@ class TrainConfig:
             raise UserError("init= is empty")
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
         large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
+        if self.loss.temporal_weight and self.data.crop_px < TEMPORAL_PX:
+            raise UserError(
+                f"loss.temporal_weight={self.loss.temporal_weight} moves crops, and "
+                f"data.crop_px={self.data.crop_px} is too small for that: use at least "
+                f"{TEMPORAL_PX}"
+            )
         self.name = self.name or self.style.title
         inside_folder(self.runs_dir, self.name)
 

@@ -131,9 +131,10 @@ class PerceptualLoss(nn.Module, ABC):
                 content_term = self.content_distance(content, target)
             tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
-                statistic = self.style_statistic(_tiled(features[layer], tiles))
                 style_target = self.get_buffer(_target_name(level, layer))
-                distances.append(self.style_distance(statistic, style_target))
+                for per_side in {1, tiles}:  # the palette of the whole, and strokes everywhere
+                    statistic = self.style_statistic(_tiled(features[layer], per_side))
+                    distances.append(self.style_distance(statistic, style_target))
         by_layer_mean = {layer: torch.stack(terms).mean() for layer, terms in by_layer.items()}
         return {
             "content": content_term,

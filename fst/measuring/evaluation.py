@@ -77,7 +77,8 @@ class Evaluation:
     curves: list[Curve]
     speeds: list[Speed]
     artefacts: Artefacts
-    stability: Stability | None
+    stability: dict[str, Stability]
+    """By video file."""
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Report:
     """Side of the pictures on which terms and quality are measured."""
     iterations: int
     start: str
-    video: str | None
+    videos: list[str]
     examples: dict[str, list[Tensor]]
     """Pictures (1, 3, S, S) by column heading: photographs, stylized and optimised pictures."""
     notes: list[str] = field(default_factory=list)
@@ -122,7 +123,7 @@ def evaluate(
     curves: Sequence[int] = (256, 512),
     iterations: int = 300,
     start: str = "noise",
-    video: Path | None = None,
+    videos: Sequence[Path] = (),
     weights: Path | None = None,
     device: str = "auto",
     progress: Progress = lambda what, done, total: None,
@@ -142,7 +143,7 @@ def evaluate(
         curves: sides in pixels at which the objective is compared with L-BFGS.
         iterations: of L-BFGS, for the curves.
         start: what L-BFGS starts from: `noise` as in the paper, or `content`.
-        video: a file on which temporal stability is measured.
+        videos: files on each of which temporal stability is measured.
         weights: a file of VGG16 weights; by default the cache, or a download.
         device: `cuda`, `cpu` ...; see `pick_device`.
         progress: called with the current step and the fraction done.
@@ -151,9 +152,9 @@ def evaluate(
     Raises:
         FileNotFoundError: a model, photographs, style, video or VGG16 weights are missing.
         UserError: a file is damaged, or a setting is out of range.
-        ImportError: there is a video, and PyAV or OpenCV is not installed.
+        ImportError: there are videos, and PyAV or OpenCV is not installed.
     """
-    _check(images, sizes, curves, iterations, start, video)
+    _check(images, sizes, curves, iterations, start, videos)
     place = pick_device(device)
     models = load_models(given, packages, device, "fp32")
     size_px = min(curves, default=256)
@@ -194,10 +195,10 @@ def evaluate(
         progress(f"{subject.name}: losses, artefacts", store.done, store.total)
         stylized = subject.stylize(contents)
         terms = mean_terms(subject.judging, stylized, contents)
-        stability = None
-        if video is not None:
-            progress(f"{subject.name}: stability", store.done, store.total)
-            stability = measure_stability(subject.stylizer, video)
+        stability = {}
+        for video in videos:
+            progress(f"{subject.name}: stability on {video.name}", store.done, store.total)
+            stability[str(video)] = measure_stability(subject.stylizer, video)
         evaluations.append(
             Evaluation(
                 subject.name,
@@ -220,8 +221,8 @@ def evaluate(
     notes = [*models.notes, *unreadable_notes(skipped)]
     if len(contents) < images:
         notes.append(f"Only {len(contents)} photographs were found, not {images}.")
-    where = None if video is None else str(video)
-    return Report(evaluations, len(contents), size_px, iterations, start, where, examples, notes)
+    files = list(map(str, videos))
+    return Report(evaluations, len(contents), size_px, iterations, start, files, examples, notes)
 
 
 def _check(
@@ -230,7 +231,7 @@ def _check(
     curves: Sequence[int],
     iterations: int,
     start: str,
-    video: Path | None,
+    videos: Sequence[Path],
 ) -> None:
     for key, value in (("images", images), ("iterations", iterations)):
         if value < 1:
@@ -240,7 +241,7 @@ def _check(
             raise UserError(f"a size of {px} px is too small: use at least {MIN_PX}")
     if start not in ("noise", "content"):
         raise UserError(f"start={start} is unknown; choose noise or content")
-    if video is not None:
+    for video in videos:
         with VideoReader(video):  # fails now, not after the long work
             pass
 

@@ -88,9 +88,8 @@ def markdown(report: Report, command: str, device: str) -> str:
     if any(e.speeds for e in report.evaluations):
         lines += ["", "### Seconds (their table 1)", "", *_speeds(report)]
     lines += ["", "### Artefacts", "", *_table(report.evaluations, _ARTEFACTS)]
-    if report.video is not None:
-        lines += ["", f"### Stability, {report.video}", ""]
-        lines += _table(report.evaluations, _STABILITY)
+    for video in report.videos:
+        lines += ["", f"### Stability, {video}", "", *_table(report.evaluations, _stability(video))]
     for note in report.notes:
         lines += ["", note]
     return "\n".join(lines) + "\n"
@@ -255,18 +254,20 @@ def _term(tag: str) -> Callable[[Evaluation], str]:
     return lambda e: number(e.terms[tag], ".4f")
 
 
-def _stability(name: str, form: str) -> Callable[[Evaluation], str]:
-    return lambda e: number(getattr(e.stability, name), form)
+def _stability(video: str) -> dict[str, Callable[[Evaluation], str]]:
+    """Return the rows of a video's table."""
 
+    def cell(name: str, form: str) -> Callable[[Evaluation], str]:
+        return lambda e: number(getattr(e.stability[video], name), form)
 
-_STABILITY: dict[str, Callable[[Evaluation], str]] = {
-    "frames": _stability("frames", "d"),
-    "warping error, levels of 255": _stability("warping_error", ".2f"),
-    "warping error of the video itself": _stability("warping_error_input", ".2f"),
-    "share of pixels compared": _stability("valid_share", ".0%"),
-    "flicker, levels of 255": _stability("flicker", ".2f"),
-    "flicker of the video itself": _stability("flicker_input", ".2f"),
-}
+    return {
+        "frames": cell("frames", "d"),
+        "warping error, levels of 255": cell("warping_error", ".2f"),
+        "warping error of the video itself": cell("warping_error_input", ".2f"),
+        "share of pixels compared": cell("valid_share", ".0%"),
+        "flicker, levels of 255": cell("flicker", ".2f"),
+        "flicker of the video itself": cell("flicker_input", ".2f"),
+    }
 
 
 def _table(
@@ -290,7 +291,7 @@ def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
         writer.add_scalar(f"quality/{name}", value, seen)
     for name, value in dataclasses.asdict(evaluation.artefacts).items():
         writer.add_scalar(f"artefacts/{name}", value, seen)
-    if evaluation.stability is not None:
-        for name, value in dataclasses.asdict(evaluation.stability).items():
+    for video, stability in evaluation.stability.items():
+        for name, value in dataclasses.asdict(stability).items():
             if value is not None:
-                writer.add_scalar(f"stability/{name}", value, seen)
+                writer.add_scalar(f"stability/{Path(video).stem}/{name}", value, seen)

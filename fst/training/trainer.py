@@ -23,6 +23,7 @@ from fst.config import TrainConfig
 from fst.device import autocast, pick_device, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.perceptual import mean_terms
+from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe, save_model
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_network
@@ -247,7 +248,14 @@ class Trainer:
         with autocast(self.device, self.precision):
             stylized = self.parallel(content)
             stylized, content = (self.without_margin(each) for each in (stylized, content))
-            terms = self.loss(stylized.float(), content)  # bf16 has 8 significant bits
+            stylized = stylized.float()  # bf16 has 8 significant bits
+            terms = self.loss(stylized, content)
+            if weight := self.config.loss.temporal_weight:
+                position = self.seen_images + self.world.rank * len(content)
+                terms["temporal"] = temporal_term(
+                    self.parallel, content, stylized, self.config.seed, position
+                )
+                terms["total"] = terms["total"] + weight * terms["temporal"]
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms["total"]).backward()
         self.scaler.unscale_(self.optimizer)
@@ -313,6 +321,12 @@ class Trainer:
         contents = to_unit_range(self.heldout)
         stylized = torch.cat([self.ema(picture[None]) for picture in contents])
         self.heldout_terms = mean_terms(self.heldout_loss, stylized, contents)
+        if self.config.loss.temporal_weight:
+            steadiness = [
+                temporal_term(self.ema, x[None], y[None], self.config.seed, position)
+                for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
+            ]
+            self.heldout_terms["temporal"] = torch.stack(steadiness).mean().item()
         tracker.contact_sheet(contact_sheet(self.style, contents, stylized), self.seen_images)
         return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
 

@@ -94,7 +94,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("network.width=abc", "network.width: Value 'abc'"),
         ("network.width=-1", "network.width=-1 must be at least"),
         ("network=vast", "network=vast is unknown; choose one of fast, johnson"),
-        ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick"),
+        ("experiment=qick", "experiment=qick is unknown; choose one of paper, quick, steady"),
         ("loss.name=johnson", "loss.name=johnson cannot be set: choose it with loss=johnson"),
         ("data.path=", "data.path= is empty"),
         ("loss.style_weight=1,2", "a list of values is a sweep: add -m"),
@@ -112,6 +112,7 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
         ("training.precision=fp8", "training.precision=fp8 is unknown; choose one of auto"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 must be above 0"),
         ("loss.style_levels=9", "loss.style_levels=9"),
+        ("loss.temporal_weight=-1", "loss.temporal_weight=-1.0 must be at least 0"),
         ("init=", "init= is empty"),
         ("loss.style_layers=[relu1_2", "cannot read loss.style_layers=[relu1_2 as key=value"),
     ],
@@ -125,6 +126,13 @@ def test_mistakes_are_one_line_and_status_2(
     assert done.stderr.startswith("fst train: ")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_the_temporal_term_needs_crops_that_can_move(compose, tiny_overrides):
+    small = ["style.size_px=32", "loss.temporal_weight=1"]
+    compose([*tiny_overrides, *small, "data.crop_px=32"])
+    with pytest.raises(ValueError, match="data.crop_px=28 is too small .*: use at least 32"):
+        compose([*tiny_overrides, *small, "data.crop_px=28"])
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,7 @@ def test_style_in_tiles_must_be_everywhere():
     assert whole(everywhere, everywhere)["style"] < 1e-9
     assert whole(somewhere, everywhere)["style"] < 1e-9
     assert tiled(everywhere, everywhere)["style"] < 1e-9
-    assert tiled(somewhere, everywhere)["style"] > 0.1
+    assert tiled(somewhere, everywhere)["style"] > 0.05  # half of what the tiles alone give
 
 
 def test_tiles_have_64_pixels_at_least(vgg: VGG16, style: Tensor):

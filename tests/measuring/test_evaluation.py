@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,6 +27,7 @@ from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.data import squared_pictures
 from fst.training.optimization import descend
 from fst.training.trainer import train
+from fst.video.video_writer import VideoWriter
 
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
 
@@ -233,6 +235,39 @@ def test_without_curves_the_report_has_none(run: TrainConfig, tmp_path: Path):
     assert math.isfinite(report.evaluations[0].artefacts.grid_ratio)
 
 
+def test_stability_is_measured_on_each_of_several_clips(run: TrainConfig, tmp_path: Path):
+    clips = [tmp_path / "calm.mp4", tmp_path / "wild.mp4"]
+    random = np.random.default_rng(0)
+    still = random.integers(0, 256, (48, 64, 3), np.uint8)
+    for clip, spread in zip(clips, (1, 40), strict=True):
+        with VideoWriter(clip, 64, 48, 25) as writer:
+            for t in range(4):
+                frame = still + random.integers(-spread, spread, still.shape)
+                writer.write(frame.clip(0, 255).astype(np.uint8), t / 25)
+    settings = QUICK | {"curves": (), "sizes": ()}
+    folder = tmp_path / "e"
+    report = evaluate([str(run.run_dir)], folder, images=1, videos=clips, **settings)
+    found = report.evaluations[0].stability
+    assert list(found) == report.videos == [str(clip) for clip in clips]
+    calm, wild = (found[video].warping_error_input for video in report.videos)
+    assert calm < wild
+    write_report(folder, report, "fst evaluate run", "cpu")
+    page = (folder / "evaluation.md").read_text()
+    for video in report.videos:
+        section = page.partition(f"### Stability, {video}\n")[2].partition("###")[0]
+        assert (
+            f"| warping error of the video itself | {found[video].warping_error_input:.2f} |"
+            in (section)
+        )
+    content = json.loads((folder / "evaluation.json").read_text())["evaluations"][0]
+    assert content["stability"] == {v: dataclasses.asdict(s) for v, s in found.items()}
+    events = EventAccumulator(str(folder / report.evaluations[0].name), {"scalars": 0})
+    events.Reload()
+    for clip in clips:
+        (event,) = events.Scalars(f"stability/{clip.stem}/warping_error")
+        assert event.value == pytest.approx(found[str(clip)].warping_error, rel=1e-6)
+
+
 def test_two_models_share_the_curves_of_one_loss(
     run: TrainConfig, style_picture: Path, tmp_path: Path
 ):
@@ -317,6 +352,7 @@ def test_a_style_picture_is_read_only_for_a_run(run: TrainConfig, photos: Path, 
         (["RUN", "--style", "missing.jpg"], "give --style PICTURE"),
         (["RUN", "--weights", "missing.pth"], "--weights missing.pth does not exist"),
         (["RUN", "--video", "missing.mp4"], "missing.mp4"),
+        (["RUN", "--video", "a.mp4", "--video", "b.mp4"], "a.mp4"),
     ],
 )
 def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_here, tmp_path: Path):

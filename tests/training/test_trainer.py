@@ -26,6 +26,7 @@ from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image
 from fst.training import run_folder, setup
+from fst.training import trainer as trainer_module
 from fst.training.distributed import World
 from fst.training.meter import Meter
 from fst.training.run_folder import RunFolder, flatten
@@ -211,11 +212,15 @@ def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM)
         return trainer.run(stop, console=False)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_resumes_bit_for_bit(compose, tiny_overrides, how: int):
-    straight = compose([*tiny_overrides, "training.images=24"])
+@pytest.mark.parametrize(
+    ("how", "loss"),
+    [(signal.SIGTERM, []), (signal.SIGINT, []), (signal.SIGTERM, ["loss.temporal_weight=10"])],
+)
+def test_a_stopped_run_resumes_bit_for_bit(compose, tiny_overrides, how: int, loss: list[str]):
+    overrides = [*tiny_overrides, "training.images=24", *loss]
+    straight = compose(overrides)
     train(straight)
-    stopped = compose([*tiny_overrides, "training.images=24", f"runs_dir={straight.runs_dir}-2"])
+    stopped = compose([*overrides, f"runs_dir={straight.runs_dir}-2"])
     assert interrupt_after(12, stopped, how) == how  # between two reports
     assert interrupt_after(16, stopped, how) == how  # at one
     assert train(stopped) == 0
@@ -445,13 +450,22 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
 # A step of the default loss agrees to rounding; in further ones its content term, which scales
 # nearly constant features of these tiny crops up, enlarges rounding faster than `relative` does.
 @pytest.mark.parametrize(
-    ("loss", "images", "bound"), [("moments", 4, 1e-5), ("relative", 16, 1e-3)]
+    ("loss", "temporal_weight", "images", "bound"),
+    [("moments", 0, 4, 1e-5), ("relative", 10, 8, 1e-3)],
 )
 def test_two_processes_give_the_result_of_one(
-    tiny_overrides, compose, photos, tmp_path: Path, loss: str, images: int, bound: float
+    tiny_overrides,
+    compose,
+    photos,
+    tmp_path: Path,
+    loss: str,
+    temporal_weight: float,
+    images: int,
+    bound: float,
 ):
     length = [f"training.images={images}", f"training.save_every={images}"]
-    overrides = [*tiny_overrides, f"loss={loss}", *length]
+    overrides = [*tiny_overrides, f"loss={loss}", f"loss.temporal_weight={temporal_weight}"]
+    overrides += length
     one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
     train(one)
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
@@ -584,6 +598,41 @@ def test_the_hparams_tab_shows_swept_settings_and_the_style_weight_first(compose
     first = {"loss.style_weight", "optimizer.learning_rate", *network}
     assert set(names[: len(first)]) == first
     assert set(names) == flatten(dataclasses.asdict(config)).keys()
+
+
+def test_the_temporal_term_is_reported_everywhere_when_it_is_on(compose, tiny_overrides, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = compose([*tiny_overrides, "loss.temporal_weight=10"])
+    train(config, console=True)
+    for line in metrics(config):
+        terms = ("content", "style", "total_variation", "temporal")
+        weights = (1, line["style_weight"], config.loss.tv_weight, 10)
+        total = sum(weight * line[name] for weight, name in zip(weights, terms, strict=True))
+        assert line["objective"] == pytest.approx(total, rel=0.01)  # the style weight moves
+        assert 0 < line["heldout/temporal"] < 1
+    assert load_model(config.run_dir / "model.safetensors")[1].losses["temporal"] > 0
+    events = EventAccumulator(str(config.run_dir), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/temporal")] == [8, 16, 24]
+    assert [event.step for event in events.Scalars("heldout/temporal")] == [0, 8, 16, 24]
+    assert re.search(r"24/24 images .* temporal 0", capsys.readouterr().out)
+
+
+def test_the_temporal_term_costs_nothing_when_it_is_off(compose, tiny_overrides, monkeypatch):
+    monkeypatch.setattr(trainer_module, "temporal_term", None)  # a call would fail
+    config = compose(tiny_overrides)
+    train(config)
+    assert not any("temporal" in name for name in metrics(config)[-1])
+
+
+def test_the_temporal_term_changes_nothing_but_the_objective(compose, tiny_overrides):
+    plain = compose([*tiny_overrides, "name=plain"])
+    weightless = compose([*tiny_overrides, "name=weightless", "loss.temporal_weight=1e-30"])
+    train(plain), train(weightless)
+    one, other = (load_model(c.run_dir / "model.safetensors")[0] for c in (plain, weightless))
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
 
 
 class FourTermLoss(MomentsLoss):
