@@ -145,8 +145,16 @@ def _upsampled(x: Tensor, convolution: nn.Module, meet: Tensor) -> Tensor:
     assert isinstance(convolution, nn.Conv2d)
     weight = torch.einsum("oiyx,ty,sx->iots", convolution.weight, meet, meet)
     # A reflection by one pixel of what is twice the size repeats the border of what is not.
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.conv_transpose2d(padded, weight, convolution.bias, 2, padding=3)
+    return F.conv_transpose2d(_repeat_border(x), weight, convolution.bias, 2, padding=3)
+
+
+def _repeat_border(x: Tensor) -> Tensor:
+    """Return (N, C, H + 2, W + 2) for x of (N, C, H, W)."""
+    if torch.compiler.is_dynamo_compiling():
+        # torch 2.11 to 2.15 miscompile the backward of the padding in channels_last.
+        x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], 2)
+        return torch.cat([x[..., :1], x, x[..., -1:]], 3)
+    return F.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
 def upsample_transposed(inputs: int, outputs: int) -> nn.ConvTranspose2d:

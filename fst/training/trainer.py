@@ -128,7 +128,7 @@ class Trainer:
             )
         if config.training.compile or (config.training.compile is None and device.type == "cuda"):
             self.parallel.compile()
-            self.loss.loss_network.compile()
+            self.loss.compile()  # not the loss network: it sees six shapes
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly."""

@@ -1,10 +1,12 @@
 """The transformer networks."""
 
 import copy
+import shutil
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
@@ -132,6 +134,19 @@ def test_a_ramp_upsampled_linearly_is_a_ramp():
     steps = upsample(ramp).diff(dim=3)[..., 2:-2]
     torch.testing.assert_close(steps, torch.full_like(steps, 0.5))
     assert upsample(ramp).mean() == ramp.mean()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("upsampling", [UpsampleLinear, UpsampleNearest])
+def test_a_compiled_upsampling_learns_what_an_eager_one_does(upsampling: type[nn.Module]):
+    upsample = upsampling(4, 2).to(memory_format=torch.channels_last)
+    x = torch.rand(2, 4, 6, 8).to(memory_format=torch.channels_last).requires_grad_()
+    results = []
+    for layer in (upsample, torch.compile(upsample)):
+        result = layer(x)
+        results.append((result, *torch.autograd.grad(result.sin().sum(), [x, *layer.parameters()])))
+    for eager, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, eager)
 
 
 def test_fast_costs_a_fraction_of_johnson():
