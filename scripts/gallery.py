@@ -1,6 +1,7 @@
 """The gallery: photographs that may be redistributed, in every released style, as one sheet.
 
-python scripts/gallery.py [NAME ...]        # writes .github/gallery.jpg
+python scripts/gallery.py [NAME ...]    # writes .github/gallery.jpg; without names, the smallest
+                                        # model of each painting
 
 The photographs are scikit-image's: a rocket (SpaceX, public domain), a cat (S. van der Walt, CC0),
 an astronaut (NASA, public domain), a cup of coffee (R. Michel, CC0).
@@ -42,9 +43,11 @@ def shrunk(picture: Tensor) -> Tensor:
 
 
 def main() -> None:
-    """Write the sheet of the models named, or of all released ones."""
-    chosen = sys.argv[1:]
-    models = [model for model in released_models() if not chosen or model.name in chosen]
+    """Write the sheet of the models named, or of the smallest of each painting."""
+    largest_first = sorted(released_models(), key=lambda model: -model.size_bytes)
+    smallest = {model.title: model.name for model in largest_first}.values()
+    chosen = sys.argv[1:] or smallest
+    models = [model for model in released_models() if model.name in chosen]
     pictures = [photograph(name) for name in PHOTOGRAPHS]
     rows = [[shrunk(picture) for picture in pictures]]
     for model in models:

@@ -10,6 +10,7 @@ What a card says comes from the model file and from the evaluation of its name.
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from gallery import PHOTOGRAPHS, photograph, shrunk
 
 import fst
+from fst.config import FastConfig
 from fst.models.model_info import ModelInfo, read_info
 from fst.models.released import ReleasedModel, released_models, released_path
 from fst.pictures.image import write_image
@@ -89,6 +91,12 @@ def command(info: ModelInfo) -> str:
     """Return the command of the model's last training, its folders left out."""
     config = info.training_config
     settings = [f"fst train style={config['style']['picture']} data.path=photographs/"]
+    standard = dataclasses.asdict(FastConfig())
+    settings += [
+        f"network.{key}={value}"
+        for key, value in config["network"].items()
+        if value != standard[key]
+    ]
     for key in SETTINGS:
         group, _, name = key.partition(".")
         value = config[group][name] if name else config[group]
