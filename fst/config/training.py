@@ -81,6 +81,9 @@ class TrainingConfig:
     """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
     compile: bool | None = None
     """Whether to use `torch.compile`; null compiles on CUDA only."""
+    profile: bool = False
+    """Whether to profile eight early steps: prints the ten operations that took longest and writes
+    `steps.pt.trace.json`, which Perfetto opens."""
 
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):

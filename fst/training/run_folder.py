@@ -48,6 +48,7 @@ FREE_KEYS = {
     "training.save_every",
     "training.device",
     "training.compile",
+    "training.profile",
 }
 """Settings that may change when a run is resumed, because the trained weights do not depend on
 them."""
@@ -94,6 +95,11 @@ class RunFolder:
     def contact_sheet(self) -> Path:
         """The picture of contents and results."""
         return self.path / "contact_sheet.jpg"
+
+    @property
+    def trace(self) -> Path:
+        """The profiled steps' events."""
+        return self.path / "steps.pt.trace.json"
 
     @property
     def lock_owner(self) -> Path:

@@ -32,6 +32,7 @@ from fst.pictures.sheet import contact_sheet
 from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
+from fst.training.profiling import profiled
 from fst.training.resumable import UnfitStateError, check_state, fingerprint
 from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate, update_average
@@ -197,7 +198,10 @@ class Trainer:
             if self.seen_images == 0:
                 tracker.begin(self.judge(tracker), swept)
             self.restart_clock()
-            for images, skipped in self.batches():
+            batches = self.batches()
+            if settings.profile and self.world.is_main:
+                batches = profiled(batches, self.folder.trace, tracker.say)
+            for images, skipped in batches:
                 self.step(images)
                 tracker.advance(settings.batch_size, skipped)
                 complete = self.seen_images >= settings.images

@@ -690,6 +690,30 @@ def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides):
         train(compose([*tiny_overrides, "training.images=4", "loss.style_weight=7"]))
 
 
+def test_a_profile_is_a_trace_and_a_table_and_changes_nothing(compose, tiny_overrides, capsys):
+    short = [*tiny_overrides, "training.batch_size=1", "training.save_every=24"]
+    plain = compose([*short, "name=plain"])
+    profiled = compose([*short, "name=profiled", "training.profile=true"])
+    train(plain)
+    train(profiled, console=True)
+    printed = capsys.readouterr().out
+    table = printed.partition("ms a step")[2].splitlines()[1:11]
+    shares = [float(line.split()[1].rstrip("%")) for line in table]
+    assert shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100.5
+    trace = json.loads((profiled.run_dir / "steps.pt.trace.json").read_text())
+    steps = {event["name"] for event in trace["traceEvents"]} & {
+        f"ProfilerStep#{number}" for number in range(30)
+    }
+    assert len(steps) == 8
+    one, other = (load_file(c.run_dir / "model.safetensors") for c in (plain, profiled))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_too_short_to_be_profiled_says_so(compose, tiny_overrides, capsys):
+    train(compose([*tiny_overrides, "training.profile=true"]), console=True)
+    assert "no profile: training ended before step 13" in capsys.readouterr().out
+
+
 @pytest.mark.gpu
 def test_a_gpu_trains_like_the_cpu(compose, tiny_overrides):
     configs = [
