@@ -132,9 +132,12 @@ class PerceptualLoss(nn.Module, ABC):
             tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
                 style_target = self.get_buffer(_target_name(level, layer))
-                for per_side in {1, tiles}:  # the palette of the whole, and strokes everywhere
-                    statistic = self.style_statistic(_tiled(features[layer], per_side))
-                    distances.append(self.style_distance(statistic, style_target))
+                parts = self.style_statistic(_tiled(features[layer], tiles))
+                distances.append(self.style_distance(parts, style_target))
+                if tiles > 1:  # strokes everywhere, and the palette of the whole
+                    of_each = parts.view(-1, tiles**2, *parts.shape[1:])
+                    whole = self.joined_style_statistic(of_each)
+                    distances.append(self.style_distance(whole, style_target))
         by_layer_mean = {layer: torch.stack(terms).mean() for layer, terms in by_layer.items()}
         return {
             "content": content_term,
@@ -156,6 +159,10 @@ class PerceptualLoss(nn.Module, ABC):
     def style_statistic(self, features: Tensor) -> Tensor:
         """Return what of features (N, C, H, W) is compared as style: the Gram matrix (N, C, C)."""
         return gram_matrix(features)
+
+    def joined_style_statistic(self, parts: Tensor) -> Tensor:
+        """Return the style statistic of features from those of its equal parts (N, parts, ...)."""
+        return parts.mean(1)
 
     @abstractmethod
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ span six orders of magnitude between layers and styles.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fst.losses.perceptual import PerceptualLoss
@@ -43,6 +44,13 @@ class MomentsLoss(RelativeLoss):
     def style_statistic(self, features: Tensor) -> Tensor:
         """Return the covariance matrix and the mean, (N, C, C + 1)."""
         return moments(features)
+
+    def joined_style_statistic(self, parts: Tensor) -> Tensor:
+        """Return the moments of the whole: to the mean covariance comes that of the means."""
+        whole = parts.mean(1)
+        apart = parts[..., -1] - whole[:, None, :, -1]  # (N, parts, C)
+        between = apart.mT @ apart / parts.shape[1]
+        return whole + F.pad(between, (0, 1))
 
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the relative squared distances of covariances and of means."""

@@ -289,6 +289,16 @@ def test_style_in_tiles_must_be_everywhere():
     assert tiled(somewhere, everywhere)["style"] > 0.05  # half of what the tiles alone give
 
 
+@pytest.mark.parametrize("loss_of", [RelativeLoss, MomentsLoss])
+def test_the_whole_s_statistic_is_joined_from_those_of_its_tiles(loss_of, vgg, style):
+    loss = loss_of(vgg, style, MomentsLossConfig())
+    features = torch.rand(2, 5, 8, 12, dtype=torch.double) + torch.rand(1, 5, 8, 12)
+    tiles = [half for row in features.chunk(2, 2) for half in row.chunk(2, 3)]
+    parts = torch.stack([loss.style_statistic(tile) for tile in tiles], 1)
+    whole = loss.style_statistic(features)
+    torch.testing.assert_close(loss.joined_style_statistic(parts), whole, rtol=1e-12, atol=1e-12)
+
+
 def test_tiles_have_64_pixels_at_least(vgg: VGG16, style: Tensor):
     picture = torch.rand(1, 3, 127, 200, generator=torch.Generator().manual_seed(6))
     terms = [
