@@ -17,11 +17,13 @@ from fst.config.loss import (
     LossConfig,
     MomentsLossConfig,
     RelativeLossConfig,
+    large_enough,
 )
 from fst.config.loss_network import (
     SLIM_LAYERS,
     VGG16_LAYERS,
     LossNetworkConfig,
+    Padding,
     SlimConfig,
     Vgg16Config,
 )
@@ -35,6 +37,7 @@ from fst.config.optimize import (
 )
 from fst.config.schemas import (
     SCHEMAS,
+    from_untrusted,
     likely_keys,
     refuse_unknown,
     register_schemas,
@@ -64,6 +67,7 @@ __all__ = [
     "OptimizeConfig",
     "OptimizerConfig",
     "PRECISIONS",
+    "Padding",
     "ParquetDataConfig",
     "RelativeLossConfig",
     "SCHEMAS",
@@ -74,6 +78,8 @@ __all__ = [
     "TrainingConfig",
     "VGG16_LAYERS",
     "Vgg16Config",
+    "from_untrusted",
+    "large_enough",
     "likely_keys",
     "refuse_unknown",
     "register_schemas",

@@ -139,9 +139,9 @@ def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
 
 
 def large_enough(smallest_px: int, loss: LossConfig, larger: str) -> None:
-    """Raise UserError if a picture's smallest pyramid level vanishes in the poolings."""
+    """Raise UserError if a picture's smallest pyramid level has no 2x2 features to reflect."""
     poolings = max(int(layer[4]) for layer in loss.style_layers) - 1  # reluB_C: block B
-    if smallest_px >> (loss.style_levels - 1) < 2**poolings:
+    if smallest_px >> (loss.style_levels - 1) < 2 ** (poolings + 1):
         raise UserError(
             f"loss.style_levels={loss.style_levels} halves pictures of {smallest_px} px to fewer "
             f"than VGG16's {poolings} poolings need: use fewer levels, or a larger {larger}"

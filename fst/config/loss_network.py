@@ -1,11 +1,11 @@
 """The loss networks' settings, and the layers that each has."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from omegaconf import MISSING
 
-from fst.config.checks import existing
+from fst.config.checks import existing, one_of
 
 VGG16_LAYERS = tuple(
     f"relu{block}_{conv}"
@@ -15,6 +15,8 @@ VGG16_LAYERS = tuple(
 """Names of VGG16's thirteen rectified convolutions, from the picture down."""
 SLIM_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """The layers that the small loss network has."""
+Padding: TypeAlias = Literal["reflect", "zeros"]
+"""What is beyond the border of a loss network's features."""
 
 
 @dataclass
@@ -24,6 +26,12 @@ class LossNetworkConfig:
     name: str = MISSING
     layers: ClassVar[tuple[str, ...]]
     """Layers that it can compare at."""
+    padding: str = "reflect"
+    """What is beyond the border of its features: `reflect`, or `zeros` as VGG16 was trained, which
+    leaves a frame of low contrast around stylized pictures."""
+
+    def __post_init__(self) -> None:
+        one_of("loss_network.padding", self.padding, get_args(Padding))
 
 
 @dataclass
@@ -38,6 +46,7 @@ class Vgg16Config(LossNetworkConfig):
     """Refuse weights other than the published Oxford ones (conv1_1 to conv3_3 are checked)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weights is not None:
             existing("loss_network.weights", self.weights)
 

@@ -1,9 +1,9 @@
 """The loss networks, in whose features pictures are compared, by configuration."""
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from fst.config import LossNetworkConfig, SlimConfig, Vgg16Config
+from fst.config import LossNetworkConfig, Padding, SlimConfig, Vgg16Config
 from fst.losses.slim import Slim, load_slim
 from fst.losses.vgg import VGG16, NoWeightsError, OtherWeightsError, deepest, load_vgg16
 
@@ -21,9 +21,13 @@ def load_loss_network(config: LossNetworkConfig, layers: Collection[str]) -> Los
     return LOADERS[type(config)](config, layers)
 
 
+def _padding(config: LossNetworkConfig) -> Padding:
+    return cast("Padding", config.padding)  # checked there; OmegaConf knows no Literal
+
+
 def _load_vgg16(config: Vgg16Config, layers: Collection[str]) -> VGG16:
     try:
-        return load_vgg16(config.weights, deepest(layers), config.verify)
+        return load_vgg16(config.weights, deepest(layers), config.verify, _padding(config))
     except NoWeightsError as error:
         raise NoWeightsError(
             f"{error}, or give loss_network.weights=FILE (.pth or .safetensors), or "
@@ -35,6 +39,6 @@ def _load_vgg16(config: Vgg16Config, layers: Collection[str]) -> VGG16:
 
 LOADERS: dict[type[LossNetworkConfig], Callable[[Any, Collection[str]], LossNetwork]] = {
     Vgg16Config: _load_vgg16,
-    SlimConfig: lambda *_: load_slim(),
+    SlimConfig: lambda config, _: load_slim(_padding(config)),
 }
 """How the network of each kind of configuration is loaded."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fst.config import SLIM_LAYERS
+from fst.config import SLIM_LAYERS, Padding
 
 CHANNELS = {
     "relu1_1": (3, 32),
@@ -37,12 +37,16 @@ class Slim(nn.Module):
     That map leads to VGG16's features in the basis of their principal directions, which holds most
     of them in fewer channels. A change of orthonormal basis changes neither the distance between
     two features nor that between two Gram matrices, so a relative loss is the same in either.
+    `padding` is torch's `padding_mode`: zeros as it was distilled, or reflect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, padding: Padding = "zeros") -> None:
         super().__init__()
         self.convolutions = nn.ModuleDict(
-            {layer: nn.Conv2d(*channels, 3, padding=1) for layer, channels in CHANNELS.items()}
+            {
+                layer: nn.Conv2d(*channels, 3, padding=1, padding_mode=padding)
+                for layer, channels in CHANNELS.items()
+            }
         )
         self.maps = nn.ModuleDict(
             {layer: nn.Conv2d(CHANNELS[layer][1], CHANNELS[layer][1], 1) for layer in SLIM_LAYERS}
@@ -86,9 +90,9 @@ class Slim(nn.Module):
         return self.get_buffer(_basis_name(layer))
 
 
-def load_slim() -> Slim:
+def load_slim(padding: Padding = "zeros") -> Slim:
     """Return the network with the weights that ship with fst."""
-    network = Slim()
+    network = Slim(padding)
     with resources.as_file(resources.files("fst.losses") / "slim.safetensors") as path:
         network.load_state_dict(read_slim(path))
     return network

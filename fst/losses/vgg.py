@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fst.atomic import replacing
 from fst.cache import cache_dir
-from fst.config import VGG16_LAYERS
+from fst.config import VGG16_LAYERS, Padding
 from fst.errors import UserError
 
 _MEAN_RGB = (255 * 0.48235, 255 * 0.45882, 255 * 0.40784)
@@ -55,15 +55,16 @@ class VGG16(nn.Module):
     """VGG16's convolutions up to `last_layer`, frozen, without the classifier.
 
     Max pooling as published; Gatys et al. suggest average pooling, which no later work kept.
+    `padding` is torch's `padding_mode`: zeros as published, or reflect.
     """
 
-    def __init__(self, last_layer: str = VGG16_LAYERS[-1]) -> None:
+    def __init__(self, last_layer: str = VGG16_LAYERS[-1], padding: Padding = "zeros") -> None:
         super().__init__()
         depth = VGG16_LAYERS.index(last_layer) + 1
         inputs = (3, *_CHANNELS)
         self.convolutions = nn.ModuleDict(
             {
-                layer: nn.Conv2d(inputs[i], inputs[i + 1], 3, padding=1)
+                layer: nn.Conv2d(inputs[i], inputs[i + 1], 3, padding=1, padding_mode=padding)
                 for i, layer in enumerate(VGG16_LAYERS[:depth])
             }
         )
@@ -99,7 +100,9 @@ class VGG16(nn.Module):
         return features
 
 
-def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True) -> VGG16:
+def load_vgg16(
+    weights: str | Path | None, last_layer: str, verify: bool = True, padding: Padding = "zeros"
+) -> VGG16:
     """Return VGG16 up to `last_layer` with published weights.
 
     Args:
@@ -107,6 +110,7 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
             `features.N.weight`; None takes the cache, which a download fills if it is empty.
         last_layer: the deepest layer that will be needed.
         verify: refuse weights other than the published ones (fingerprints of conv1_1 to conv3_3).
+        padding: what is beyond the border of the features, zeros or reflect.
 
     Raises:
         NoWeightsError: no weights are there and none can be downloaded.
@@ -115,7 +119,7 @@ def load_vgg16(weights: str | Path | None, last_layer: str, verify: bool = True)
     """
     path = Path(weights) if weights is not None else cached_weights()
     tensors = _read_tensors(path)
-    network = VGG16(last_layer)
+    network = VGG16(last_layer, padding)
     for layer, convolution in network.convolutions.items():
         index = _TORCHVISION_INDEX[VGG16_LAYERS.index(layer)]
         for kind, parameter in convolution.named_parameters():

@@ -129,7 +129,7 @@ def test_mistakes_are_one_line_and_status_2(
 
 
 def test_the_temporal_term_needs_crops_that_can_move(compose, tiny_overrides):
-    small = ["style.size_px=32", "loss.temporal_weight=1"]
+    small = ["style.size_px=32", "loss.temporal_weight=1", "loss.style_levels=2"]
     compose([*tiny_overrides, *small, "data.crop_px=32"])
     with pytest.raises(ValueError, match="data.crop_px=28 is too small .*: use at least 32"):
         compose([*tiny_overrides, *small, "data.crop_px=28"])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from fst.config import VGG16_LAYERS, Vgg16Config
+from fst.config import VGG16_LAYERS, SlimConfig, Vgg16Config
 from fst.losses.loss_network import load_loss_network
 from fst.losses.vgg import VGG16, cached_weights, deepest, load_vgg16
 
@@ -29,6 +29,23 @@ def test_layers_are_those_of_torchvision_s_vgg16(random_vgg: Path):
     features = load_vgg16(random_vgg, "relu3_3", verify=False)(image, TO_RELU3_3)
     for layer, index in zip(TO_RELU3_3, (1, 3, 6, 8, 11, 13, 15), strict=True):
         torch.testing.assert_close(features[layer], expected[index], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("network", ["vgg16", "slim"])
+def test_a_flat_picture_has_the_same_features_up_to_its_border(random_vgg: Path, network: str):
+    def features(**padding: str) -> torch.Tensor:
+        config = (
+            SlimConfig(**padding)
+            if network == "slim"
+            else Vgg16Config(weights=str(random_vgg), verify=False, **padding)
+        )
+        return load_loss_network(config, ["relu3_3"])(torch.ones(1, 3, 48, 64), ["relu3_3"])[
+            "relu3_3"
+        ]
+
+    centre = features(padding="zeros")[..., 6:7, 8:9]
+    torch.testing.assert_close(features(), centre.expand(-1, -1, 12, 16))
+    assert not torch.allclose(features(padding="zeros"), centre, rtol=0.05)
 
 
 def test_only_the_layers_up_to_the_deepest_are_kept_and_run(random_vgg: Path):

@@ -344,7 +344,7 @@ def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_override
     trainer = Trainer(config, World(), torch.device("cpu"))
     seen = []
     trainer.loss.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
-    trainer.step(torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8))
+    trainer.step(torch.randint(0, 255, (4, 3, 40, 40), dtype=torch.uint8))
     assert seen == [torch.float32]
 
 
