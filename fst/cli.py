@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from fst import __version__
 from fst.cache import keep_compiled
 from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
-from fst.stylizing.options import Options
+from fst.stylizing.options import LESS_MEMORY, Options
 
 app = App(
     name="fst",
@@ -377,7 +377,7 @@ def main() -> None:
         importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
         return
     raise_on_sigterm()
-    with one_line_errors("fst", "use a smaller size, smaller tiles (--tile-px) or --device cpu"):
+    with one_line_errors("fst", LESS_MEMORY):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))
         except CycloptsError as error:

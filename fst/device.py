@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,25 +82,45 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
+_tf32_lock = threading.Lock()
+_tf32_within: list[bool] = []
+"""What the contexts that are open allow; the flags are those of the process."""
+_tf32_before: tuple[str, bool] | None = None
+
+
 @contextmanager
 def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
     """Allow or forbid TF32 (a 10-bit mantissa) in fp32 matmuls and convolutions within a context.
 
     By default torch forbids it in matmuls and allows it in cuDNN's convolutions. Devices other than
-    CUDA are unaffected.
+    CUDA are unaffected. The flags are those of the process: while contexts of several threads are
+    open, one that forbids it prevails, and the last to close restores what was before the first.
     """
     if device.type != "cuda":  # the same setting can change results on CPUs
         yield
         return
-    # Not the newer `fp32_precision`: torch refuses a mixture, and its compiler reads these.
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
+    _change_tf32(_tf32_within.append, allowed)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        _change_tf32(_tf32_within.remove, allowed)
+
+
+def _change_tf32(change: Callable[[bool], None], allowed: bool) -> None:
+    """Open or close a context of `tf32`, and set the flags as those that are open ask."""
+    global _tf32_before
+    with _tf32_lock:
+        # Not the newer `fp32_precision`: torch refuses a mixture, and its compiler reads these.
+        if not _tf32_within:
+            _tf32_before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        change(allowed)
+        assert _tf32_before is not None
+        all_allow = all(_tf32_within)
+        matmuls, convolutions = ("high" if all_allow else "highest"), all_allow
+        if not _tf32_within:
+            matmuls, convolutions = _tf32_before
+        torch.set_float32_matmul_precision(matmuls)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def prepare_compiler(device: torch.device) -> None:

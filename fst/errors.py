@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,12 +42,14 @@ def one_line_errors(
 
     Expected are `UserError`, `OSError` (a missing file, a full disk), `ImportError` (an extra that
     is not installed), and running out of memory. Everything else is a bug and keeps its traceback.
-    `FST_TRACEBACK=1` in the environment shows every traceback.
+    `FST_TRACEBACK=1` in the environment shows every traceback. What fails in TensorBoard's thread
+    is printed once: its writer raises it again.
 
     Args:
         program: The command's name, printed before the message.
         less_memory: What to do when memory runs out, appended to that message.
     """
+    report_thread_error, threading.excepthook = threading.excepthook, _report_thread_error
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -60,12 +63,25 @@ def one_line_errors(
             status = 1
         elif is_out_of_memory(error):
             status, message = 1, f"out of memory: {less_memory} ({message})"
-        elif not isinstance(error, UserError | OSError | ImportError):
+        elif not is_expected(error):
             raise
         if os.environ.get("FST_TRACEBACK"):
             raise
         print(f"{program}: {message}", file=sys.stderr)
         sys.exit(status)
+    finally:
+        threading.excepthook = report_thread_error
+
+
+def _report_thread_error(error: threading.ExceptHookArgs) -> None:
+    if not type(error.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(error)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Say whether an error is the user's to mend, the machine's or FFmpeg's; others are bugs."""
+    of_ffmpeg = type(error).__module__ == "av.error"  # PyAV is an extra, and not imported for this
+    return of_ffmpeg or isinstance(error, UserError | OSError | ImportError)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

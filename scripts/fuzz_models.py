@@ -11,7 +11,9 @@ import argparse
 import io
 import json
 import random
+import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from fuzzing import ODD_VALUES, Tally, damaged
 from PIL import Image
 from safetensors.torch import save
 
+from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.foreign import _FOREIGN_LAYERS
 from fst.models.inspection import inspect_model
 from fst.models.model_file import describe, load_model
@@ -38,11 +41,13 @@ def model_cases(seed: int) -> Iterator[Case]:
     """Yield damaged model files without end."""
     torch.manual_seed(seed)
     network = Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8)
-    tensors, values = network.state_dict(), vars(describe(network, title="Stripes"))
+    tensors, info = network.state_dict(), describe(network, title="Stripes")
+    values = vars(info)
+    exported = export_metadata(info, ExportInfo("fp32", "cpu", size=(48, 64)))
     foreign = foreign_state()
     for number in range(10**9):
         chance = random.Random(f"{seed}/{number}")
-        kind = chance.randrange(4)
+        kind = chance.randrange(5)
         if kind == 0:  # odd metadata around sound tensors
             odd = json.loads(json.dumps(values))
             place = odd if chance.random() < 0.5 else odd["network_arguments"]
@@ -62,11 +67,21 @@ def model_cases(seed: int) -> Iterator[Case]:
                  torch.full((4,), torch.inf), torch.zeros(4).to_sparse())
             )  # fmt: skip
             yield ".pth", pickled(odd_state)
+        elif kind == 3:  # odd metadata in a package
+            texts = dict(exported)
+            key = chance.choice([*texts])
+            odd = json.loads(texts[key])
+            odd[chance.choice([*odd])] = chance.choice(ODD_VALUES)
+            texts[key] = json.dumps(odd)
+            yield ".pt2", package(texts)
         else:  # damaged bytes
             suffix = chance.choice((".safetensors", ".pth", ".pt2"))
             whole = save(tensors, {"fst": json.dumps(values)})
-            content = whole if suffix == ".safetensors" else pickled(foreign)
-            yield suffix, damaged(content, chance)
+            if suffix == ".pth":
+                whole = pickled(foreign)
+            elif suffix == ".pt2":
+                whole = package(exported)
+            yield suffix, damaged(whole, chance)
 
 
 def foreign_state() -> dict[str, torch.Tensor]:
@@ -79,6 +94,15 @@ def foreign_state() -> dict[str, torch.Tensor]:
         convolution = ".conv2d" if "conv" in names[layer] else ""
         state[f"{names[layer]}{convolution}.{kind}"] = value
     return state
+
+
+def package(metadata: dict[str, str]) -> bytes:
+    """Return a .pt2 that says this about itself; its machine code is noise, and never loaded."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/data/aotinductor/model/x.wrapper_metadata.json", json.dumps(metadata))
+        archive.writestr("a/data/aotinductor/model/x.wrapper.so", bytes(1000))
+    return buffer.getvalue()
 
 
 def pickled(state: dict[Any, Any]) -> bytes:
@@ -114,7 +138,7 @@ def picture_cases(seed: int) -> Iterator[Case]:
 
 
 def load_and_run(path: Path) -> None:
-    """Load a damaged model; one that loads must give a finite picture."""
+    """Load a damaged model; one that loads must give a finite picture. A .pt2 is only inspected."""
     inspect_model(path)
     if path.suffix == ".pt2":
         return
@@ -147,8 +171,8 @@ def fuzz(kind: str, count: int, seed: int = 0) -> Tally:
     return tally
 
 
-def main() -> None:
-    """Fuzz, and print the counts."""
+def main() -> int:
+    """Fuzz, and print the counts; return 1 if there were bugs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -156,8 +180,10 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    print(f"{given.count} {given.kind}: {fuzz(given.kind, given.count, given.seed)}")
+    tally = fuzz(given.kind, given.count, given.seed)
+    print(f"{given.count} {given.kind}: {tally}")
+    return int(bool(tally.bugs))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

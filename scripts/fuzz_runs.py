@@ -3,8 +3,8 @@
 python scripts/fuzz_runs.py 150
 
 A tiny run is trained halfway. Each copy of its folder has one to three files damaged, and is then
-compared, inspected, used to stylize and as `init`, and its training is resumed. Expected is a
-result of finite numbers or one line that says what is wrong; anything else is a bug and is printed
+compared, evaluated, inspected, used to stylize and as `init`, and its training is resumed. Expected
+is a result of finite numbers or one line that says what is wrong; anything else is a bug, printed
 with the number that repeats it. Where neither the state nor the configuration was damaged, the
 resumed run must end with the very weights of an undamaged one.
 """
@@ -15,6 +15,7 @@ import json
 import math
 import random
 import shutil
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import yaml
@@ -42,8 +44,11 @@ from fst.config import (
     TrainingConfig,
 )
 from fst.errors import TrainingStoppedError, UserError
+from fst.losses.vgg import VGG16
+from fst.measuring import evaluation_report
 from fst.measuring.comparison import compare
 from fst.measuring.comparison_report import markdown, write_comparison
+from fst.measuring.evaluation import evaluate
 from fst.models.inspection import inspect_model
 from fst.models.model_file import load_model
 from fst.networks.registry import build_network
@@ -321,7 +326,12 @@ def uses(config: TrainConfig, sound: Path, out: Path) -> Iterator[tuple[str, Cal
         stylized = fst.load(run, "cpu")(torch.rand(1, 3, 24, 32))
         assert stylized.isfinite().all(), "the picture is not finite"
 
+    def evaluate_run() -> None:
+        report = evaluate([run], out, images=1, sizes=(), curves=(), device="cpu")
+        evaluation_report.markdown(report, "fst evaluate", "cpu")
+
     yield "compare", compare_runs
+    yield "evaluate", evaluate_run
     yield "inspect", partial(inspect_model, run)
     yield "stylize", stylize
     network = build_network(config.network.name, config.network.arguments())
@@ -332,7 +342,12 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     """Damage and use this many run folders, from number `first` on."""
     tally = Tally(EXPECTED)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory() as name,
+        warnings.catch_warnings(),
+        # Evaluated by random weights, as the published ones are not at hand everywhere.
+        patch("fst.measuring.evaluation.load_vgg16", lambda _, last, **__: VGG16(last)),
+    ):
         warnings.simplefilter("ignore")
         half = half_trained(Path(name) / "half")
         sound = dataclasses.replace(half, runs_dir=str(Path(name) / "sound"))
@@ -356,8 +371,8 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     return tally
 
 
-def main() -> None:
-    """Fuzz, and print the counts."""
+def main() -> int:
+    """Fuzz, and print the counts; return 1 if there were bugs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -366,8 +381,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first run folder")
     given = parser.parse_args()
     tally = fuzz(given.count, given.seed, given.first)
-    print(f"{given.count} run folders, each used 5 times: {tally}")
+    print(f"{given.count} run folders, each used 6 times: {tally}")
+    return int(bool(tally.bugs))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,6 +16,8 @@ ODD_VALUES = (
 """Values that metadata may hold in the place of the right ones."""
 LIMIT_SECONDS = 10.0
 """A use that takes more CPU time is a bug; other load on the machine does not count."""
+LIMIT_GB = 2.0
+"""A use that raises the peak of the process's memory above this is a bug."""
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
@@ -39,6 +41,11 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(result)
 
 
+def peak_gb() -> float:
+    """Return the most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
 @dataclass
 class Tally:
     """What became of the uses of damaged files."""
@@ -53,7 +60,7 @@ class Tally:
 
     def count(self, name: str, use: Callable[[], object]) -> bool:
         """Use damaged files, and count what happens; return whether they were used."""
-        start = time.process_time()
+        start, peak_before = time.process_time(), peak_gb()
         try:
             use()
             outcome = "used"
@@ -67,6 +74,8 @@ class Tally:
         seconds = time.process_time() - start
         if seconds > LIMIT_SECONDS:
             self._note(f"{name}: {seconds:.0f} s of CPU")
+        if (peak := peak_gb()) > max(LIMIT_GB, peak_before):
+            self._note(f"{name}: {peak:.2f} GB of memory")
         self.slowest_seconds = max(self.slowest_seconds, seconds)
         self.outcomes[outcome] += 1
         return outcome == "used"
@@ -76,8 +85,7 @@ class Tally:
         print(bug, flush=True)
 
     def __str__(self) -> str:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         return (
-            f"{dict(self.outcomes)}, {len(self.bugs)} bugs, {peak:.2f} GB and "
+            f"{dict(self.outcomes)}, {len(self.bugs)} bugs, {peak_gb():.2f} GB and "
             f"{self.slowest_seconds:.1f} s of CPU at most"
         )

@@ -3,7 +3,8 @@
 python scripts/kill_and_resume.py --kills 10 style=PICTURE data.path=DIR training.images=240 ...
 
 Everything after the flags is passed to `fst train`. The run restarts immediately after each kill,
-and its folder must be readable; at the end both models must be identical, bit for bit.
+must say that it resumes where there is a state, and its folder must be readable; at the end both
+models must be identical, bit for bit. A run that ends before all kills needs more images.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from fst.training.run_folder import RunFolder
 
 
 def main() -> int:
-    """Run both and print what happened; return 0 if the models are identical."""
+    """Run both and print what happened; return 0 if all went as it must."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -45,26 +46,30 @@ def main() -> int:
             flush=True,
         )
         killed = RunFolder(Path(name) / "killed" / "run")
+        seen: int | None = None
         for kill in range(1, given.kills + 1):
             process = subprocess.Popen(
                 command("killed"), env=environment, stdout=subprocess.PIPE, text=True
             )
             assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith(("starting", "resuming")):
-                    break
+            began = next(
+                (ln for ln in process.stdout if ln.startswith(("starting", "resuming"))), ""
+            )
+            if not began.startswith("resuming" if seen is not None else "starting"):
+                print(f"  {kill}: IT DID NOT RESUME ({began.strip() or process.wait()})")
+                return 1
             # The kills are evenly spaced on average; every fourth comes before the first step.
             share = 0.01 if kill % 4 == 0 else 2 * training_seconds / given.kills
             wait = moments.uniform(0, share)
             try:
                 ended = process.wait(wait)
-                print(f"  {kill}: ended with status {ended} before it was killed")
-                break
+                print(f"  {kill}: ENDED with status {ended} before it was killed")
+                return 1
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             state = killed.read_state()
-            seen = state["seen_images"] if state else "none"
+            seen = state["seen_images"] if state else None
             model = load_model(killed.model)[1].seen_images if killed.model.exists() else "none"
             print(
                 f"  {kill}: killed after {wait:.1f} s; state at {seen} images, model at {model}",
@@ -73,7 +78,11 @@ def main() -> int:
         subprocess.run(command("killed"), env=environment, check=True, capture_output=True)
         models = [RunFolder(Path(name) / runs / "run").model for runs in ("straight", "killed")]
         same_tensors = tensors(models[0]) == tensors(models[1])
-        print("the models are the same, bit for bit" if same_tensors else "THE MODELS DIFFER")
+        print(
+            f"{given.kills} kills: the models are the same, bit for bit"
+            if same_tensors
+            else "THE MODELS DIFFER"
+        )
     return 0 if same_tensors else 1
 
 

@@ -142,8 +142,8 @@ def files() -> dict[str, Maker]:
     }
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> int:
+    """Print the table; return 1 if there was a traceback."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     model = parser.parse_args().model.resolve()
@@ -164,6 +164,7 @@ def main() -> None:
         end=" ",
     )
     print("no traceback" if "Traceback" not in said else "A TRACEBACK")
+    return int("Traceback" in said)
 
 
 def outcome_of(file: str, said: str, out: Path) -> str:
@@ -176,4 +177,4 @@ def outcome_of(file: str, said: str, out: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -67,6 +67,18 @@ def test_temporary_file_is_beside_the_target_with_its_suffix(tmp_path: Path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_the_name_of_another_process_is_not_taken(tmp_path: Path, monkeypatch):
+    """As if it had the same number, on another machine, and drew the same random name."""
+    drawn = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr("secrets.token_hex", lambda length: next(drawn))
+    with replacing(tmp_path / "a.txt") as theirs, replacing(tmp_path / "a.txt") as ours:
+        assert theirs != ours
+        theirs.write_text("theirs")
+        ours.write_text("ours")
+    assert (tmp_path / "a.txt").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_failed_write_leaves_the_old_file_alone(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_text("old")

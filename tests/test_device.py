@@ -54,6 +54,17 @@ def test_tf32_is_set_within_the_context_alone_and_nests():
     assert settings() == before
 
 
+def test_tf32_stays_forbidden_until_the_last_of_several_threads_is_done():
+    before, cuda = settings(), torch.device("cuda")
+    first, second = tf32(cuda, allowed=False), tf32(cuda, allowed=False)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert settings() == ("highest", False)
+    second.__exit__(None, None, None)
+    assert settings() == before
+
+
 def test_tf32_leaves_the_cpu_unaffected():
     before = settings()
     with tf32(torch.device("cpu"), allowed=True):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -58,3 +59,17 @@ def test_a_bug_in_a_command_shows_where_it_is():
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.endswith("ValueError: a bug\n")
+
+
+def test_what_fails_in_tensorboard_s_thread_is_not_printed_twice(capfd):
+    def fail() -> None:
+        raise OSError("disk full")
+
+    before = threading.excepthook
+    with one_line_errors("fst"):
+        for module in ("tensorboard.summary.writer", "elsewhere"):
+            thread = type("Writer", (threading.Thread,), {"__module__": module})(target=fail)
+            thread.start()
+            thread.join()
+    assert threading.excepthook is before
+    assert capfd.readouterr().err.count("OSError: disk full") == 1

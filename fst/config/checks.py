@@ -10,7 +10,7 @@ from fst.errors import UserError
 
 def at_least(key: str, value: float, minimum: float) -> None:
     """Raise UserError unless the value is finite and at least `minimum`."""
-    if not (math.isfinite(value) and value >= minimum):
+    if not (value >= minimum and value < math.inf):
         raise UserError(f"{key}={value} must be at least {minimum}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fst.config.data import CocoDataConfig, FolderDataConfig, ParquetDataConfig
 from fst.config.loss import (
@@ -19,7 +20,7 @@ from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
 from fst.config.training import OptimizerConfig, StyleConfig, TrainConfig, TrainingConfig
-from fst.errors import UserError
+from fst.errors import UserError, one_line
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
@@ -51,6 +52,21 @@ def register_schemas() -> None:
     for path, schema in SCHEMAS.items():
         group, _, name = f"schema/{path}".rpartition("/")
         ConfigStore.instance().store(group=group, name=name, node=schema)
+
+
+def from_untrusted(path: str, values: dict[str, Any]) -> Any:
+    """Return the configuration of `SCHEMAS[path]` with values that anyone may have written.
+
+    Raises:
+        UserError: there is no such schema, or a value is unknown, of a wrong type or out of range.
+    """
+    try:
+        schema = SCHEMAS[path]
+        if "${" in str(values):  # OmegaConf would fill in environment variables
+            raise UserError(f"unknown {path}: a value refers to another")
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except (KeyError, OmegaConfBaseException) as error:
+        raise UserError(f"unknown {path}: {one_line(error)}") from error
 
 
 def refuse_unknown(config: Any, command: str, prefix: str = "") -> None:

@@ -8,12 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fst.config import SCHEMAS, LossConfig, MomentsLossConfig
+from fst.config import LossConfig, MomentsLossConfig, from_untrusted, large_enough
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.losses.perceptual import PerceptualLoss, mean_terms
@@ -31,11 +30,11 @@ from fst.measuring.subjects import (
     photographs_for,
     unreadable_notes,
 )
-from fst.models.model_info import ModelInfo
+from fst.models.model_info import ModelInfo, is_count
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer
-from fst.training.data import MIN_PX
+from fst.training.data import MIN_PX, local
 from fst.training.optimization import descend
 from fst.video.video_file import VideoReader
 
@@ -160,7 +159,7 @@ def evaluate(
     size_px = min(curves, default=256)
     pictures, skipped = photographs_for(models, photographs, images, size_px)
     contents = to_unit_range(pictures.to(place))
-    subjects = _subjects(models, style, weights, place)
+    subjects = _subjects(models, style, weights, min([size_px, *curves, *sizes]), place)
 
     counts = {px: max(1, round(len(contents) * (size_px / px) ** 2)) for px in curves}
     by_size = {
@@ -247,22 +246,30 @@ def _check(
 
 
 def _subjects(
-    models: Models, style: Path | None, weights: Path | None, device: torch.device
+    models: Models,
+    style: Path | None,
+    weights: Path | None,
+    smallest_px: int,
+    device: torch.device,
 ) -> list[_Subject]:
     """Return the models, each with its losses, which share one VGG16."""
     names, infos = models.names, models.infos
-    configs = [_objective_of(info) for info in infos]
+    styles = [_style_settings(info) for info in infos]
+    configs = [
+        _objective_of(info, min(smallest_px, style.size_px))
+        for info, style in zip(infos, styles, strict=True)
+    ]
     judging = MomentsLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
     layers |= set(LAYERS)
-    entries = zip(names, models.paths, infos, strict=True)
-    pictures = [_style_of(*entry, style) for entry in entries]
+    entries = zip(names, models.paths, styles, strict=True)
+    pictures = [_style_picture(*entry, style) for entry in entries]
     network = _vgg16(weights, deepest(layers)).to(device)
     network = network.to(memory_format=torch.channels_last)
     subjects = []
     for i, (path, stylizer) in enumerate(models.stylizers.items()):
-        config, size_px = configs[i], infos[i].training_config.get("style", {}).get("size_px")
-        picture = resize(pictures[i], size_px or _STYLE_PX).to(device)
+        config = configs[i]
+        picture = resize(pictures[i], styles[i].size_px).to(device)
         subjects.append(
             _Subject(
                 names[i],
@@ -276,16 +283,38 @@ def _subjects(
     return subjects
 
 
-def _objective_of(info: ModelInfo) -> LossConfig:
+def _objective_of(info: ModelInfo, smallest_px: int) -> LossConfig:
     """Return the loss that a model was trained with; the default one if its file has none."""
-    given: dict[str, Any] | None = info.training_config.get("loss")
+    given = info.training_config.get("loss")
     if not given:
         return MomentsLossConfig()
     try:
-        config: LossConfig = SCHEMAS[f"loss/{given['name']}"](**given)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{info.title} was trained with an unknown loss: {error}") from error
+        name = given.get("name") if isinstance(given, dict) else given
+        config: LossConfig = from_untrusted(f"loss/{name}", given)
+        large_enough(smallest_px, config, "size")
+    except UserError as error:
+        raise UserError(
+            f"{info.title} was trained with a loss that cannot be used: {error}"
+        ) from error
     return config
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What a model's file says of its style picture."""
+
+    picture: str | None
+    size_px: int
+
+
+def _style_settings(info: ModelInfo) -> _Style:
+    """Return what the file says; anyone may have written it."""
+    given = info.training_config.get("style")
+    style = given if isinstance(given, dict) else {}
+    picture, size_px = style.get("picture"), style.get("size_px", _STYLE_PX)
+    if not (picture is None or isinstance(picture, str)) or not is_count(size_px):
+        raise UserError(f"{info.title}: its file describes its style in an unknown way")
+    return _Style(picture, max(MIN_PX, size_px))
 
 
 def _vgg16(weights: Path | None, last_layer: str) -> VGG16:
@@ -293,18 +322,18 @@ def _vgg16(weights: Path | None, last_layer: str) -> VGG16:
     if weights is not None and not weights.exists():
         raise FileNotFoundError(f"--weights {weights} does not exist")
     try:
-        return load_vgg16(weights, last_layer)
+        return load_vgg16(weights, last_layer, padding="reflect")  # as trainings do by default
     except NoWeightsError as error:
         raise FileNotFoundError(
             f"{error}, or give --weights FILE, a .pth or .safetensors file of VGG16"
         ) from error
 
 
-def _style_of(name: str, model: Path, info: ModelInfo, style: Path | None) -> Tensor:
-    """Return the style picture at the size of its file."""
-    path = style
-    if style is None and is_in_run_folder(model):
-        path = info.training_config.get("style", {}).get("picture")
+def _style_picture(name: str, model: Path, said: _Style, given: Path | None) -> Tensor:
+    """Return the style picture at the size of its file: the given one, or that of a run folder."""
+    path: str | Path | None = given
+    if given is None and is_in_run_folder(model) and said.picture is not None:
+        path = local(said.picture)
     if path is None or not Path(path).exists():
         reason = "it is not in a run folder" if path is None else f"{path} does not exist"
         raise FileNotFoundError(f"{name}: no style picture ({reason}): give --style PICTURE")

@@ -80,10 +80,9 @@ def find_model(name_or_path: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    hint = "`fst models` lists the released models, `fst train` trains a new one"
     if closest := closest_names(given.name):
-        hint = f"did you mean {' or '.join(closest)}? `fst models` lists all"
-    else:
-        hint = "`fst models` lists the released models, `fst train` trains a new one"
+        hint = f"did you mean {' or '.join(closest)}? {hint}"
     raise FileNotFoundError(
         f"no model {name_or_path}: not a file, not a run folder with a model.safetensors, not a "
         f"released model ({hint})"

@@ -3,14 +3,14 @@
 Shapes: N pictures, 3 channels (sRGB in [0, 1]), H x W pixels.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class TransformerNetwork(nn.Module):
+class TransformerNetwork(nn.Module, ABC):
     """Any input size from 1x1 up gives exactly that size: `forward` pads, runs `body` and crops."""
 
     stride: int = 4

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fst.errors import one_line
+from fst.errors import is_expected, is_out_of_memory, one_line
 from fst.pictures.formats import count_pixels
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing.files import Job, Outcome
-from fst.stylizing.options import Options
+from fst.stylizing.options import LESS_MEMORY, Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
 from fst.video.motion import motion
@@ -26,8 +26,6 @@ _AHEAD = 3
 """At most this many pictures are decoded in advance, and as many wait to be encoded ..."""
 _AHEAD_PX = 20_000_000
 """... and fewer if they have more pixels together: large pictures are processed one by one."""
-_FAILURES = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
-"""Errors of one file. torch raises RuntimeError when it lacks memory."""
 _BATCH_PX = 1_000_000
 """Neighbours of the same size are stylized together up to this many pixels."""
 
@@ -40,7 +38,8 @@ def stylize_pictures(
 ) -> Iterator[Outcome]:
     """Stylize pictures; yield the outcome of each, in order.
 
-    A stop (`KeyboardInterrupt`) is raised again once every picture that was stylized is written.
+    A stop (`KeyboardInterrupt`), or a bug, is raised again once every picture that was stylized is
+    written.
 
     Args:
         jobs: what `plan` returned.
@@ -121,8 +120,8 @@ def stylize_videos(
                 workers=stylizers[job.model].workers,
                 progress=progress,
             )
-        except _FAILURES as error:
-            yield Outcome(job, one_line(error))
+        except Exception as error:
+            yield Outcome(job, _reason(error))
         else:
             said = [f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"]
             if options.smooth and motion() is None:
@@ -131,6 +130,15 @@ def stylize_videos(
                     "pip install 'fst-style-transfer[webcam]'"
                 )
             yield Outcome(job, notes=(*said, *report.notes))
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a file failed; a bug is raised again."""
+    if is_out_of_memory(error):
+        return f"out of memory: {LESS_MEMORY} ({one_line(error)})"
+    if not is_expected(error):
+        raise error
+    return one_line(error)
 
 
 def _mask(options: Options) -> Callable[[int, int], Tensor | None]:
@@ -175,11 +183,11 @@ def _batches(
         job, _, future = waiting.popleft()
         try:
             picture = future.result()
-        except _FAILURES as error:
+        except Exception as error:
             if batch:
                 yield batch
                 batch = []
-            yield Outcome(job, one_line(error))
+            yield Outcome(job, _reason(error))
             continue
         if batch and not _fits(batch, job, picture):
             yield batch
@@ -205,9 +213,9 @@ def _stylized(
         # A large picture is always alone, and not copied.
         rgb = pictures[0] if len(batch) == 1 else torch.cat(pictures)
         results = stylize(batch[0][0].model, rgb)
-    except _FAILURES as error:
+    except Exception as error:
         if len(batch) == 1:
-            return [Outcome(batch[0][0], one_line(error))]
+            return [Outcome(batch[0][0], _reason(error))]
         return [result for one in batch for result in _stylized([one], stylize)]
     for (_, picture), stylized in zip(batch, torch.split(results, 1), strict=True):
         picture.rgb = stylized  # in place, which frees the original
@@ -227,7 +235,7 @@ def _written(encoding: _Encoding, keep: int) -> Iterator[Outcome]:
         job, future = encoding.popleft()
         try:
             notes = future.result()
-        except _FAILURES as error:
-            yield Outcome(job, one_line(error))
+        except Exception as error:
+            yield Outcome(job, _reason(error))
         else:
             yield Outcome(job, notes=notes)

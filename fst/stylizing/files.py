@@ -121,7 +121,7 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
     for model in models:
         place = folder / model if len(models) > 1 else folder
         for source, below in found:
-            target = folder if to_file else place / _with_writable_suffix(below)
+            target = folder if to_file else place / _with_writable_suffix(source, below)
             jobs.append(Job(source, model, target))
     originals = {os.path.realpath(job.source) for job in jobs}
     sources: dict[Path, Path] = {}
@@ -144,10 +144,10 @@ def _check_suffix(source: Path, target: Path) -> None:
         writable_suffix(target)
 
 
-def _with_writable_suffix(path: Path) -> Path:
+def _with_writable_suffix(source: Path, target: Path) -> Path:
     try:
-        _check_suffix(path, path)
+        _check_suffix(source, target)
     except UserError:
         # Appended to the whole name, as a.png may lie beside a.bmp.
-        return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
-    return path
+        return target.with_name(target.name + (".mp4" if is_video(source) else ".png"))
+    return target

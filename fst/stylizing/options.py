@@ -6,6 +6,8 @@ from pathlib import Path
 from fst.errors import UserError
 
 MIN_TILE_PX = 32
+LESS_MEMORY = "use a smaller size, smaller tiles (--tile-px) or --device cpu"
+"""What to do when memory runs out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,9 +139,8 @@ class Stylizer:
                 for one in torch.split(images, 1)
             ]
             return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
-        content = to_unit_range(images.to(self.device))
+        content = self._content(images)
         stylized = self.run(content)
-        self._check_finite(stylized)
         return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
 
     @torch.no_grad()
@@ -149,10 +148,20 @@ class Stylizer:
         """Return the network's own result: (N, 3, H, W) on `device`, float in [0, 1], in one piece.
 
         A network in fp32 computes without TF32.
+
+        Raises:
+            UserError: the result is not finite.
         """
         with tf32(self.device, allowed=False):
             stylized: Tensor = self.network(content.to(self.dtype))
+        self._check_finite(stylized)
         return stylized.to(torch.float32, copy=True)  # CUDA graphs reuse theirs
+
+    def _content(self, images: Tensor) -> Tensor:
+        """Return (N, 3, H, W), uint8 or float in [0, 1], as the network's input, in float32."""
+        # fp64 does not exist on MPS.
+        dtype = torch.float32 if images.is_floating_point() else images.dtype
+        return to_unit_range(images.to(self.device, dtype))
 
     def _in_tiles(
         self,
@@ -168,10 +177,10 @@ class Stylizer:
         result = torch.empty_like(image)
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return to_unit_range(image[..., rows, columns].to(self.device)).to(self.dtype)
+            return self._content(image[..., rows, columns]).to(self.dtype)
 
         def write(rows: slice, columns: slice, stylized: Tensor) -> None:
-            content = to_unit_range(image[..., rows, columns].to(self.device))
+            content = self._content(image[..., rows, columns])
             mask_here = None if mask is None else mask[..., rows, columns]
             self._check_finite(stylized)
             blended = blend(content, stylized.float(), strength, keep_colors, mask_here)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
+from fst.pictures.formats import is_picture
 from fst.pictures.image import (
     PICTURE_SUFFIXES,
     UnreadableImageError,
@@ -298,7 +299,7 @@ def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tup
     path, heldout_path = given.get("path"), given.get("heldout_path")
     held_out, runs_dir = given.get("heldout_images"), training_config.get("runs_dir")
     if isinstance(heldout_path, str):
-        return squared_pictures(_local(heldout_path), count, side_px)
+        return squared_pictures(local(heldout_path), count, side_px)
     if given.get("kind") in ("parquet", "coco"):
         raise UserError(
             f"it was trained on data={given['kind']}, and only folders that a model file names are "
@@ -313,12 +314,12 @@ def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tup
     ):
         raise UserError("its file describes its training in an unknown way")
     config = FolderDataConfig(
-        path=_local(path), heldout_images=min(count, held_out), heldout_px=side_px
+        path=local(path), heldout_images=min(count, held_out), heldout_px=side_px
     )
     return open_data(config, seed, leave_out=[Path(runs_dir)]).heldout, []
 
 
-def _local(path: str) -> str:
+def local(path: str) -> str:
     """Return a path that a model file names; raise UserError if it leads to another machine."""
     if path.startswith(("//", "\\\\")):  # Windows would log in there
         raise UserError(f"its file names {path}, which is not a folder of this machine")
@@ -357,7 +358,8 @@ def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> So
     pictures, others = [], []
     for file in files_below(Path(config.path), leave_out):
         name = str(file)
-        if name.isprintable() and file.suffix.lower() in PICTURE_SUFFIXES:
+        # By its name, so that a damaged picture is counted as unusable, or by its content.
+        if name.isprintable() and (file.suffix.lower() in PICTURE_SUFFIXES or is_picture(file)):
             pictures.append(name)
         else:
             others.append(ascii(file.name)[1:-1])

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -51,7 +50,6 @@ def run(command: Command) -> None:
     """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
     keep_compiled()
-    threading.excepthook = _report_thread_error
     # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     title = f"fst {command.name}"
@@ -84,12 +82,6 @@ def run(command: Command) -> None:
             compose_and_act()
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_explain(error, command.name)) from error
-
-
-def _report_thread_error(error: threading.ExceptHookArgs) -> None:
-    # TensorBoard raises what fails in its thread, such as a full disk, in the main thread too.
-    if not type(error.thread).__module__.startswith("tensorboard."):
-        threading.__excepthook__(error)
 
 
 def arguments(command: Command, given: Sequence[str]) -> list[str]:

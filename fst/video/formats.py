@@ -5,6 +5,7 @@ distinguish the kinds of streams.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ _FORMATS = {
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
 _READ_ONLY = {".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
+# HEIC and AVIF pictures are such files with other brands.
+_MP4_BRANDS = (b"iso", b"mp4", b"avc1", b"M4V", b"qt", b"3gp", b"dash", b"MSNV")
+_MATROSKA = b"\x1aE\xdf\xa3"
 CODEC_OPTIONS = {
     "libx264": {"preset": "veryfast", "crf": "18"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24"},
@@ -29,8 +33,17 @@ BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 1, 2, 5, 6, 9
 
 
 def is_video(path: Path) -> bool:
-    """Return whether the suffix is that of a video."""
-    return path.suffix.lower() in _FORMATS.keys() | _READ_ONLY
+    """Return whether the suffix, or the head of an existing file, is that of a video."""
+    if path.suffix.lower() in _FORMATS.keys() | _READ_ONLY:
+        return True
+    with suppress(OSError):
+        if path.is_file():  # reading a pipe would wait forever
+            with path.open("rb") as file:
+                head = file.read(12)
+            is_mp4 = head[4:8] == b"ftyp" and head[8:].startswith(_MP4_BRANDS)
+            is_avi = head[:4] == b"RIFF" and head[8:] == b"AVI "
+            return is_mp4 or is_avi or head.startswith(_MATROSKA)
+    return False
 
 
 def format_of(target: Path) -> tuple[str, str, str]:

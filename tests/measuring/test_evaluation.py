@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fst
 from fst.config import TrainConfig
+from fst.errors import UserError
 from fst.losses.vgg import NoWeightsError, load_vgg16
 from fst.measuring import curves as curve_store
 from fst.measuring import evaluation
@@ -22,7 +24,9 @@ from fst.measuring.curves import Curve
 from fst.measuring.evaluation import Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
 from fst.measuring.quality import measure_quality
-from fst.models.model_file import load_model
+from fst.models.model_file import describe, load_model, save_model
+from fst.models.runtime import EXPORTED
+from fst.networks.fast import Fast
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.data import squared_pictures
 from fst.training.optimization import descend
@@ -104,7 +108,7 @@ def test_quality_is_that_of_the_same_pictures_and_of_the_style_at_their_size(
     contents = to_unit_range(pictures)
     stylizer = fst.load(run.run_dir, "cpu", "fp32")
     stylized = torch.cat([stylizer(content) for content in contents.split(1)])
-    network = load_vgg16(random_vgg, "relu3_3", verify=False)
+    network = load_vgg16(random_vgg, "relu3_3", verify=False, padding="reflect")
     style = resize(read_image(style_picture), 48)
     expected = measure_quality(network, contents, stylized, style)
     found = report.evaluations[0].quality
@@ -318,7 +322,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
     """The run was trained with weights and `verify=false` of its own; neither is used."""
     asked = []
 
-    def load(weights: Path | None, last_layer: str, verify: bool = True) -> None:
+    def load(weights: Path | None, last_layer: str, verify: bool = True, padding: str = "") -> None:
         asked.append((weights, verify))
         raise NoWeightsError("no VGG16 weights: cannot download them")
 
@@ -327,6 +331,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
         "name": "vgg16",
         "weights": str(run.loss_network.weights),
         "verify": False,
+        "padding": "reflect",
     }
     with pytest.raises(FileNotFoundError, match="or give --weights FILE") as caught:
         evaluate([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
@@ -362,3 +367,69 @@ def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_here,
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"style": 3}, None),
+        ({"style": {"size_px": -5}}, "describes its style in an unknown way"),
+        ({"style": {"size_px": "x"}}, "describes its style in an unknown way"),
+        ({"style": {"size_px": 10**9}}, "choose a smaller size"),
+        ({"style": {"picture": ["a"]}}, "describes its style in an unknown way"),
+        ({"loss": 3}, "a loss that cannot be used: unknown loss/3"),
+        ({"loss": {"name": "moments", "style_tiles": 1.5}}, "a loss that cannot be used"),
+        ({"loss": {"name": "moments", "style_levels": 10**400}}, "a loss that cannot be used"),
+        ({"loss": {"name": "moments", "content_layer": "${oc.env:HOME}"}}, "refers to another"),
+        ({"loss": {"name": "nice"}}, "unknown loss/nice"),
+    ],
+)
+def test_odd_configurations_in_a_model_file_are_refused(
+    config, said, photos: Path, style_picture: Path, tmp_path: Path
+):
+    network = Fast(width=8, residual_blocks=1)
+    save_model(tmp_path / "odd.safetensors", network, describe(network, training_config=config))
+    settings = QUICK | {"curves": (), "style": style_picture, "images": 1}
+    given = [str(tmp_path / "odd.safetensors")]
+    if said is None:  # it is not needed
+        assert len(evaluate(given, tmp_path / "e", photos, **settings).evaluations) == 1
+        return
+    with pytest.raises(UserError, match=re.escape(said)):
+        evaluate(given, tmp_path / "e", photos, **settings)
+
+
+def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path: Path):
+    network = Fast(width=8, residual_blocks=1)
+    config = {"style": {"picture": r"\\host\share\a.jpg"}}
+    save_model(tmp_path / "model.safetensors", network, describe(network, training_config=config))
+    (tmp_path / "config.yaml").write_text("name: run\n")
+    with pytest.raises(UserError, match="not a folder of this machine"):
+        evaluate([str(tmp_path)], tmp_path / "e", photos, **QUICK)
+
+
+def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_path: Path):
+    network = Fast(width=8, residual_blocks=1)
+    for parameter in network.parameters():
+        parameter.data.fill_(3e38)  # finite, but not what they lead to
+    save_model(tmp_path / "model.safetensors", network, describe(network))
+    with pytest.raises(UserError, match="the result is not finite"):
+        evaluate([str(tmp_path)], tmp_path / "e", photos, style_picture, images=1, **QUICK)
+
+
+def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: Path, monkeypatch):
+    import datasets
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("opened what a model file names, or a pattern swept up")
+
+    monkeypatch.setattr(datasets, "load_dataset", forbidden)
+    monkeypatch.setitem(EXPORTED, ".pt2", forbidden)
+    network = Fast(width=8, residual_blocks=1)
+    data = {"data": {"kind": "parquet", "path": "evil/builder"}, "seed": 0, "runs_dir": "runs"}
+    save_model(tmp_path / "model.safetensors", network, describe(network, training_config=data))
+    (tmp_path / "config.yaml").write_text("name: run\n")
+    with pytest.raises(FileNotFoundError, match="give --photographs DIR"):
+        evaluate([str(tmp_path)], tmp_path / "e", **QUICK)
+    (tmp_path / "swept.pt2").write_bytes(b"native code")
+    with pytest.raises(FileNotFoundError, match="add one with --pt2 FILE"):
+        evaluate([str(tmp_path / "swept.pt2")], tmp_path / "e", **QUICK)

@@ -84,7 +84,7 @@ def test_a_changed_released_model_is_refused(folder: Path):
 
 @pytest.mark.parametrize("typed", ["the_scraem", "The Scream", "the-scream", "scream"])
 def test_an_unknown_name_lists_the_closest(folder: Path, typed: str):
-    with pytest.raises(FileNotFoundError, match="did you mean the_scream"):
+    with pytest.raises(FileNotFoundError, match="did you mean the_scream.*`fst train`"):
         find_model(typed)
 
 

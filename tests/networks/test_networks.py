@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fst.losses.perceptual import PerceptualLoss
+from fst.models.runtime import ExportedNetwork
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.layers import InstanceNorm, UpsampleLinear, UpsampleNearest
 from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, build_network, complete_arguments
+from fst.networks.transformer import TransformerNetwork
 
 torch.manual_seed(0)
 VARIANTS = {
@@ -176,3 +179,9 @@ def test_unknown_networks_and_arguments_are_refused_by_name():
         build_network("vast", {})
     with pytest.raises(ValueError, match="cannot build network 'fast'.*depth"):
         build_network("fast", {"depth": 3})
+
+
+@pytest.mark.parametrize("base", [TransformerNetwork, PerceptualLoss, ExportedNetwork])
+def test_an_incomplete_subclass_cannot_be_made(base: type):
+    with pytest.raises(TypeError, match="abstract"):
+        type("Incomplete", (base,), {})()

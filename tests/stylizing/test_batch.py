@@ -19,6 +19,7 @@ from fst.stylizing.batch import stylize_pictures, stylize_videos
 from fst.stylizing.files import Job, about_skipped, find_inputs, plan
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
+from fst.video.formats import is_video
 
 
 @pytest.fixture(scope="module")
@@ -402,3 +403,59 @@ def test_a_picture_is_held_once_while_its_result_is_written(
         assert outcome.error is None
     assert originals_left == [False, False]
     assert interleaved == [True, True]
+
+
+def failing_with(error: Exception, stylizers, monkeypatch) -> None:
+    def fail(self, picture, **_):
+        raise error
+
+    monkeypatch.setattr(Stylizer, "__call__", fail)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), KeyError("a bug")])
+def test_a_bug_is_not_the_failure_of_a_file(error, photos, stylizers, tmp_path, monkeypatch):
+    failing_with(error, stylizers, monkeypatch)
+    with pytest.raises(type(error), match="a bug"):
+        list(stylize_pictures(jobs(photos, output=tmp_path), stylizers, Options()))
+
+
+def test_lack_of_memory_is_the_failure_of_a_file(photos, stylizers, tmp_path, monkeypatch):
+    failing_with(torch.OutOfMemoryError("tried to allocate 9 GiB"), stylizers, monkeypatch)
+    outcomes = list(stylize_pictures(jobs(photos, output=tmp_path), stylizers, Options()))
+    assert len(outcomes) == 12
+    assert {outcome.error for outcome in outcomes} == {
+        "out of memory: use a smaller size, smaller tiles (--tile-px) or --device cpu (tried to "
+        "allocate 9 GiB)"
+    }
+
+
+def test_dropped_metadata_are_noted(photos, stylizers, tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    with Image.open(photos / "00.png") as photo:
+        photo.save(tmp_path / "long.png", exif=exif)
+    (outcome,) = stylize_pictures(
+        jobs(tmp_path / "long.png", output=tmp_path / "out.jpg"), stylizers, Options()
+    )
+    assert outcome.error is None
+    assert any("metadata" in note.lower() or "exif" in note.lower() for note in outcome.notes)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x20ftypisom",
+        b"\0\0\0\x14ftypqt  ",
+        b"\x1aE\xdf\xa3" + bytes(8),
+        b"RIFF\0\0\0\0AVI ",
+    ],
+)
+def test_a_video_without_a_suffix_is_known_by_its_content(head: bytes, tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "clip").write_bytes(head)
+    (tmp_path / "phone").write_bytes(b"\0\0\0\x18ftypheic")
+    found = {job.source.name: job.target.name for job in jobs(folder, output=tmp_path / "out")}
+    assert found == {"clip": "clip.mp4"}
+    assert is_video(folder / "clip")
+    assert not is_video(tmp_path / "phone")

@@ -54,6 +54,7 @@ def test_pictures_are_found_at_any_depth_and_other_files_are_named(photos: Path,
     folder = colours(tmp_path / "colours", 4)
     (folder / "notes.txt").write_text("hello")
     (folder / ".hidden.png").write_bytes(b"")
+    (folder / "00.png").rename(folder / "no_suffix")  # its content says what it is
     summary = open_data(folder_config(folder, heldout_images=1), 0).summary
     assert summary.startswith("3 photographs to train on, 1 held out; 1 other files skipped")
     assert "notes.txt" in summary
