@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,7 +141,6 @@ def fst_here(
     monkeypatch.chdir(tmp_path)
     # What commands change for the rest of their process.
     terminate = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import fst
 from fst.models.model_file import describe, save_model
@@ -48,6 +49,24 @@ def test_several_pictures_go_into_a_folder(fst_here, model, photos, tmp_path: Pa
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["00.png", "01.png"]
     again = fst_here("stylize", model, photos / "00.png", photos / "02.png", "-o", "out")
     assert "1 already exist (use --overwrite to replace them)" in again.stdout
+
+
+def test_quality_is_that_of_the_flag(fst_here, model, photos, tmp_path: Path):
+    for quality in (90, 40):
+        done = fst_here(
+            "stylize", model, photos / "00.png", "-o", f"{quality}.jpg", "--quality", quality
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "40.jpg").stat().st_size < 0.7 * (tmp_path / "90.jpg").stat().st_size
+    with Image.open(tmp_path / "90.jpg") as full, Image.open(tmp_path / "40.jpg") as halved:
+        assert [layer[1:3] for layer in full.layer] == [(1, 1), (1, 1), (1, 1)]
+        assert [layer[1:3] for layer in halved.layer] == [(2, 2), (1, 1), (1, 1)]  # 4:2:0
+
+
+def test_range_is_that_of_the_flag(fst_here, model):
+    done = fst_here("export", model, "-o", "a.onnx", "--range", "255")
+    assert done.returncode == 0, done.stderr
+    assert "in [0, 255]" in fst_here("inspect", "a.onnx").stdout
 
 
 def test_a_model_with_nan_weights_fails_and_writes_nothing(fst_here, photos, tmp_path: Path):

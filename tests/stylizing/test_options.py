@@ -1,5 +1,7 @@
 """The options of stylizing."""
 
+import dataclasses
+
 import pytest
 
 from fst.cli import app
@@ -25,7 +27,7 @@ def test_values_out_of_range_are_refused(given, message):
 def test_every_option_is_a_flag_of_fst_stylize_with_its_docstring(capsys):
     app(["stylize", "--help"], result_action="return_value")
     shown = " ".join(capsys.readouterr().out.split())
-    for flag in ("--strength", "--keep-colors", "--size", "--mask", "--tile-px", "--smooth"):
-        assert flag in shown
+    for option in dataclasses.fields(Options):
+        assert f"--{option.name.replace('_', '-')}" in shown
     assert "Less flicker in videos" in shown
     assert "--options" not in shown

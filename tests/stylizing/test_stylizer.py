@@ -1,7 +1,8 @@
 """One `Stylizer`: threads, unusual inputs, results that are not finite, and compiling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,29 @@ def test_a_plain_call_during_a_tiled_one_is_not_affected(stylize: Stylizer):
     )
     assert during
     assert all(torch.equal(result, expected) for result in during)
+
+
+@pytest.mark.parametrize("tile_px", [0, 32])
+def test_fp32_is_computed_without_tf32(stylize: Stylizer, monkeypatch, tile_px: int):
+    open_contexts: list[bool] = []
+
+    @contextmanager
+    def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+        open_contexts.append(allowed)
+        yield
+        open_contexts.pop()
+
+    within: list[list[bool]] = []
+    monkeypatch.setattr("fst.stylizing.stylizer.tf32", tf32)
+    convolve = torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "conv2d",
+        lambda *given, **named: (within.append(list(open_contexts)), convolve(*given, **named))[1],
+    )
+    stylize(torch.rand(1, 3, 64, 64), tile_px=tile_px)
+    assert within
+    assert all(contexts == [False] for contexts in within)
 
 
 def test_a_private_copy_shares_its_weights(stylize: Stylizer):

@@ -1,5 +1,6 @@
 """Video: times, audio, rotation, sizes and colours are kept; damage and errors are reported."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from fst.errors import one_line_errors
+from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import SceneFilters, TemporalSmoother
 from fst.video.formats import is_video
 from fst.video.video import stylize_video
@@ -528,6 +530,23 @@ def test_ctrl_c_reports_what_was_kept(
         "and starts again from its first frame\n"
     )
     assert capsys.readouterr().err == expected
+
+
+def test_the_command_says_what_ctrl_c_kept(clip: Path, tmp_path: Path, fst_here, monkeypatch):
+    frames = iter(range(FRAMES))
+    whole = Stylizer.__call__
+
+    def interrupted(self: Stylizer, *given, **named):
+        if next(frames) == 5:
+            raise KeyboardInterrupt
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(Stylizer, "__call__", interrupted)
+    done = fst_here("stylize", "starry_night", clip, "-o", "out.mp4")
+    assert done.returncode == 130
+    assert re.search(r"interrupted after \d frames of .*: out.mp4 was not written", done.stderr)
+    assert "1 not done (run the same command again to resume)" in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("stage", [(VideoReader, "_convert"), (VideoWriter, "write")])
