@@ -79,6 +79,36 @@ def test_fp32_is_computed_without_tf32(stylize: Stylizer, monkeypatch, tile_px: 
     assert all(contexts == [False] for contexts in within)
 
 
+class OnMps(torch.Tensor):
+    """A tensor as on MPS, which has no fp64; `cpu` returns a plain one."""
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+@torch.no_grad()
+def test_tiles_need_no_fp64_on_the_device(stylize: Stylizer):
+    picture = torch.rand(1, 3, 96, 96)
+    network = stylize.network
+    assert isinstance(network, Fast)
+    results = []
+    for given in (picture, picture.as_subclass(OnMps)):
+        result = torch.zeros_like(picture)
+        tiles.stylize_in_tiles(
+            network,
+            96,
+            96,
+            32,
+            lambda rows, columns, given=given: given[..., rows, columns],
+            lambda rows, columns, done, result=result: result[..., rows, columns].copy_(done),
+        )
+        results.append(result)
+    assert torch.equal(*results)
+
+
 def test_a_private_copy_shares_its_weights(stylize: Stylizer):
     network = stylize.network
     assert isinstance(network, Fast)
