@@ -164,9 +164,16 @@ def benchmark(
     engines: str = "fst,fst-fp32,onnxruntime",
     device: str = "auto",
     rounds: int = 9,
+    training: bool = False,
+    batch: int = 4,
+    crop: int = 256,
+    loss_network: str = "slim",
+    weights: Path | None = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
     """Measure the speed of networks on this machine against a plain eager pass.
+
+    With --training: of training steps against plain ones, and where their time goes.
 
     Args:
         networks: Networks or models, comma-separated.
@@ -177,8 +184,16 @@ def benchmark(
             are reported and skipped.
         device: cuda, mps, cpu ...; auto takes a GPU if available.
         rounds: Timing rounds; the median is reported.
-        output: The folder for benchmark.md and benchmark.json.
+        training: Measure training steps of the networks, with random weights, not stylizing.
+        batch: Images of a training step.
+        crop: Side in pixels of what the loss sees of a training image.
+        loss_network: Of a training step: slim, which ships with fst, or vgg16.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        output: The folder for benchmark.md and benchmark.json, or training.md and training.json.
     """
+    if training:
+        _benchmark_training(networks, loss_network, weights, batch, crop, device, rounds, output)
+        return
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
     from fst.report import command_line
@@ -197,6 +212,34 @@ def benchmark(
     command = command_line()
     print(measuring.markdown(measured, command))
     print(*measuring.write_report(output, measured, command), sep="\n")
+
+
+def _benchmark_training(
+    networks: str,
+    loss_network: str,
+    weights: Path | None,
+    batch: int,
+    crop: int,
+    device: str,
+    rounds: int,
+    output: Path,
+) -> None:
+    from fst.measuring import step_benchmark
+    from fst.report import command_line
+
+    measured = step_benchmark.benchmark_steps(
+        networks.split(","),
+        loss_network,
+        weights,
+        batch,
+        crop,
+        device=device,
+        rounds=rounds,
+        progress=_print_progress,
+    )
+    command = command_line()
+    print(step_benchmark.markdown(measured, command))
+    print(*step_benchmark.write_report(output, measured, command), sep="\n")
 
 
 @app.command

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fst.atomic import replacing
+from fst.atomic import write_texts
 from fst.device import pick_device
 from fst.errors import UserError, one_line
 from fst.measuring.engines import ENGINES, REFERENCE, Case, Run
@@ -238,14 +238,13 @@ def write_report(folder: Path, found: Benchmark, command: str) -> list[Path]:
         "command": command,
         **dataclasses.asdict(found),
     }
-    texts = {
-        "benchmark.md": markdown(found, command),
-        "benchmark.json": json.dumps(content, indent=2) + "\n",
-    }
-    for name, text in texts.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text)
-    return [folder / name for name in texts]
+    return write_texts(
+        folder,
+        {
+            "benchmark.md": markdown(found, command),
+            "benchmark.json": json.dumps(content, indent=2) + "\n",
+        },
+    )
 
 
 def _as_file(name: str, folder: Path) -> Path:

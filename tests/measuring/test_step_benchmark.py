@@ -1,0 +1,62 @@
+"""The benchmark of training steps: both kinds learn, and the report holds what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.config import FastConfig, SlimConfig
+from fst.errors import UserError
+from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps
+from fst.training.distributed import World
+from fst.training.trainer import Trainer
+
+
+def test_both_steps_descend_the_same_loss(tmp_path: Path):
+    config = _config(FastConfig(width=8, coarse_width=8), SlimConfig(), 2, 32, "cpu", tmp_path)
+    config.optimizer.warmup_fraction = 0
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    plain, ours = PlainStep(trainer), OurStep(trainer)
+    content = trainer.without_margin(images / 255)
+
+    def total(network: torch.nn.Module) -> float:
+        with torch.no_grad():
+            stylized = trainer.without_margin(network(images / 255))
+            return trainer.loss(stylized, content)["total"].item()
+
+    before = total(trainer.network)
+    assert total(plain.network) == pytest.approx(before, rel=1e-3)
+    for _ in range(3):
+        plain.step(images)
+        ours.step(images)
+    assert total(plain.network) < before
+    assert total(trainer.network) < before
+
+
+def test_the_report_holds_the_shares(fst_here, tmp_path: Path):
+    done = fst_here(
+        "benchmark", "--training", "--networks", "fast", "--batch", 1, "--crop", 32,
+        "--rounds", 2, "--device", "cpu", "-o", "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "training.md").read_text() in done.stdout
+    plain, ours = json.loads((tmp_path / "out" / "training.json").read_text())["rows"]
+    assert plain["times_plain"] == 1
+    assert ours["times_plain"] == pytest.approx(plain["seconds"] / ours["seconds"])
+    assert 0 < ours["network_share"] < 1
+    assert 0 < ours["loss_share"] < 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"networks": ["nice"]}, "unknown network 'nice'"),
+        ({"loss_network": "vgg19"}, "unknown loss network 'vgg19'"),
+        ({"batch_size": 0}, "must be at least 1"),
+    ],
+)
+def test_mistakes_are_the_users(given, said):
+    with pytest.raises(UserError, match=said):
+        benchmark_steps(**({"networks": ["fast"]} | given))
