@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "reference" / "model-cards.md"
 SHEETS = ROOT / ".github" / "models"
 SETTINGS = (
     "loss_network", "init", "style.size_px", "loss.content_target",
-    "training.images", "training.batch_size", "training.precision",
+    "optimizer.learning_rate", "training.images", "training.batch_size", "training.precision",
 )  # fmt: skip
 """What a training command names; a group by its name."""
 HEADER = """# Model cards
@@ -37,8 +37,8 @@ HEADER = """# Model cards
 Written by `scripts/model_cards.py` from the model files and `fst evaluate`. The weights are
 licensed under CC BY 4.0; they were trained on research photographs that are not redistributed.
 Distances are relative (0 is a perfect match), under VGG16, on photographs that were not trained on.
-Seconds are of one 512x512 picture in fp32 on the machine of the evaluation. After the command of
-each card, `scripts/mend_border.py` ran for 600 steps.
+Seconds are of one 512x512 picture in fp32 on the machine of the evaluation. What came before
+the last training is in [Released models](../released-models.md#how-they-were-trained).
 """
 
 
@@ -62,7 +62,8 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
     (evaluation,) = report["evaluations"]
     quality, artefacts = evaluation["quality"], evaluation["artefacts"]
     losses = ", ".join(
-        f"{name} {info.losses[name]:.3f}" for name in ("content", "style", "total_variation")
+        f"{name} {evaluation['terms'][f'heldout/{name}']:.3f}"
+        for name in ("content", "style", "total_variation")
     )
     facts = {
         "painting": f"{model.artist}, *{model.title}*, {model.year}; {info.card['rights']}",
@@ -70,7 +71,7 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
         f"{model.size_bytes / 1e6:.2f} MB",
         "last training": f"`{command(info)}`",
         "images seen in it": f"{info.seen_images:,}",
-        "held-out terms": f"{losses}, under `{info.loss_network}`",
+        "held-out terms": f"{losses}, of the default loss",
         "distance to the style": f"Gram {quality['gram']:.3f}, covariance "
         f"{quality['covariance']:.3f}, sliced Wasserstein {quality['wasserstein']:.3f}",
         "distance to the photograph": f"content {quality['content']:.2f}, structure "
