@@ -56,6 +56,7 @@ def stylize(
     output: Annotated[str, Parameter(alias="-o")],
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008, it is frozen
     overwrite: bool = False,
+    shard: str = "1/1",
     device: str = "auto",
     dtype: str = "auto",
     compile: bool = False,
@@ -69,6 +70,8 @@ def stylize(
         output: A file for one input and one model, else a folder (as is NAME/).
         options: How to stylize.
         overwrite: Replace existing results, which are otherwise kept.
+        shard: K/N stylizes the K-th of N shares of the inputs, for N processes, machines or array
+            jobs with the same command.
         device: cuda, mps, cpu ...; auto takes the first available.
         dtype: fp32, fp16 or bf16; auto takes the fastest: fp16 on CUDA, bf16 on CPUs with
             instructions for it, else fp32. fp32 is exact: without TF32.
@@ -77,7 +80,7 @@ def stylize(
     """
     from fst.stylizing.batch import stylize_pictures, stylize_videos
     from fst.stylizing.console import StylizeConsole
-    from fst.stylizing.files import find_inputs, plan
+    from fst.stylizing.files import find_inputs, plan, take_shard
     from fst.stylizing.stylizer import load_several
     from fst.video.formats import is_video
 
@@ -89,7 +92,7 @@ def stylize(
     for stylizer in stylizers.values():
         if compile:
             stylizer.compile()
-    planned = plan(found, list(stylizers), output)
+    planned = take_shard(plan(found, list(stylizers), output), shard)
     jobs = [job for job in planned if overwrite or not job.target.exists()]
     pictures = [job for job in jobs if not is_video(job.source)]
     videos = [job for job in jobs if is_video(job.source)]

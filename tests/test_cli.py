@@ -123,6 +123,7 @@ def test_mistakes_are_one_line_and_status_2(fst_here, model, photos, tmp_path: P
         (["stylize", model, photo, "-o", model], "unknown suffix"),
         (["stylize", model, photo, "-o", "x.png", "--device", "banana"], "device 'banana'"),
         (["stylize", model, photo, "-o", "x.png", "--strength", "2"], "strength=2.0 must be in"),
+        (["stylize", model, photo, "-o", "x.png", "--shard", "3/2"], "shard=3/2 must be K/N"),
         (["stylize", model, photo, "-o", "x.png", "--size", "0"], "size=0 must be at least 1"),
         (["stylize", model, tmp_path / "text.jpg", "-o", "x.png"], "text.jpg"),
         (["stylize", model, photo, "-o", "x.xyz"], ".xyz"),

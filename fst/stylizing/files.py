@@ -136,6 +136,25 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
     return jobs
 
 
+def take_shard(jobs: Sequence[Job], share: str) -> list[Job]:
+    """Return this process's share of the jobs; those of K = 1 to N are disjoint and complete.
+
+    Args:
+        jobs: what `plan` returned, the same in every process.
+        share: `K/N`, the K-th of N: every N-th job from the K-th, so that neighbours, which are
+            often alike in size, are shared out evenly.
+
+    Raises:
+        UserError: `share` is not of that form.
+    """
+    numbers = share.split("/")
+    if len(numbers) == 2 and all(number.isascii() and number.isdecimal() for number in numbers):
+        position, shares = map(int, numbers)
+        if 1 <= position <= shares:
+            return list(jobs[position - 1 :: shares])
+    raise UserError(f"shard={share} must be K/N with K from 1 to N, such as 3/8")
+
+
 def _check_suffix(source: Path, target: Path) -> None:
     """Raise UserError if the result of `source` cannot be written as `target`."""
     if is_video(source):

@@ -16,7 +16,7 @@ from fst.networks.fast import Fast
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing import batch
 from fst.stylizing.batch import stylize_pictures, stylize_videos
-from fst.stylizing.files import Job, about_skipped, find_inputs, plan
+from fst.stylizing.files import Job, about_skipped, find_inputs, plan, take_shard
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
 from fst.video.formats import is_video
@@ -204,6 +204,21 @@ def test_impossible_plans_are_refused_before_any_work(photos, tmp_path: Path):
     ]:
         with pytest.raises(ValueError, match=message):
             jobs(*inputs, output=output)
+
+
+def test_shards_are_disjoint_complete_and_keep_the_names_of_the_whole(photos, tmp_path: Path):
+    whole = jobs(photos, output=tmp_path, models=("m", "n"))
+    shards = [take_shard(whole, f"{k}/5") for k in range(1, 6)]
+    assert sorted(len(shard) for shard in shards) == [4, 5, 5, 5, 5]
+    assert {job.target for shard in shards for job in shard} == {job.target for job in whole}
+    assert take_shard(whole, "1/1") == whole
+    assert take_shard(whole[:1], "2/2") == []
+
+
+@pytest.mark.parametrize("share", ["0/8", "9/8", "1", "1/0", "-1/2", "a/b", "1/2/3", ""])
+def test_impossible_shards_are_refused(share: str):
+    with pytest.raises(UserError, match="must be K/N"):
+        take_shard([], share)
 
 
 def test_one_bad_file_does_not_stop_the_rest(photos, stylizers, tmp_path: Path):
