@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fst.cache import keep_compiled
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
-from fst.errors import UserError, one_line, one_line_errors
+from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
 
 register_schemas()
 
@@ -54,9 +54,14 @@ def run(command: Command) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     title = f"fst {command.name}"
 
+    with one_line_errors(title, less_memory):
+        given = arguments(command, sys.argv[1:])
+        sys.argv[1:] = given
+
     @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command.name)
     def compose_and_act(composed: DictConfig) -> None:
-        # Errors are caught in here, because Hydra would print a line of its own first.
+        # Errors are caught in here, because Hydra would print a line of its own first. A launcher
+        # may run this in another process, whose sys.argv is its own.
         with one_line_errors(title, less_memory):
             try:
                 config: Any = OmegaConf.to_object(composed)
@@ -65,9 +70,9 @@ def run(command: Command) -> None:
             refuse_unknown(config, command.name)
             swept: list[Override] = []
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                swept = _sweeps(sys.argv[1:])
+                swept = _sweeps(given)
                 task = HydraConfig.get().overrides.task
-                config.name = sweep_name(str(config.name), sys.argv[1:], task)
+                config.name = sweep_name(str(config.name), given, task)
                 if os.environ.get("RANK", "0") == "0":
                     runs = math.prod(len(list(o.sweep_string_iterator())) for o in swept)
                     number = HydraConfig.get().job.num + 1
@@ -77,11 +82,18 @@ def run(command: Command) -> None:
             sys.exit(128 + stopped_by)
 
     with one_line_errors(title, less_memory):
-        sys.argv[1:] = arguments(command, sys.argv[1:])
         try:
             compose_and_act()
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_explain(error, command.name)) from error
+        except RuntimeError as error:
+            if type(error).__module__ != "submitit.core.utils":  # an extra, not imported for this
+                raise
+            said = [line for line in str(error).splitlines() if line.startswith(f"{title}: ")]
+            why = said[-1].removeprefix(f"{title}: ") if said else one_line(error)
+            raise TrainingStoppedError(
+                f"a run of the sweep failed: {why}; the same command resumes the others"
+            ) from error
 
 
 def arguments(command: Command, given: Sequence[str]) -> list[str]:
@@ -133,7 +145,8 @@ def _help(command: Command) -> str:
             *lines,
             "",
             "Flags:",
-            "  -m         runs each of several values in turn (loss.style_weight=2,5)",
+            "  -m         runs each of several values (loss.style_weight=2,5) in turn, or at once:",
+            "             hydra/launcher=joblib on one machine, submitit_slurm on a Slurm cluster",
             "  --cfg job  prints the settings that would be used",
             "",
             "Settings, each changed by KEY=VALUE (network.width=64); ??? is required:",
@@ -213,9 +226,11 @@ def _explain(error: BaseException, command: str) -> str:
     if "missing mandatory value" in text:
         return f"{key} is required: add {key}=..."
     if missing := re.match(
-        r"In '.*': Could not find '(\w+)/(.*)' Available options in .*: (.*)", text
+        r"In '.*': Could not find '([\w/]+)/(.*)' Available options in .*: (.*)", text
     ):
         group, name, known = missing.groups()
+        if group == "hydra/launcher" and name.startswith(("joblib", "submitit")):
+            return f"{group}={name} needs: pip install 'fst-style-transfer[sweep]'"
         return f"{group}={name} is unknown; choose one of {known.replace(' ', ', ')}"
     if isinstance(error, OverrideParseException):
         return (

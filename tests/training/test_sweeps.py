@@ -1,0 +1,72 @@
+"""Sweeps whose runs other processes do: Hydra's joblib and submitit launchers."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import HydraException
+from PIL import Image
+
+from fst.models.model_file import load_model
+from fst.training.overrides import _explain
+from tests.samples import draw_picture
+
+pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
+
+
+@pytest.fixture
+def sweep(tiny_overrides: list[str], fst_command, tmp_path: Path):
+    """Run `fst train -m` over four tiny styles."""
+    fixed = [o for o in tiny_overrides if not o.startswith(("style=", "name=", "training.images"))]
+    styles = [draw_picture(tmp_path / f"style{i}.png", 100 + i, 72, 72) for i in range(4)]
+    of_all = ["style=" + ",".join(map(str, styles)), "training.images=8", *fixed]
+
+    def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*fst_command, "train", "-m", *of_all, *overrides],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_four_styles_at_once_are_the_four_styles_one_by_one(sweep, fst_here, tmp_path: Path):
+    launchers = ("basic", "joblib", "submitit_local")
+    for name in launchers:
+        done = sweep(f"hydra/launcher={name}", f"runs_dir={tmp_path / name}")
+        assert done.returncode == 0, done.stderr
+    for i in range(4):
+        alone, *at_once = (
+            load_model(tmp_path / name / f"style{i}" / "model.safetensors")[0].state_dict()
+            for name in launchers
+        )
+        for trained in at_once:
+            torch.testing.assert_close(trained, alone)
+    runs = [tmp_path / "submitit_local" / f"style{i}" for i in range(4)]
+    compared = fst_here("compare", *runs, "--images", 2, "--size", 48, "-o", "sheet")
+    assert compared.returncode == 0, compared.stderr
+    table = json.loads((tmp_path / "sheet" / "comparison.json").read_text())
+    assert len(table["runs"]) == 4
+    with Image.open(tmp_path / "sheet" / "comparison.jpg") as sheet:
+        assert sheet.width > 4 * 48  # a column for each style
+
+
+def test_a_failed_job_is_one_line(sweep, tmp_path: Path):
+    done = sweep("hydra/launcher=submitit_local", f"data.path={tmp_path / 'gone'}")
+    assert done.returncode == 1
+    assert "a run of the sweep failed: data.path=" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_launcher_names_the_extra():
+    error = HydraException(
+        "In 'hydra/config': Could not find 'hydra/launcher/joblib'\n\n"
+        "Available options in 'hydra/launcher':\n\tbasic\nConfig search path:\n\tprovider=hydra"
+    )
+    assert _explain(error, "train") == (
+        "hydra/launcher=joblib needs: pip install 'fst-style-transfer[sweep]'"
+    )
