@@ -2,8 +2,10 @@ r"""Training rate of `experiment=quick` on a CPU, alone and beside one busy proc
 
 python scripts/measure_threads.py painting.jpg photographs/ --images 60 --rounds 3
 
-Each row is a number of torch's threads and how OpenMP's threads wait for one another: spinning, or
-asleep (`OMP_WAIT_POLICY=PASSIVE`). The rows take turns; the table has medians.
+Each row is a number of processes (`torchrun`; a step has one image of each), of threads in each,
+and how the threads wait for one another: spinning, or asleep, which training sets. The rows take
+turns; the table has medians. `efficiency` is the rate alone, as a share of that of one process
+with one thread times the cores in use.
 """
 
 import argparse
@@ -15,8 +17,21 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 BUSY = "while True: pass"
+WAITING = {
+    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spinning": {"GOMP_SPINCOUNT": "300000"},  # for 3 ms: what libgomp does unless it is set
+}
+
+
+class Row(NamedTuple):
+    """How a training uses the cores."""
+
+    processes: int
+    threads: int
+    waiting: str
 
 
 def main() -> None:
@@ -30,35 +45,43 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given, overrides = parser.parse_known_args()
 
-    threads = os.cpu_count() or 1
-    rows = [(n, policy) for n in sorted({1, threads}) for policy in ("ACTIVE", "PASSIVE")]
-    rates: defaultdict[tuple[int, str, bool], list[float]] = defaultdict(list)
+    cores = os.cpu_count() or 1
+    single = Row(1, 1, "asleep")
+    rows = [single, Row(1, cores, "spinning"), Row(1, cores, "asleep"), Row(cores, 1, "asleep")]
+    rates: defaultdict[tuple[Row, bool], list[float]] = defaultdict(list)
     for _ in range(given.rounds):
-        for number, policy in rows:
+        for row in rows:
             for beside in (False, True):
                 busy = subprocess.Popen([sys.executable, "-c", BUSY]) if beside else None
-                rates[number, policy, beside].append(rate(given, overrides, number, policy))
+                rates[row, beside].append(rate(given, overrides, row))
                 if busy:
                     busy.kill()
                     busy.wait()
-    print("| threads | they wait | images/s alone | beside a busy process |\n|---|---|---|---|")
-    for number, policy in rows:
-        alone, beside_it = (
-            statistics.median(rates[number, policy, beside]) for beside in (False, True)
+    print(
+        "| processes | threads in each | they wait | images/s alone | efficiency |"
+        " beside a busy process |\n|---|---|---|---|---|---|"
+    )
+    medians = {of: statistics.median(measured) for of, measured in rates.items()}
+    for row in rows:
+        alone = medians[row, False]
+        efficiency = alone / (medians[single, False] * row.processes * row.threads)
+        print(
+            f"| {row.processes} | {row.threads} | {row.waiting} | {alone:.2f} | {efficiency:.0%} |"
+            f" {medians[row, True]:.2f} |"
         )
-        waiting = "asleep" if policy == "PASSIVE" else "spinning"
-        print(f"| {number} | {waiting} | {alone:.2f} | {beside_it:.2f} |")
 
 
-def rate(given: argparse.Namespace, overrides: list[str], threads: int, policy: str) -> float:
+def rate(given: argparse.Namespace, overrides: list[str], row: Row) -> float:
     """Return the images/s of the second half of a short training."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy}
+    environment = os.environ | {"OMP_NUM_THREADS": str(row.threads)} | WAITING[row.waiting]
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={row.processes}", "--standalone"]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "fst.cli", "train", f"style={given.style}", "experiment=quick",
-            f"data.path={given.photographs}", f"runs_dir={folder}", "name=run",
-            "data.heldout_images=1", f"training.images={given.images}",
-            f"training.report_every={given.images // 2}", *overrides,
+            sys.executable, *launcher, "-m", "fst.train", f"style={given.style}",
+            "experiment=quick", f"data.path={given.photographs}", f"runs_dir={folder}", "name=run",
+            "data.heldout_images=1", f"training.batch_size={row.processes}",
+            f"training.images={given.images}", f"training.report_every={given.images // 2}",
+            *overrides,
         ]  # fmt: skip
         subprocess.run(command, env=environment, check=True, capture_output=True)
         *_, last = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,16 @@ def test_a_sweep_names_the_run_that_starts(fst_command, tiny_overrides, tmp_path
     assert done.returncode == 0, done.stderr
     assert "run 1 of 2: run/loss.style_weight=1\n" in done.stdout
     assert "run 2 of 2: run/loss.style_weight=2\n" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' OpenMP shows its own settings")
+def test_threads_sleep_while_they_wait(fst_command, tiny_overrides, tmp_path: Path, monkeypatch):
+    # A later setting would be too late: OpenMP reads it when torch is imported.
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    short = ["training.images=1", "training.batch_size=1", "data.heldout_images=0"]
+    done = run_train(fst_command, *tiny_overrides, *short, cwd=tmp_path)
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
 
 
 def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):
