@@ -90,6 +90,7 @@ def tiny_overrides_in(
         "network.coarse_width=8",
         "network.coarse_blocks=1",
         "training.images=24",
+        "training.palette=0",
         "training.precision=fp32",
         "training.report_every=8",
         "training.save_every=8",

@@ -74,6 +74,9 @@ class TrainingConfig:
     """Images between two saves, each with the held-out losses and pictures."""
     ema_half_life: int = 400
     """Half-life, in images, of the moving average of the weights that becomes the model."""
+    palette: float = 0.5
+    """How far to move the trained network's colours towards the painting's, 0 to 1: training alone
+    leaves them its hues, but less of its contrast."""
     precision: str = "auto"
     """`fp32` (TF32 on GPUs that have it), autocast to `bf16` or `fp16`, or `auto`: `bf16` where the
     device computes it fast, else `fp32`."""
@@ -88,6 +91,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
+        if not 0 <= self.palette <= 1:
+            raise UserError(f"training.palette={self.palette} must be in [0, 1]")
         one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 
 

@@ -6,6 +6,7 @@ Shapes: N pictures, C channels, H x W pixels.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -72,6 +73,33 @@ def standardised(features: Tensor, epsilon: float = 1e-5) -> Tensor:
 def squared_distance(value: Tensor, target: Tensor) -> Tensor:
     """Return (N,): the sum of squared differences of each picture, at least in fp32."""
     return (at_least_fp32(value) - target).square().flatten(1).sum(1)
+
+
+def sliced_wasserstein(
+    features: Tensor, target: Tensor, directions: int = 64, seed: int = 0
+) -> Tensor:
+    """Return a scalar: the sliced Wasserstein-2 distance of two sets of feature vectors, relative.
+
+    Both are projected on random unit vectors; the mean squared difference of the sorted projections
+    (Heitz et al. 2021, "A sliced Wasserstein loss for neural texture synthesis", eq. 3) is divided
+    by the mean square of the target's. Unlike there, the sets may differ in size: the target's
+    sorted projections are interpolated to the other's count.
+
+    Args:
+        features: (1, C, H, W).
+        target: (1, C, H', W').
+        directions: how many.
+        seed: of the directions.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(directions, features.shape[1], generator=generator)
+    vectors = F.normalize(vectors, dim=1).to(features)
+    projected, aim = (
+        (vectors @ each.flatten(2)[0]).sort(dim=1).values for each in (features, target)
+    )
+    if aim.shape != projected.shape:
+        aim = F.interpolate(aim[None], projected.shape[1], mode="linear")[0]
+    return (projected - aim).square().mean() / aim.square().mean()
 
 
 def differences(image: Tensor) -> tuple[Tensor, Tensor]:

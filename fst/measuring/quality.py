@@ -12,17 +12,20 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fst.losses.statistics import gram_matrix, moments, squared_distance, standardised
+from fst.losses.statistics import (
+    gram_matrix,
+    moments,
+    sliced_wasserstein,
+    squared_distance,
+    standardised,
+)
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3")
 """VGG16 layers at which the style is compared; the figures are their mean."""
 CONTENT_LAYER = "relu3_3"
 """VGG16 layer at which content and structure are compared."""
-DIRECTIONS = 64
-"""Random projections per layer of the sliced Wasserstein distance."""
 
 
 class FeatureNetwork(Protocol):
@@ -67,33 +70,6 @@ def measure_quality(
     ]
     columns = zip(*(asdict(quality).values() for quality in each), strict=True)
     return Quality(*(sum(column) / len(each) for column in columns))
-
-
-def sliced_wasserstein(
-    features: Tensor, target: Tensor, directions: int = DIRECTIONS, seed: int = 0
-) -> Tensor:
-    """Return a scalar: the sliced Wasserstein-2 distance of two sets of feature vectors, relative.
-
-    Both are projected on random unit vectors; the mean squared difference of the sorted projections
-    (Heitz et al. 2021, "A sliced Wasserstein loss for neural texture synthesis", eq. 3) is divided
-    by the mean square of the target's. Unlike there, the sets may differ in size: the target's
-    sorted projections are interpolated to the other's count.
-
-    Args:
-        features: (1, C, H, W).
-        target: (1, C, H', W').
-        directions: how many.
-        seed: of the directions.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    vectors = torch.randn(directions, features.shape[1], generator=generator)
-    vectors = F.normalize(vectors, dim=1).to(features)
-    projected, aim = (
-        (vectors @ each.flatten(2)[0]).sort(dim=1).values for each in (features, target)
-    )
-    if aim.shape != projected.shape:
-        aim = F.interpolate(aim[None], projected.shape[1], mode="linear")[0]
-    return (projected - aim).square().mean() / aim.square().mean()
 
 
 def covariance_matrix(features: Tensor) -> Tensor:

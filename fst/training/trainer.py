@@ -27,11 +27,13 @@ from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe, save_model
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_network
+from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.pictures.sheet import contact_sheet
 from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
+from fst.training.palette import PICTURES, fit_palette
 from fst.training.profiling import profiled
 from fst.training.resumable import UnfitStateError, check_state, fingerprint
 from fst.training.run_folder import RunFolder
@@ -104,6 +106,7 @@ class Trainer:
             start_from(network, config.init)
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.finished = (-1, self.ema)
         self.precision = training_precision(config.training.precision, device)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
@@ -317,17 +320,30 @@ class Trainer:
             **terms,
         }
 
+    def model(self) -> TransformerNetwork:
+        """Return the model as it stands: the average of the weights, its palette fitted."""
+        seen_images, model = self.finished
+        if seen_images != self.seen_images:
+            model = copy.deepcopy(self.ema)
+            crops = (self.data.train[position][0] for position in range(PICTURES))
+            if share := self.config.training.palette:
+                contents = torch.stack([crop for crop in crops if crop is not None])
+                fit_palette(model, to_unit_range(contents.to(self.device)), self.style, share)
+            self.finished = (self.seen_images, model)
+        return model
+
     @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Stylize the held-out pictures with the average; return their loss terms."""
+        """Stylize the held-out pictures with the model; return their loss terms."""
         if not self.world.is_main or not len(self.heldout):
             return {}
         contents = to_unit_range(self.heldout)
-        stylized = torch.cat([self.ema(picture[None]) for picture in contents])
+        model = self.model()
+        stylized = torch.cat([model(picture[None]) for picture in contents])
         self.heldout_terms = mean_terms(self.heldout_loss, stylized, contents)
         if self.config.loss.temporal_weight:
             steadiness = [
-                temporal_term(self.ema, x[None], y[None], self.config.seed, position)
+                temporal_term(model, x[None], y[None], self.config.seed, position)
                 for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
             ]
             self.heldout_terms["temporal"] = torch.stack(steadiness).mean().item()
@@ -337,15 +353,16 @@ class Trainer:
     def save(self) -> None:
         """Write the model, then the state: a run killed in between resumes from the old state."""
         if self.world.is_main:
+            model = self.model()
             info = describe(
-                self.ema,
+                model,
                 title=self.config.style.title or "",
                 seen_images=self.seen_images,
                 losses=self.heldout_terms,
                 loss_network=self.config.loss_network.name,
                 training_config=dataclasses.asdict(self.config),
             )
-            save_model(self.folder.model, self.ema, info)
+            save_model(self.folder.model, model, info)
             self.folder.write_state(self.state_dict())
 
     def introduce(self, tracker: Tracker) -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from fst.losses.statistics import sliced_wasserstein
 from fst.measuring.quality import (
     LAYERS,
     covariance_matrix,
     measure_quality,
-    sliced_wasserstein,
 )
 
 CONTENT = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))

@@ -214,7 +214,12 @@ def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM)
 
 @pytest.mark.parametrize(
     ("how", "loss"),
-    [(signal.SIGTERM, []), (signal.SIGINT, []), (signal.SIGTERM, ["loss.temporal_weight=10"])],
+    [
+        (signal.SIGTERM, []),
+        (signal.SIGINT, []),
+        (signal.SIGTERM, ["loss.temporal_weight=10"]),
+        (signal.SIGTERM, ["training.palette=0.5"]),
+    ],
 )
 def test_a_stopped_run_resumes_bit_for_bit(compose, tiny_overrides, how: int, loss: list[str]):
     overrides = [*tiny_overrides, "training.images=24", *loss]
