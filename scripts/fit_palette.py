@@ -6,6 +6,7 @@ For models that were trained without (`training.palette=0`, or before there was 
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from fst.errors import one_line_errors
@@ -33,8 +34,9 @@ def main() -> None:
         network, info = load_model(find_model(given.model))
         pictures, _ = squared_pictures(given.photographs, PICTURES, CROP_PX)
         style = resize(read_image(given.style), given.style_size)
-        fit_palette(network.eval(), to_unit_range(pictures), style, given.share)
-        save_model(given.output, network, info)
+        fit_palette(network.float().eval(), to_unit_range(pictures), style, given.share)
+        # The held-out losses are those of other colours.
+        save_model(given.output, network, dataclasses.replace(info, losses={}))
 
 
 if __name__ == "__main__":
