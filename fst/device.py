@@ -56,17 +56,17 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    return torch.bfloat16 if _computes_bf16(device) else torch.float32
+    return torch.bfloat16 if computes_bf16(device) else torch.float32
 
 
 def training_precision(wanted: str, device: torch.device) -> str:
     """Return the precision to train in: `auto` is `bf16` where it is fast, else `fp32`."""
     if wanted != "auto":
         return wanted
-    return "bf16" if _computes_bf16(device) else "fp32"
+    return "bf16" if computes_bf16(device) else "fp32"
 
 
-def _computes_bf16(device: torch.device) -> bool:
+def computes_bf16(device: torch.device) -> bool:
     """Return whether the device has instructions for bf16: emulated, it is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

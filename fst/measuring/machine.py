@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fst.device import DTYPES
+from fst.device import DTYPES, computes_bf16
 from fst.report import machine_name, seconds_of
 
 
@@ -32,8 +32,10 @@ def measure_machine(device: torch.device) -> Machine:
     matmul = {}
     side = 8192 if device.type == "cuda" else 2048
     for name, dtype in DTYPES.items():
-        if device.type == "cpu" and name == "fp16":
-            continue  # emulated
+        if device.type == "cpu" and (
+            name == "fp16" or (name == "bf16" and not computes_bf16(device))
+        ):
+            continue  # emulated, which takes minutes
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         fastest = min(seconds_of(device, a.matmul, b) for _ in range(8))
         matmul[name] = 2 * side**3 / fastest / 1e9
