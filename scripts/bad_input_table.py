@@ -43,6 +43,8 @@ MISTAKES = [
     ("init: another architecture", "train {run} loss_network=slim init={model} network.width=8"),
     ("device not available", "train {run} training.device=cuda:9"),
     ("run folder holds another configuration", "train {run} name=taken"),
+    ("prepare: neither photographs nor parquet files", "prepare {style} -o prepared"),
+    ("prepare: folder holds something else", "prepare photos -o photos"),
     ("model missing", "stylize nowhere {style} -o out.png"),
     ("model damaged", "stylize cut.safetensors {style} -o out.png"),
     ("exported model damaged", "stylize cut.onnx {style} -o out.png"),

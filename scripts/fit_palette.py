@@ -12,7 +12,7 @@ from pathlib import Path
 from fst.errors import one_line_errors
 from fst.models.model_file import find_model, load_model, save_model
 from fst.pictures.image import read_image, resize, to_unit_range
-from fst.training.data import squared_pictures
+from fst.training.heldout import squared_pictures
 from fst.training.palette import PICTURES, fit_palette
 
 CROP_PX = 256

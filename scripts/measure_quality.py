@@ -19,7 +19,7 @@ from fst.config import Vgg16Config
 from fst.losses.loss_network import load_loss_network
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.pictures.image import read_image, resize, to_unit_range
-from fst.training.data import squared_pictures
+from fst.training.heldout import squared_pictures
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from fst.pictures.image import to_unit_range
 from fst.pictures.sheet import GAP_PX, labelled_sheet
 from fst.report import machine_line, seconds_of
 from fst.stylizing.stylizer import Stylizer
-from fst.training.data import MIN_PX
 from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
+from fst.training.sources import MIN_PX
 
 ROUNDS = 7
 """Timing rounds; the median is reported."""

@@ -34,8 +34,9 @@ from fst.models.model_info import ModelInfo, is_count
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import seconds_of
 from fst.stylizing.stylizer import Stylizer
-from fst.training.data import MIN_PX, local
+from fst.training.heldout import local
 from fst.training.optimization import descend
+from fst.training.sources import MIN_PX
 from fst.video.video_file import VideoReader
 
 TABLE_ITERATIONS = (100, 300, 500)

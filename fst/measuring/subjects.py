@@ -16,8 +16,9 @@ from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.report import few
 from fst.stylizing.stylizer import Stylizer, load
-from fst.training.data import Skipped, heldout_of, squared_pictures
+from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.run_folder import RunFolder
+from fst.training.sources import Skipped
 
 
 @dataclass

@@ -117,7 +117,7 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
     colours, transparency = decoded.colours, decoded.transparency
     if size_px is not None:
         try:
-            height, width = _scaled_size(colours.height, colours.width, size_px)
+            height, width = scaled_size(colours.height, colours.width, size_px)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         colours = colours.resize((width, height), Image.Resampling.BICUBIC)
@@ -226,11 +226,11 @@ def resize(image: Tensor, size_px: int) -> Tensor:
     Raises:
         UserError: the result would have more than `MOST_PIXELS`.
     """
-    size = _scaled_size(image.shape[-2], image.shape[-1], size_px)
+    size = scaled_size(image.shape[-2], image.shape[-1], size_px)
     return F.interpolate(image, list(size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def _scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
+def scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
     """Return the height and width at which the shorter side has `size_px` pixels."""
     scale = size_px / min(height, width)
     scaled = max(1, round(height * scale)), max(1, round(width * scale))

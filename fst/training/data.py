@@ -1,16 +1,15 @@
-"""Content photographs, from Hugging Face `datasets` to batches of crops.
+"""Batches of crops of content photographs.
 
 The order depends only on the seed and the number of images seen, so a resumed run, or a run on
 several processes, sees exactly the crops that an uninterrupted single process would.
 """
 
 import hashlib
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,23 +17,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.config import DataConfig
 from fst.errors import UserError
-from fst.pictures.formats import is_picture
-from fst.pictures.image import (
-    PICTURE_SUFFIXES,
-    UnreadableImageError,
-    files_below,
-    open_rgb,
-    to_bytes_tensor,
-)
+from fst.pictures.image import UnreadableImageError, to_bytes_tensor
+from fst.training.heldout import hold_out, squared_pictures
+from fst.training.sources import Skipped, Source, open_source
 
-MIN_PX = 32
-"""Pictures with a shorter side below this are skipped."""
 _ATTEMPTS = 100
 
-Skipped: TypeAlias = list[tuple[str, str]]
-"""Pictures that were skipped: name and reason."""
 Crop: TypeAlias = tuple[Tensor | None, Skipped]
 """uint8 (3, S, S), or None where nothing could be read; and the pictures skipped for it."""
 Batch: TypeAlias = tuple[Tensor, Skipped]
@@ -54,47 +44,8 @@ class Data:
     """Identifies the pictures, so that a resumed run notices when they change."""
 
 
-@dataclass
-class Source:
-    """Encoded pictures by index."""
-
-    rows: Any
-    """A `datasets.Dataset`, its pictures not yet decoded."""
-    column: str = "image"
-    other_files: list[str] = field(default_factory=list)
-    """Names of files that are not pictures."""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def open(self, index: int) -> Image.Image:
-        """Decode a picture.
-
-        Raises:
-            UnreadableImageError: it cannot be decoded or is too small to train on.
-        """
-        image = self.rows[index][self.column] or {"bytes": None, "path": None}
-        if not (image["bytes"] or image["path"]):
-            raise UnreadableImageError("is empty")
-        try:
-            picture = open_rgb(image["bytes"] or image["path"])
-        except FileNotFoundError as error:
-            raise UnreadableImageError("no longer exists") from error
-        if min(picture.size) < MIN_PX:
-            raise UnreadableImageError(f"is too small, {picture.width}x{picture.height}")
-        return picture
-
-    def name(self, index: int) -> str:
-        """Return the name of a picture in messages."""
-        image = self.rows[index][self.column]
-        return (image and image["path"]) or f"picture {index}"
-
-    def fingerprint(self, folder: str) -> str:
-        """Return a hash of the pictures' names in a folder, not of their contents."""
-        chunks = self.rows.data.column(self.column).chunks
-        names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
-        names = [name and os.path.relpath(name, folder) for name in names]
-        return hashlib.sha256(repr(names).encode("utf-8", "replace")).hexdigest()[:16]
+class FeedError(UserError):
+    """The photographs are no longer usable, or never were."""
 
 
 class ContentDataset(Dataset[Crop]):
@@ -164,21 +115,17 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     """
     if config.heldout_path is not None:
         leave_out = [*leave_out, Path(config.heldout_path)]
-    source = SOURCES[type(config)](config, leave_out)
-    if not len(source):
-        raise FileNotFoundError(f"data.path={config.path} holds no pictures")
-    order = np.random.default_rng((seed, 2)).permutation(len(source))
+    source = open_source(config, leave_out)
     if config.heldout_path is None:
-        candidates = order[: len(order) // 2]
-        judged_by, used, unusable = _take(
-            source, candidates, config.heldout_images, config.heldout_px
+        judged_by, indices, unusable = hold_out(
+            source, seed, config.heldout_images, config.heldout_px
         )
-        order = np.setdiff1d(order, candidates[:used])
     else:
+        indices = np.arange(len(source))
         judged_by, unusable = squared_pictures(
             config.heldout_path, config.heldout_images, config.heldout_px
         )
-    summary = f"{len(order)} photographs to train on, {len(judged_by)} held out"
+    summary = f"{len(indices)} photographs to train on, {len(judged_by)} held out"
     if source.other_files:
         few = ", ".join(source.other_files[:3])
         more = " ..." if len(source.other_files) > 3 else ""
@@ -186,10 +133,8 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     for name, reason in unusable:
         summary += f"; not held out: {name} ({reason})"
     crop_px = config.crop_px + 2 * config.margin_px
-    train = ContentDataset(source, np.sort(order), crop_px, config.min_crop_scale, seed)
-    fingerprint = (
-        f"{source.fingerprint(config.path)} {hashlib.sha256(train.indices.tobytes()).hexdigest()}"
-    )
+    train = ContentDataset(source, indices, crop_px, config.min_crop_scale, seed)
+    fingerprint = f"{source.fingerprint()} {hashlib.sha256(indices.tobytes()).hexdigest()}"
     return Data(train, judged_by, summary, fingerprint)
 
 
@@ -216,7 +161,7 @@ def content_batches(
         pin_memory: speeds up copies to a GPU.
 
     Raises:
-        UserError: a hundred pictures in a row are unreadable.
+        FeedError: a hundred pictures in a row are unreadable.
     """
     share = batch_size // world_size
     batches = [
@@ -235,7 +180,7 @@ def content_batches(
     for images, skipped in loader:
         if images is None:
             name, reason = skipped[-1]
-            raise UserError(
+            raise FeedError(
                 f"{_ATTEMPTS} pictures in a row are unusable, the last one {name}: {reason}"
             )
         yield images, skipped
@@ -252,159 +197,3 @@ def _outlive_signals(_: int) -> None:
     # them while it saves, and ends them itself. If that fails, a second SIGTERM ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-
-
-def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
-    """Return the first pictures of a folder, cropped to a central square, for evaluation.
-
-    Args:
-        folder: pictures at any depth, in the order of their names.
-        count: the maximum number.
-        side_px: their side after scaling.
-
-    Returns:
-        uint8 (N, 3, `side_px`, `side_px`), and the unreadable pictures among them.
-
-    Raises:
-        FileNotFoundError: the folder does not exist or holds no pictures.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
-    source = _open_folder(FolderDataConfig(path=str(folder)))
-    pictures, _, unusable = _take(source, np.arange(len(source)), count, side_px)
-    if count and not len(pictures):
-        raise FileNotFoundError(f"{folder} holds no pictures")
-    return pictures, unusable
-
-
-def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
-    """Return pictures that a model was not trained on, as `squared_pictures` does.
-
-    The configuration comes from a model file, which anyone may have written: it can name folders
-    of this machine, and nothing that `datasets` would download or run.
-
-    Args:
-        training_config: the training configuration in the model file.
-        count: the maximum number; never more than the training held out of its own pictures.
-        side_px: their side after scaling.
-
-    Raises:
-        FileNotFoundError: the pictures no longer exist.
-        UserError: the file does not name local folders of pictures.
-    """
-    if not training_config:
-        raise UserError("its file does not say what it was trained on")
-    data, seed = training_config.get("data"), training_config.get("seed")
-    given = data if isinstance(data, dict) else {}
-    path, heldout_path = given.get("path"), given.get("heldout_path")
-    held_out, runs_dir = given.get("heldout_images"), training_config.get("runs_dir")
-    if isinstance(heldout_path, str):
-        return squared_pictures(local(heldout_path), count, side_px)
-    if given.get("kind") in ("parquet", "coco"):
-        raise UserError(
-            f"it was trained on data={given['kind']}, and only folders that a model file names are "
-            "read"
-        )
-    if not (
-        (given.get("kind"), heldout_path) == ("folder", None)
-        and isinstance(path, str)
-        and isinstance(runs_dir, str)
-        and type(held_out) is type(seed) is int
-        and seed >= 0
-    ):
-        raise UserError("its file describes its training in an unknown way")
-    config = FolderDataConfig(
-        path=local(path), heldout_images=min(count, held_out), heldout_px=side_px
-    )
-    return open_data(config, seed, leave_out=[Path(runs_dir)]).heldout, []
-
-
-def local(path: str) -> str:
-    """Return a path that a model file names; raise UserError if it leads to another machine."""
-    if path.startswith(("//", "\\\\")):  # Windows would log in there
-        raise UserError(f"its file names {path}, which is not a folder of this machine")
-    return path
-
-
-def _take(
-    source: Source, candidates: np.ndarray, count: int, side: int
-) -> tuple[Tensor, int, Skipped]:
-    """Return the first readable pictures, squared; how many candidates were tried; the rest."""
-    taken: list[Tensor] = []
-    unusable: Skipped = []
-    used = 0
-    for index in candidates.tolist():
-        if len(taken) == count:
-            break
-        used += 1
-        try:
-            picture = source.open(index)
-        except UnreadableImageError as error:
-            unusable.append((source.name(index), str(error)))
-            continue
-        square = min(picture.size)
-        left, top = ((length - square) / 2 for length in picture.size)
-        box = (left, top, left + square, top + square)
-        taken.append(
-            to_bytes_tensor(picture.resize((side, side), Image.Resampling.BICUBIC, box=box))
-        )
-    empty = torch.empty(0, 3, side, side, dtype=torch.uint8)
-    return torch.stack(taken) if taken else empty, used, unusable
-
-
-def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> Source:
-    import datasets
-
-    pictures, others = [], []
-    for file in files_below(Path(config.path), leave_out):
-        name = str(file)
-        # By its name, so that a damaged picture is counted as unusable, or by its content.
-        if name.isprintable() and (file.suffix.lower() in PICTURE_SUFFIXES or is_picture(file)):
-            pictures.append(name)
-        else:
-            others.append(ascii(file.name)[1:-1])
-    rows = datasets.Dataset.from_dict(
-        {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
-    )
-    return Source(rows.cast_column("image", datasets.Image(decode=False)), other_files=others)
-
-
-def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
-    path = Path(config.path)
-    found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
-    files = sorted(map(str, found))
-    if not files:
-        raise FileNotFoundError(f"data.path={config.path} holds no parquet files")
-    return _load(config.image_column, "parquet", data_files=files)
-
-
-def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:
-    try:
-        return _load(config.image_column, config.path, data_files={"train": config.files})
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"{config.path} cannot be loaded from the Hugging Face Hub ({error}). Without a "
-            "connection, use data=folder data.path=DIR with any folder of photographs, or name a "
-            "mirror in HF_ENDPOINT"
-        ) from error
-
-
-def _load(image_column: str, path: str, **arguments: Any) -> Source:
-    import datasets
-
-    rows = datasets.load_dataset(path, split="train", **arguments)
-    if image_column not in rows.column_names:
-        raise UserError(
-            f"data.image_column={image_column} is not a column of {path}: it has "
-            f"{', '.join(rows.column_names)}"
-        )
-    rows = rows.select_columns([image_column])
-    return Source(rows.cast_column(image_column, datasets.Image(decode=False)), image_column)
-
-
-SOURCES: dict[type[DataConfig], Callable[[Any, Sequence[Path]], Source]] = {
-    FolderDataConfig: _open_folder,
-    ParquetDataConfig: _open_parquet,
-    CocoDataConfig: _open_coco,
-}
-"""The function that finds the pictures of each kind of configuration."""

@@ -31,10 +31,8 @@ def fit_palette(network: TransformerNetwork, contents: Tensor, style: Tensor, sh
         network: on the device of the pictures; changed in place.
         contents: photographs (N, 3, H, W) in [0, 1].
         style: (1, 3, H', W') in [0, 1].
-        share: how far to go, 0 (nothing changes) to 1 (as close as a matrix allows).
+        share: how far to go, from 0 (nothing changes) to 1 (as close as a matrix allows).
     """
-    if not share:
-        return
     *_, convolution = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     *_, output = network.modules()
     before = _inputs(output, network, contents)

@@ -30,7 +30,7 @@ from fst.networks.registry import build_network
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.pictures.sheet import contact_sheet
-from fst.training.data import Batch, content_batches, open_data
+from fst.training.data import Batch, FeedError, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.palette import PICTURES, fit_palette
@@ -88,6 +88,10 @@ class Trainer:
         self.folder.refuse_other_run(config)
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
+        self.palette_crops: Tensor | None = None
+        if config.training.palette:  # now, as the photographs may be gone when it is finished
+            crops, _ = next(content_batches(self.data.train, PICTURES, 0, PICTURES))
+            self.palette_crops = crops.to(device)
         style = read_image(config.style.picture).to(device)
         self.style = resize(style, config.style.size_px)
         self.loss, self.heldout_loss = build_losses(config, self.style, world)
@@ -233,17 +237,31 @@ class Trainer:
         return 0
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the batches still to be seen, this process's share of each."""
-        return content_batches(
-            self.data.train,
-            batch_size=self.config.training.batch_size,
-            start=self.seen_images,
-            end=self.config.training.images,
-            rank=self.world.rank,
-            world_size=self.world.size,
-            workers=self.config.data.workers,
-            pin_memory=self.device.type == "cuda",
-        )
+        """Yield the batches still to be seen, this process's share of each.
+
+        Raises:
+            FeedError: the photographs are unusable; what was trained is saved first.
+        """
+        start = self.seen_images
+        try:
+            yield from content_batches(
+                self.data.train,
+                batch_size=self.config.training.batch_size,
+                start=start,
+                end=self.config.training.images,
+                rank=self.world.rank,
+                world_size=self.world.size,
+                workers=self.config.data.workers,
+                pin_memory=self.device.type == "cuda",
+            )
+        except FeedError as error:
+            if self.seen_images == start:
+                raise
+            self.save()
+            raise FeedError(
+                f"{error}. {self.folder.path} is saved at {self.seen_images} images: restore the "
+                "pictures and run the same command again to resume"
+            ) from error
 
     def step(self, images: Tensor) -> None:
         """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
@@ -323,12 +341,12 @@ class Trainer:
     def model(self) -> TransformerNetwork:
         """Return the model as it stands: the average of the weights, its palette fitted."""
         seen_images, model = self.finished
+        if self.palette_crops is None:
+            return self.ema
         if seen_images != self.seen_images:
             model = copy.deepcopy(self.ema)
-            crops = (self.data.train[position][0] for position in range(PICTURES))
-            if share := self.config.training.palette:
-                contents = torch.stack([crop for crop in crops if crop is not None])
-                fit_palette(model, to_unit_range(contents.to(self.device)), self.style, share)
+            contents = to_unit_range(self.palette_crops)
+            fit_palette(model, contents, self.style, self.config.training.palette)
             self.finished = (self.seen_images, model)
         return model
 

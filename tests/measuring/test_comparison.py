@@ -21,7 +21,7 @@ from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
 from fst.pictures.sheet import GAP_PX
-from fst.training.data import squared_pictures
+from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.trainer import train
 
 JUDGED = ("content", "style", "total_variation", "total")
@@ -118,7 +118,7 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
 
     # Each picture is in its place and is the model's result for that photograph.
     config = load_model(sweep[0] / "model.safetensors")[1].training_config
-    pictures, _ = fst.training.data.heldout_of(config, 2, 40)
+    pictures, _ = heldout_of(config, 2, 40)
     assert len(pictures) == 2
     height = compared.sheet.shape[2] - 2 * (40 + GAP_PX)
     for i, picture in enumerate(pictures):

@@ -28,7 +28,7 @@ from fst.models.model_file import describe, load_model, save_model
 from fst.models.runtime import EXPORTED
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image, resize, to_unit_range
-from fst.training.data import squared_pictures
+from fst.training.heldout import squared_pictures
 from fst.training.optimization import descend
 from fst.training.trainer import train
 from fst.video.video_writer import VideoWriter

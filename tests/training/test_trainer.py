@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -197,19 +198,24 @@ def test_reduced_precision_trains_to_nearly_the_same(compose, tiny_overrides, pr
     assert ends[0] != ends[1]
 
 
-def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM) -> int:
-    """Train, and send this process a signal in the step that reaches `images`."""
+def train_until(images: int, config: TrainConfig, event: Callable[[], object]) -> int:
+    """Train; something happens in the step that reaches `images`."""
     trainer = Trainer(config, World(), torch.device("cpu"))
     step = trainer.step
 
-    def step_and_signal(batch: torch.Tensor) -> None:
+    def step_and_event(batch: torch.Tensor) -> None:
         step(batch)
         if trainer.seen_images == images:
-            os.kill(os.getpid(), how)
+            event()
 
-    trainer.step = step_and_signal  # type: ignore[method-assign]
+    trainer.step = step_and_event  # type: ignore[method-assign]
     with StopRequest() as stop:
         return trainer.run(stop, console=False)
+
+
+def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM) -> int:
+    """Train, and send this process a signal in the step that reaches `images`."""
+    return train_until(images, config, lambda: os.kill(os.getpid(), how))
 
 
 @pytest.mark.parametrize(
@@ -314,6 +320,23 @@ def test_a_resumed_run_requires_the_pictures_it_started_with(
     shutil.copy(photos / "00.png", folder / "another.png")
     with pytest.raises(UserError, match="the pictures in data.path have changed since .* began"):
         train(config)
+
+
+def test_pictures_that_disappear_stop_the_run_which_resumes_when_they_are_back(
+    compose, tiny_overrides, photos, tmp_path
+):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    overrides = [*tiny_overrides, f"data.path={folder}", "training.palette=0.5"]
+    straight = compose([*overrides, "name=straight"])
+    train(straight)
+    stopped = compose(overrides)
+    with pytest.raises(UserError, match=r"no longer exists\. .* is saved at 12 images: restore"):
+        train_until(12, stopped, lambda: folder.rename(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").rename(folder)
+    assert train(stopped) == 0
+    one, other = (load_file(c.run_dir / "model.safetensors") for c in (straight, stopped))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
 def test_files_may_move_between_sittings_but_not_change(

@@ -1,0 +1,248 @@
+"""Any set of photographs as parquet files of the size that training needs.
+
+Training decodes a photograph at each visit, and scales a part of it: the smaller it is, the faster.
+Each file is written whole, so an interrupted preparation continues with the first that is missing.
+`prepared.json` beside the files holds their checksums, and what was skipped.
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from PIL import ExifTags, Image
+
+from fst.atomic import replacing, write_texts
+from fst.config import DataConfig
+from fst.errors import UserError
+from fst.pictures.formats import open_picture
+from fst.pictures.image import UnreadableImageError, scaled_size
+from fst.report import few
+from fst.training.sources import MIN_PX, UNFINISHED, Skipped, Source, open_source
+
+PER_FILE = 1000
+"""Pictures of a parquet file."""
+RECORD = "prepared.json"
+_MOST_FAILURES = 100
+"""As many unreadable pictures in a row are a disk that is gone, not damaged pictures."""
+
+Progress: TypeAlias = Callable[[str, float, float], None]
+"""Called with what is done in words, the number of pictures done, and of all."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the folder holds after a preparation."""
+
+    photographs: int
+    files: int
+    bytes: int
+    skipped: Skipped
+    """Pictures that are not in the files: name and reason."""
+    kept: int
+    """Files of an earlier preparation whose checksums agree."""
+    damaged: int
+    """Files of an earlier preparation that were damaged or missing, and are written again."""
+
+    def __str__(self) -> str:
+        skipped = [f"{name} {reason}" for name, reason in self.skipped]
+        files = f"{self.files} file{'s' if self.files > 1 else ''}"
+        parts = [
+            f"{self.photographs:,} photographs in {files}, {self.bytes / 1e6:,.1f} MB",
+            f"{self.kept} of the files were there already" if self.kept else "",
+            f"{self.damaged} were damaged and are new" if self.damaged else "",
+            f"{len(skipped)} pictures skipped (see {RECORD}): {few(skipped)}" if skipped else "",
+        ]
+        return "; ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    """A photograph as the files hold it."""
+
+    name: str
+    jpeg: bytes
+    size: tuple[int, int]
+    """Width and height."""
+
+
+def prepare(
+    data: DataConfig, output: Path, size_px: int, quality: int, progress: Progress
+) -> Prepared:
+    """Write photographs as parquet files, or complete an earlier preparation.
+
+    They are scaled down, never up, and encoded as JPEG with the full resolution of colours; small
+    JPEGs stay as they are. Each file is read again, and its photographs are decoded, before it
+    counts.
+
+    Args:
+        data: where the photographs are.
+        output: the folder of the parquet files.
+        size_px: the photographs' shorter side.
+        quality: of JPEG, 1 to 100.
+        progress: called after each picture.
+
+    Raises:
+        FileNotFoundError: there are no pictures.
+        UserError: an impossible size or quality, a folder that holds something else, or a hundred
+            unreadable pictures in a row.
+        OSError: a file cannot be written, or differs when it is read again.
+    """
+    if size_px < MIN_PX:
+        raise UserError(f"size={size_px} must be at least {MIN_PX} pixels")
+    if not 1 <= quality <= 100:
+        raise UserError(f"quality={quality} must be from 1 to 100")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file: name a folder")
+    if output.exists() and not (output / RECORD).exists() and _visible_files(output):
+        raise UserError(f"{output} is not empty: name a new folder")
+    source = open_source(data, leave_out=[output])
+    settings = {
+        "source": source.fingerprint(),
+        "pictures": len(source),
+        "size": size_px,
+        "quality": quality,
+    }
+    files = _recorded_files(output, settings)
+    starts = range(0, len(source), PER_FILE)
+    names = [f"{number:05}-of-{len(starts):05}.parquet" for number in range(len(starts))]
+    whole = {name for name in files if _is_whole(output / name, files[name]["sha256"])}
+    damaged = len(files) - len(whole)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / UNFINISHED).touch()
+    read, began = 0, time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start, name in zip(starts, names, strict=True):
+            if name in whole:
+                continue
+            photographs: list[_Photograph] = []
+            skipped: Skipped = []
+            indices = range(start, min(start + PER_FILE, len(source)))
+            found = threads.map(lambda i: _read(source, i, size_px, quality), indices)
+            for index, picture in zip(indices, _refuse_a_lost_disk(found), strict=True):
+                if isinstance(picture, _Photograph):
+                    photographs.append(picture)
+                else:
+                    skipped.append(picture)
+                read += 1
+                rate = read / (time.monotonic() - began)
+                what = f"{index + 1:,} of {len(source):,} pictures, {rate:.0f}/s"
+                progress(what, index + 1, len(source))
+            digest = _write(output / name, photographs, threads)
+            files[name] = {"sha256": digest, "photographs": len(photographs), "skipped": skipped}
+            record = json.dumps({"settings": settings, "files": files}, indent=1)
+            write_texts(output, {RECORD: record + "\n"})
+    (output / UNFINISHED).unlink()
+    return Prepared(
+        photographs=sum(files[name]["photographs"] for name in names),
+        files=len(names),
+        bytes=sum((output / name).stat().st_size for name in names),
+        skipped=[tuple(each) for name in names for each in files[name]["skipped"]],
+        kept=len(whole),
+        damaged=damaged,
+    )
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if not file.name.startswith(".")]
+
+
+def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what an earlier preparation recorded of each file, by name; nothing if there is none.
+
+    Raises:
+        UserError: it was made of other pictures or with other settings.
+    """
+    record = output / RECORD
+    if not record.exists():
+        return {}
+    try:
+        there = json.loads(record.read_text())
+        before, files = there["settings"], there["files"]
+        differing = [key for key, value in settings.items() if before[key] != value]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{record} is damaged: delete {output} and prepare it again") from error
+    if differing:
+        raise UserError(
+            f"{output} was prepared from other pictures or settings ({', '.join(differing)}): name "
+            "a new folder"
+        )
+    return dict(files)
+
+
+def _is_whole(file: Path, digest: str) -> bool:
+    if not file.exists():
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == digest
+
+
+def _read(source: Source, index: int, size_px: int, quality: int) -> _Photograph | tuple[str, str]:
+    """Return a picture scaled down and encoded, or its name and why it cannot be used."""
+    name = source.name_below_root(index)
+    try:
+        picture = source.open(index)
+    except UnreadableImageError as error:
+        return name, str(error)
+    if min(picture.size) > size_px:
+        height, width = scaled_size(picture.height, picture.width, size_px)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    elif _is_plain_jpeg(encoded := source.encoded(index)):
+        return _Photograph(name, encoded, picture.size)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=quality, subsampling="4:4:4")
+    return _Photograph(name, jpeg.getvalue(), picture.size)
+
+
+def _is_plain_jpeg(encoded: bytes) -> bool:
+    """Say whether a picture is a JPEG whose pixels are the photograph as it is, upright in sRGB."""
+    with open_picture(io.BytesIO(encoded)) as picture:
+        upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        in_srgb = picture.mode == "RGB" and "icc_profile" not in picture.info
+        return picture.format == "JPEG" and upright and in_srgb
+
+
+def _refuse_a_lost_disk(
+    found: Iterator[_Photograph | tuple[str, str]],
+) -> Iterator[_Photograph | tuple[str, str]]:
+    """Pass pictures on; raise UserError after a hundred in a row that cannot be used."""
+    failures = 0
+    for picture in found:
+        if isinstance(picture, _Photograph):
+            failures = 0
+        elif (failures := failures + 1) == _MOST_FAILURES:
+            name, reason = picture
+            raise UserError(
+                f"{failures} pictures in a row are unusable, the last one {name}: {reason}. Once "
+                "they are back, run the same command again to resume"
+            )
+        yield picture
+
+
+def _write(file: Path, photographs: list[_Photograph], threads: Executor) -> str:
+    """Write a parquet file that reads back as what was written; return its SHA-256."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    rows = pa.array([{"bytes": each.jpeg, "path": each.name} for each in photographs], kind)
+    with replacing(file) as temporary:
+        pq.write_table(pa.table({"image": rows}), temporary, compression="none")
+        written = pq.read_table(temporary)["image"].combine_chunks()
+        sizes = threads.map(_decoded_size, written.field("bytes").to_pylist())
+        if written != rows or list(sizes) != [each.size for each in photographs]:
+            raise OSError(f"{file} does not read back as it was written: check the disk")
+        with temporary.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _decoded_size(jpeg: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        picture.load()
+        return picture.size

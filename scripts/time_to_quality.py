@@ -1,0 +1,135 @@
+r"""Measure how soon a training reaches which quality, by the earlier quick recipe and the present.
+
+python scripts/time_to_quality.py painting.jpg ... --photographs photographs/ \
+    --heldout heldout/ --weights vgg16.safetensors -o curves/
+
+Both are judged alike while they train: by the default loss under VGG16, on held-out photographs.
+Seconds are of training alone. An interrupted command continues when it is run again. It writes
+`curves.png`, and prints a table.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from fst.config import MomentsLossConfig, TrainConfig, Vgg16Config
+from fst.errors import one_line_errors
+from fst.losses.loss_network import load_loss_network
+from fst.losses.perceptual import mean_terms
+from fst.losses.relative import MomentsLoss
+from fst.pictures.image import read_image, resize, to_unit_range
+from fst.report import table
+from fst.train import expand
+from fst.training.distributed import World
+from fst.training.heldout import squared_pictures
+from fst.training.stopping import StopRequest
+from fst.training.tracking import Tracker
+from fst.training.trainer import Trainer
+
+STYLE_PX = 448
+RECIPES = {
+    "before": [
+        "experiment=quick", "init=null", "loss=relative", "loss_network.padding=zeros",
+        "network.residual_blocks=4", "network.coarse_blocks=0", "network.full_width=8",
+        "network.upsample=nearest", "network.border=patches", "data.margin_px=0",
+        "data.crop_px=128", "style.size_px=256", "training.images=2000", "training.batch_size=2",
+        "training.palette=0", "training.save_every=200",
+    ],
+    "now": ["experiment=quick", "training.save_every=100"],
+}  # fmt: skip
+
+
+def main() -> None:
+    """Train what is not trained yet, draw the curves, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("styles", type=Path, nargs="+")
+    parser.add_argument("--photographs", type=Path, required=True)
+    parser.add_argument("--heldout", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=8, help="held-out photographs, of 256 px")
+    parser.add_argument("-o", "--output", type=Path, default=Path("curves"))
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    with one_line_errors("time_to_quality"):
+        curves = {
+            style.stem: {recipe: curve(given, style, recipe) for recipe in RECIPES}
+            for style in given.styles
+        }
+    draw(curves, given.output / "curves.png")
+    rows = [
+        [style, recipe, f"{seconds:.0f}", f"{loss:.3f}"]
+        for style, by_recipe in curves.items()
+        for recipe, points in by_recipe.items()
+        for seconds, loss in points[-1:]
+    ]
+    print(*table(["style", "recipe", "seconds", "held-out loss"], rows), sep="\n")
+
+
+class Judged(Trainer):
+    """A run that is judged by the default loss under VGG16, whatever it is trained by."""
+
+    def judged_by(self, loss: MomentsLoss, photographs: torch.Tensor) -> "Judged":
+        """Set the judge; return the run itself."""
+        self.judge_loss, self.photographs = loss, photographs
+        return self
+
+    @torch.no_grad()
+    def judge(self, tracker: Tracker) -> dict[str, float]:
+        """Also append the seconds trained and the loss to `curve.jsonl`."""
+        terms = super().judge(tracker)
+        model = self.model()
+        stylized = torch.cat([model(picture[None]) for picture in self.photographs])
+        loss = mean_terms(self.judge_loss, stylized, self.photographs)
+        with (self.folder.path / "curve.jsonl").open("a") as lines:
+            lines.write(json.dumps({"seconds": self.seconds, **loss}) + "\n")
+        return terms
+
+
+def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[float, float]]:
+    """Train a style with a recipe, or continue; return seconds and held-out losses."""
+    overrides = [
+        *expand(f"style={style}"), *RECIPES[recipe], f"data.path={given.photographs}",
+        f"name={style.stem}/{recipe}", f"runs_dir={given.output}", *given.overrides,
+    ]  # fmt: skip
+    with initialize_config_module("fst.conf", version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", overrides))
+    assert isinstance(config, TrainConfig)
+    network = load_loss_network(
+        Vgg16Config(weights=str(given.weights)), {"relu1_2", "relu2_2", "relu3_3"}
+    )
+    picture = resize(read_image(style), STYLE_PX)
+    loss = MomentsLoss(network, picture, MomentsLossConfig())
+    photographs = to_unit_range(squared_pictures(given.heldout, given.images, 256)[0])
+    run = Judged(config, World(), torch.device("cpu")).judged_by(loss, photographs)
+    with StopRequest() as stop:
+        if run.run(stop, console=True):
+            raise KeyboardInterrupt
+    lines = (config.run_dir / "curve.jsonl").read_text().splitlines()
+    points = {entry["seconds"]: entry["total"] for entry in map(json.loads, lines)}
+    return sorted(points.items())
+
+
+def draw(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) -> None:
+    """Draw a panel a style."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(curves), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for panel, (style, by_recipe) in zip(panels, curves.items(), strict=True):
+        for recipe, points in by_recipe.items():
+            panel.plot(*zip(*points, strict=True), marker=".", label=recipe)
+        panel.set(title=style, xlabel="seconds of training", ylabel="held-out loss (VGG16)")
+        panel.set_yscale("log")
+        panel.legend()
+    figure.savefig(path, dpi=120)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Prepared photographs: the same pictures at the size asked for, whole or not at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from samples import draw_picture
+
+from fst.config import DataConfig, FolderDataConfig, ParquetDataConfig
+from fst.errors import UserError
+from fst.training import prepare as module
+from fst.training.prepare import RECORD, Prepared, prepare
+from fst.training.sources import Source, describe_source, open_source
+from fst.training.trainer import train
+
+
+def quietly(what: str, done: float, total: float) -> None:
+    pass
+
+
+def prepared(folder: Path, output: Path, size: int = 64, quality: int = 95) -> Prepared:
+    return prepare(FolderDataConfig(path=str(folder)), output, size, quality, quietly)
+
+
+def opened(folder: Path) -> Source:
+    return open_source(ParquetDataConfig(path=str(folder)))
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture).astype(float)
+
+
+@pytest.fixture
+def few_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PER_FILE", 4)
+
+
+@pytest.mark.usefixtures("few_a_file")
+def test_all_pictures_are_there_in_order_scaled_down_and_named(photos: Path, tmp_path: Path):
+    done = prepared(photos, tmp_path / "out", 40)
+    assert (done.photographs, done.files, done.skipped, done.kept) == (12, 3, [], 0)
+    assert done.bytes == sum(f.stat().st_size for f in (tmp_path / "out").glob("*.parquet"))
+    before, after = open_source(FolderDataConfig(path=str(photos))), opened(tmp_path / "out")
+    assert len(before) == len(after) == 12
+    for index in range(12):
+        picture, original = after.open(index), before.open(index)
+        assert min(picture.size) == 40
+        assert picture.width / picture.height == pytest.approx(
+            original.width / original.height, rel=0.03
+        )
+        expected = original.resize(picture.size, Image.Resampling.LANCZOS)
+        assert np.abs(pixels(picture) - pixels(expected)).mean() < 3
+        assert before.name(index) == str(photos / after.name(index))
+
+
+def test_small_plain_jpegs_stay_as_they_are_and_others_are_converted(tmp_path: Path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture = Image.open(draw_picture(tmp_path / "a.png", 0)).convert("RGB").resize((60, 48))
+    picture.save(folder / "a.jpg", quality=60)
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    picture.save(folder / "b.jpg", exif=sideways)
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    picture.save(folder / "c.jpg", icc_profile=lab.tobytes())
+    picture.convert("L").save(folder / "d.jpg")
+    picture.save(folder / "e.webp")
+    prepared(folder, tmp_path / "out")
+    source = opened(tmp_path / "out")
+    kept = [source.encoded(i) == (folder / source.name(i)).read_bytes() for i in range(5)]
+    assert kept == [True, False, False, False, False]
+    assert source.open(1).size == (48, 60)
+    assert all(source.open(i).mode == "RGB" for i in range(5))
+
+
+@pytest.mark.usefixtures("few_a_file")
+def test_an_interrupted_preparation_continues_and_is_not_trained_on_before(
+    photos: Path, tmp_path: Path
+):
+    prepared(photos, tmp_path / "straight")
+
+    def stop(what: str, done: float, total: float) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    config, output = FolderDataConfig(path=str(photos)), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, output, 64, 95, stop)
+    with pytest.raises(UserError, match="out is not complete: run its `fst prepare` command again"):
+        opened(output)
+    with pytest.raises(UserError, match="not complete"):
+        open_source(ParquetDataConfig(path=str(output / "*.parquet")))
+    (output / ".00001-of-00003.1-ab.partial.parquet").write_bytes(b"of a killed process")
+    assert prepared(photos, output).kept == 1
+    for file in (tmp_path / "straight").iterdir():
+        assert (output / file.name).read_bytes() == file.read_bytes()
+    assert len(opened(output)) == 12
+
+
+@pytest.mark.usefixtures("few_a_file")
+def test_damaged_and_missing_files_are_written_again_and_whole_ones_kept(
+    photos: Path, tmp_path: Path
+):
+    output = tmp_path / "out"
+    prepared(photos, output)
+    first, second, third = sorted(output.glob("*.parquet"))
+    whole = [file.read_bytes() for file in (first, second, third)]
+    first.write_bytes(whole[0][:-9] + b"x" + whole[0][-8:])
+    third.unlink()
+    again = prepared(photos, output)
+    assert (again.kept, again.damaged) == (1, 2)
+    assert [file.read_bytes() for file in (first, second, third)] == whole
+
+
+@pytest.mark.usefixtures("few_a_file")
+def test_unusable_pictures_are_named_with_their_reasons(photos: Path, tmp_path: Path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "03.png").write_bytes(b"")
+    Image.new("RGB", (400, 8)).save(folder / "more" / "thin.png")
+    done = prepared(folder, tmp_path / "out")
+    assert done.photographs == 11
+    reasons = dict(done.skipped)
+    assert reasons.keys() == {"03.png", "more/thin.png"}
+    assert "400x8" in reasons["more/thin.png"]
+    assert "2 pictures skipped (see prepared.json): 03.png" in str(done)
+    assert prepared(folder, tmp_path / "out").skipped == done.skipped
+    recorded = json.loads((tmp_path / "out" / RECORD).read_text())["files"].values()
+    assert sum(len(file["skipped"]) for file in recorded) == 2
+
+
+def test_a_disk_that_is_gone_stops_it_and_it_resumes(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module, "PER_FILE", 50)
+    monkeypatch.setattr(module, "_MOST_FAILURES", 30)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(100):
+        Image.new("RGB", (40, 40), (2 * number, 0, 0)).save(folder / f"{number:02}.png")
+
+    def vanish(what: str, done: float, total: float) -> None:
+        if done == 50:
+            folder.rename(tmp_path / "elsewhere")
+
+    config, output = FolderDataConfig(path=str(folder)), tmp_path / "out"
+    with pytest.raises(UserError, match=r"30 pictures in a row .*79.png: no longer exists.*resume"):
+        prepare(config, output, 64, 95, vanish)
+    (tmp_path / "elsewhere").rename(folder)
+    done = prepared(folder, output)
+    assert (done.photographs, done.kept) == (100, 1)
+
+
+def test_other_settings_other_pictures_and_other_folders_are_refused(photos: Path, tmp_path: Path):
+    output = tmp_path / "out"
+    prepared(photos, output)
+    with pytest.raises(UserError, match=r"other pictures or settings \(quality\): name a new"):
+        prepared(photos, output, quality=80)
+    with pytest.raises(UserError, match=r"other pictures or settings \(source, pictures\)"):
+        prepared(photos / "more", output)
+    with pytest.raises(UserError, match="photos0 is not empty"):
+        prepared(photos, photos)
+    (tmp_path / "file").write_text("hello")
+    with pytest.raises(UserError, match="file is a file"):
+        prepared(photos, tmp_path / "file")
+    (output / RECORD).write_text('{"settings": 3}')
+    with pytest.raises(UserError, match=f"{RECORD} is damaged: delete"):
+        prepared(photos, output)
+    with pytest.raises(UserError, match="size=16 must be at least 32"):
+        prepared(photos, tmp_path / "new", size=16)
+    with pytest.raises(UserError, match="quality=0 must be from 1 to 100"):
+        prepared(photos, tmp_path / "new", quality=0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_source_is_recognized_by_its_name(photos: Path, tmp_path: Path, monkeypatch):
+    def kind(source: str) -> DataConfig:
+        return describe_source(source, "image", "data/*")
+
+    prepared(photos, tmp_path / "shards")
+    assert kind(str(photos)).kind == "folder"
+    assert kind(str(tmp_path / "shards")).kind == "parquet"
+    assert kind(str(tmp_path / "shards" / "*.parquet")).kind == "parquet"
+    assert kind("coco").kind == "coco"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coco").mkdir()
+    assert kind("coco").kind == "folder"
+    with pytest.raises(UserError, match=r"a.jpg is not a folder, a \.parquet file"):
+        kind("a.jpg")
+    again = prepare(kind("shards"), tmp_path / "smaller", 40, 95, quietly)
+    assert again.photographs == 12
+
+
+def test_training_reads_what_the_command_wrote(fst_here, compose, photos, tmp_path, tiny_overrides):
+    done = fst_here("prepare", str(photos), "-o", "shards", "--size", "64")
+    assert done.returncode == 0
+    assert "12 photographs in 1 file," in done.stdout
+    assert "data=parquet data.path=shards" in done.stdout
+    overrides = [part for part in tiny_overrides if not part.startswith("data.path=")]
+    overrides += ["data=parquet", f"data.path={tmp_path / 'shards'}"]
+    assert train(compose(overrides)) == 0
+    refused = fst_here("prepare", str(photos), "-o", "shards", "--size", "48")
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
