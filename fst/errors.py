@@ -43,7 +43,8 @@ def one_line_errors(
     Expected are `UserError`, `OSError` (a missing file, a full disk), `ImportError` (an extra that
     is not installed), and running out of memory. Everything else is a bug and keeps its traceback.
     `FST_TRACEBACK=1` in the environment shows every traceback. What fails in TensorBoard's thread
-    is printed once: its writer raises it again.
+    is printed once: its writer raises it again. Output that nobody reads on, as in
+    `fst models | head -1`, ends the command without a word.
 
     Args:
         program: The command's name, printed before the message.
@@ -51,7 +52,13 @@ def one_line_errors(
     """
     report_thread_error, threading.excepthook = threading.excepthook, _report_thread_error
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as in `fst models | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as a shell reports SIGPIPE, which Windows lacks
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
         what = "terminated" if terminated else "interrupted"

@@ -4,12 +4,13 @@ python scripts/time_to_quality.py painting.jpg ... --photographs photographs/ \
     --heldout heldout/ --weights vgg16.safetensors -o curves/
 
 Both are judged alike while they train: by the default loss under VGG16, on held-out photographs.
-Seconds are of training alone. An interrupted command continues when it is run again. It writes
-`curves.png`, and prints a table.
+Seconds are those that one core computes steps, whatever else the machine does. An interrupted
+command continues when it is run again. It writes `curves.png`, and prints a table.
 """
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import torch
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("curves"))
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     with one_line_errors("time_to_quality"):
         curves = {
             style.stem: {recipe: curve(given, style, recipe) for recipe in RECIPES}
@@ -77,17 +79,26 @@ class Judged(Trainer):
     def judged_by(self, loss: MomentsLoss, photographs: torch.Tensor) -> "Judged":
         """Set the judge; return the run itself."""
         self.judge_loss, self.photographs = loss, photographs
+        self.curve = self.folder.path / "curve.jsonl"
+        earlier = self.curve.read_text().splitlines() if self.curve.exists() else []
+        self.computed = json.loads(earlier[-1])["seconds"] if earlier else 0.0
         return self
+
+    def step(self, images: torch.Tensor) -> None:
+        """Also count the seconds computed."""
+        began = time.process_time()
+        super().step(images)
+        self.computed += time.process_time() - began
 
     @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Also append the seconds trained and the loss to `curve.jsonl`."""
+        """Also append the seconds computed and the loss to `curve.jsonl`."""
         terms = super().judge(tracker)
         model = self.model()
         stylized = torch.cat([model(picture[None]) for picture in self.photographs])
         loss = mean_terms(self.judge_loss, stylized, self.photographs)
-        with (self.folder.path / "curve.jsonl").open("a") as lines:
-            lines.write(json.dumps({"seconds": self.seconds, **loss}) + "\n")
+        with self.curve.open("a") as lines:
+            lines.write(json.dumps({"seconds": self.computed, **loss}) + "\n")
         return terms
 
 
@@ -110,7 +121,7 @@ def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[flo
     with StopRequest() as stop:
         if run.run(stop, console=True):
             raise KeyboardInterrupt
-    lines = (config.run_dir / "curve.jsonl").read_text().splitlines()
+    lines = run.curve.read_text().splitlines()
     points = {entry["seconds"]: entry["total"] for entry in map(json.loads, lines)}
     return sorted(points.items())
 
@@ -124,7 +135,7 @@ def draw(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) ->
     for panel, (style, by_recipe) in zip(panels, curves.items(), strict=True):
         for recipe, points in by_recipe.items():
             panel.plot(*zip(*points, strict=True), marker=".", label=recipe)
-        panel.set(title=style, xlabel="seconds of training", ylabel="held-out loss (VGG16)")
+        panel.set(title=style, xlabel="seconds of one core", ylabel="held-out loss (VGG16)")
         panel.set_yscale("log")
         panel.legend()
     figure.savefig(path, dpi=120)

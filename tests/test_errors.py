@@ -73,3 +73,17 @@ def test_what_fails_in_tensorboard_s_thread_is_not_printed_twice(capfd):
             thread.join()
     assert threading.excepthook is before
     assert capfd.readouterr().err.count("OSError: disk full") == 1
+
+
+def test_output_that_nobody_reads_on_ends_the_command_silently():
+    code = "from fst.errors import one_line_errors\nwith one_line_errors('fst'): print('x' * {})"
+    for characters in (1, 100_000):  # at its end, or in the middle
+        process = subprocess.Popen(
+            [sys.executable, "-c", code.format(characters)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout
+        process.stdout.close()
+        assert process.communicate()[1] == b""
+        assert process.returncode == 141
