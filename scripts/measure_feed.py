@@ -19,10 +19,11 @@ from omegaconf import OmegaConf
 
 from fst.config import DataConfig, TrainConfig
 from fst.errors import one_line_errors
-from fst.report import table
+from fst.report import number, table
 from fst.train import expand
 from fst.training.data import Batch, ContentDataset, open_data
 from fst.training.distributed import World
+from fst.training.resident import ResidentDataset
 from fst.training.sources import describe_source
 from fst.training.stopping import StopRequest
 from fst.training.trainer import Trainer
@@ -37,6 +38,7 @@ def main() -> None:
     )
     parser.add_argument("sources", nargs="+", help="folders of pictures or of parquet files")
     parser.add_argument("--style", required=True, help="the painting")
+    parser.add_argument("--resident", action="store_true", help="also crops of decoded pictures")
     parser.add_argument("--images", type=int, default=100, help="crops in a round")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
@@ -44,15 +46,18 @@ def main() -> None:
     with one_line_errors("measure_feed"):
         described = {name: describe_source(name, "image", "") for name in given.sources}
         feeds = {name: open_data(data, seed=0).train for name, data in described.items()}
+        if given.resident:
+            cpu = torch.device("cpu")
+            feeds |= {f"{it}, resident": ResidentDataset(feeds[it], cpu) for it in given.sources}
         rates = defaultdict(list)
-        for number in range(given.rounds):
+        for turn in range(given.rounds):
             for name, feed in feeds.items():
-                rates[name].append(rate(feed, number * given.images, given.images))
+                rates[name].append(rate(feed, turn * given.images, given.images))
         waits = {name: waiting(data, given.style) for name, data in described.items()}
     medians = {name: statistics.median(measured) for name, measured in rates.items()}
     first = medians[given.sources[0]]
     rows = [
-        [name, f"{it:.0f}", f"{it / first:.2f}", f"{waits[name]:.1%}"]
+        [name, f"{it:.0f}", f"{it / first:.2f}", number(waits.get(name), ".1%")]
         for name, it in medians.items()
     ]
     header = ["photographs", "crops/s", "times the first", "of the training, waiting"]

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -44,6 +44,15 @@ class Data:
     """Identifies the pictures, so that a resumed run notices when they change."""
 
 
+class Box(NamedTuple):
+    """A square part of a picture, in pixels."""
+
+    left: float
+    top: float
+    side: float
+    mirrored: bool
+
+
 class FeedError(UserError):
     """The photographs are no longer usable, or never were."""
 
@@ -72,7 +81,7 @@ class ContentDataset(Dataset[Crop]):
         skipped: Skipped = []
         while len(skipped) < _ATTEMPTS:
             try:
-                return self.crop(self.source.open(index), random), skipped
+                return self.cut(index, random), skipped
             except UnreadableImageError as error:
                 skipped.append((self.source.name(index), str(error)))
                 index = int(random.choice(self.indices))
@@ -86,17 +95,27 @@ class ContentDataset(Dataset[Crop]):
             self.order = (epoch, random.permutation(self.indices))
         return int(self.order[1][offset])
 
-    def crop(self, picture: Image.Image, random: np.random.Generator) -> Tensor:
-        """Cut a random square, scale it to `crop_px`, and mirror half of them."""
-        side = min(picture.size) * random.uniform(self.min_crop_scale, 1)
-        left, top = (random.uniform(0, length - side) for length in picture.size)
+    def cut(self, index: int, random: np.random.Generator) -> Tensor:
+        """Return a random square of a picture, scaled to `crop_px`, and half of them mirrored.
+
+        Raises:
+            UnreadableImageError: the picture cannot be used.
+        """
+        picture = self.source.open(index)
+        box = self.box(picture.width, picture.height, random)
         square = picture.resize(
             (self.crop_px, self.crop_px),
             Image.Resampling.BICUBIC,
-            box=(left, top, left + side, top + side),
+            box=(box.left, box.top, box.left + box.side, box.top + box.side),
         )
         pixels = to_bytes_tensor(square)
-        return pixels.flip(2) if random.random() < 0.5 else pixels
+        return pixels.flip(2) if box.mirrored else pixels
+
+    def box(self, width: int, height: int, random: np.random.Generator) -> Box:
+        """Draw what to cut from a picture of this size."""
+        side = min(width, height) * random.uniform(self.min_crop_scale, 1)
+        left, top = (random.uniform(0, length - side) for length in (width, height))
+        return Box(left, top, side, random.random() < 0.5)
 
 
 def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> Data:

@@ -35,6 +35,7 @@ from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.palette import PICTURES, fit_palette
 from fst.training.profiling import profiled
+from fst.training.resident import ResidentDataset
 from fst.training.resumable import UnfitStateError, check_state, fingerprint
 from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate, update_average
@@ -242,7 +243,10 @@ class Trainer:
         Raises:
             FeedError: the photographs are unusable; what was trained is saved first.
         """
-        start = self.seen_images
+        start, resident = self.seen_images, self.config.data.resident
+        if resident:
+            self.data.train = ResidentDataset(self.data.train, self.device)
+            self.restart_clock()
         try:
             yield from content_batches(
                 self.data.train,
@@ -251,8 +255,8 @@ class Trainer:
                 end=self.config.training.images,
                 rank=self.world.rank,
                 world_size=self.world.size,
-                workers=self.config.data.workers,
-                pin_memory=self.device.type == "cuda",
+                workers=0 if resident else self.config.data.workers,
+                pin_memory=self.device.type == "cuda" and not resident,
             )
         except FeedError as error:
             if self.seen_images == start:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from samples import draw_picture
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
+from fst.training import resident as resident_module
 from fst.training.data import (
+    Box,
     ContentDataset,
     content_batches,
     open_data,
 )
 from fst.training.heldout import heldout_of, squared_pictures
+from fst.training.resident import ResidentDataset
 
 
 def folder_config(path: Path, **changes: object) -> FolderDataConfig:
@@ -255,3 +259,35 @@ def test_a_dataset_can_be_sent_to_a_worker(photos: Path):
     assert isinstance(dataset, ContentDataset)
     again = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(again[5][0], dataset[5][0])
+
+
+def test_resident_pictures_give_the_same_crops_and_skip_the_same_ones(
+    photos: Path, tmp_path: Path, monkeypatch
+):
+    drawn = ContentDataset.box
+
+    def whole_pixels(self: ContentDataset, *arguments) -> Box:
+        left, top, side, mirrored = drawn(self, *arguments)
+        return Box(round(left), round(top), round(side), mirrored)
+
+    monkeypatch.setattr(ContentDataset, "box", whole_pixels)
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "03.png").write_bytes(b"")
+    data = open_data(folder_config(folder, crop_px=48), 0).train
+    resident = ResidentDataset(data, torch.device("cpu"))
+    expected = [data[position] for position in range(40)]
+    shutil.rmtree(folder)
+    for position, (one, skipped) in enumerate(expected):
+        other, also_skipped = resident[position]
+        assert skipped == also_skipped
+        assert other.dtype == torch.uint8
+        assert (one.float() - other.float()).abs().mean() < 1  # of 255
+
+
+def test_more_resident_pictures_than_memory_holds_are_refused(tmp_path: Path, monkeypatch):
+    data = open_data(folder_config(colours(tmp_path / "colours", 12)), 0).train
+    monkeypatch.setattr(resident_module, "_TRIED", 2)
+    monkeypatch.setattr(resident_module, "available_bytes", lambda device: 70_000)
+    with pytest.raises(UserError, match="data.resident=true would take .*fst prepare"):
+        ResidentDataset(data, torch.device("cpu"))

@@ -225,6 +225,7 @@ def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM)
         (signal.SIGINT, []),
         (signal.SIGTERM, ["loss.temporal_weight=10"]),
         (signal.SIGTERM, ["training.palette=0.5"]),
+        (signal.SIGTERM, ["data.resident=true"]),
     ],
 )
 def test_a_stopped_run_resumes_bit_for_bit(compose, tiny_overrides, how: int, loss: list[str]):
