@@ -16,6 +16,7 @@ from fst import __version__
 from fst.cache import keep_compiled
 from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
 from fst.stylizing.options import LESS_MEMORY, Options
+from fst.threads import let_threads_sleep
 
 app = App(
     name="fst",
@@ -453,6 +454,7 @@ app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 def main() -> None:
     """Run the command in `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
     keep_compiled()
+    let_threads_sleep()
     if sys.argv[1:2] in (["train"], ["optimize"]):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]

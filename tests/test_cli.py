@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def run(fst_command, tmp_path: Path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
     return run_in_folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' OpenMP shows its own settings")
+def test_threads_sleep_while_they_wait(run, model, photos, monkeypatch):
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in run("inspect", model).stderr
 
 
 def test_one_picture_becomes_the_file_that_is_named(run, model, photos, tmp_path: Path):

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fst.cache import keep_compiled
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
+from fst.threads import let_threads_sleep
 
 register_schemas()
 
@@ -50,8 +51,7 @@ def run(command: Command) -> None:
     """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
     keep_compiled()
-    # Threads that spin while they wait lose their core to any other program, and all wait for it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+    let_threads_sleep()
     # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     title = f"fst {command.name}"
