@@ -14,13 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
+from composing import composed
 
-from fst.config import DataConfig, TrainConfig
+from fst.config import DataConfig
 from fst.errors import one_line_errors
 from fst.report import number, table
-from fst.train import expand
 from fst.training.data import Batch, ContentDataset, open_data
 from fst.training.distributed import World
 from fst.training.resident import ResidentDataset
@@ -77,14 +75,11 @@ def waiting(data: DataConfig, style: str) -> float:
     """Return the share of a training's steps that is spent waiting for images."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
-            *expand(f"style={style}"), "experiment=quick", f"data={data.kind}",
+            f"style={style}", "experiment=quick", f"data={data.kind}",
             f"data.path={data.path}", f"training.images={STEPS}", f"runs_dir={folder}",
             "data.heldout_images=1",
         ]  # fmt: skip
-        with initialize_config_module("fst.conf", version_base="1.3"):
-            config = OmegaConf.to_object(compose("train", overrides))
-        assert isinstance(config, TrainConfig)
-        trainer = Timed(config, World(), torch.device("cpu"))
+        trainer = Timed(composed(overrides), World(), torch.device("cpu"))
         with StopRequest() as stop:
             trainer.run(stop, console=False)
     return trainer.waited / trainer.took

@@ -20,12 +20,11 @@ import time
 from pathlib import Path
 
 import torch
+from composing import composed
 from distill_vgg16 import least_squares
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from fst.config import SLIM_LAYERS, RelativeLossConfig, TrainConfig, register_schemas
+from fst.config import SLIM_LAYERS, RelativeLossConfig
 from fst.losses.loss_network import LossNetwork
 from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
@@ -35,7 +34,6 @@ from fst.models.model_file import load_model
 from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
-from fst.train import expand
 from fst.training.distributed import World
 from fst.training.trainer import StopRequest, Trainer
 
@@ -60,7 +58,6 @@ class KeepingTrainer(Trainer):
 
 def train_models(given: argparse.Namespace) -> None:
     """Train each style with either loss network."""
-    register_schemas()
     for style in given.styles:
         for loss_network in NETWORKS:
             overrides = [
@@ -75,11 +72,7 @@ def train_models(given: argparse.Namespace) -> None:
                 f"name={style.stem}/{loss_network}",
                 *given.overrides,
             ]
-            with initialize_config_module("fst.conf", version_base="1.3"):
-                expanded = [part for override in overrides for part in expand(override)]
-                config = OmegaConf.to_object(compose("train", expanded))
-            assert isinstance(config, TrainConfig)
-            trainer = KeepingTrainer(config, World(), torch.device("cpu"))
+            trainer = KeepingTrainer(composed(overrides), World(), torch.device("cpu"))
             if not trainer.folder.state.exists():
                 trainer.folder.path.mkdir(parents=True, exist_ok=True)
                 trainer.save()

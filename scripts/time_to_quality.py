@@ -14,17 +14,16 @@ import time
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
+from composing import composed
 
-from fst.config import MomentsLossConfig, TrainConfig, Vgg16Config
+from fst.config import MomentsLossConfig, Vgg16Config
 from fst.errors import one_line_errors
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import mean_terms
 from fst.losses.relative import MomentsLoss
+from fst.measuring.quality import LAYERS
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import table
-from fst.train import expand
 from fst.training.distributed import World
 from fst.training.heldout import squared_pictures
 from fst.training.stopping import StopRequest
@@ -105,19 +104,14 @@ class Judged(Trainer):
 def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[float, float]]:
     """Train a style with a recipe, or continue; return seconds and held-out losses."""
     overrides = [
-        *expand(f"style={style}"), *RECIPES[recipe], f"data.path={given.photographs}",
+        f"style={style}", *RECIPES[recipe], f"data.path={given.photographs}",
         f"name={style.stem}/{recipe}", f"runs_dir={given.output}", *given.overrides,
     ]  # fmt: skip
-    with initialize_config_module("fst.conf", version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", overrides))
-    assert isinstance(config, TrainConfig)
-    network = load_loss_network(
-        Vgg16Config(weights=str(given.weights)), {"relu1_2", "relu2_2", "relu3_3"}
-    )
+    network = load_loss_network(Vgg16Config(weights=str(given.weights)), LAYERS)
     picture = resize(read_image(style), STYLE_PX)
     loss = MomentsLoss(network, picture, MomentsLossConfig())
     photographs = to_unit_range(squared_pictures(given.heldout, given.images, 256)[0])
-    run = Judged(config, World(), torch.device("cpu")).judged_by(loss, photographs)
+    run = Judged(composed(overrides), World(), torch.device("cpu")).judged_by(loss, photographs)
     with StopRequest() as stop:
         if run.run(stop, console=True):
             raise KeyboardInterrupt

@@ -109,19 +109,7 @@ def tiny_overrides(tiny_overrides_in: Callable[[Path], list[str]], tmp_path: Pat
 @pytest.fixture(scope="session")
 def compose() -> Callable[[list[str]], TrainConfig]:
     """What `fst train` does with its overrides, up to the training."""
-    from hydra import compose, initialize_config_module
-    from omegaconf import OmegaConf
-
-    from fst.config import refuse_unknown
-    from fst.train import expand
-
-    def composed(overrides: list[str]) -> TrainConfig:
-        with initialize_config_module("fst.conf", version_base="1.3"):
-            expanded = [part for override in overrides for part in expand(override)]
-            config = OmegaConf.to_object(compose("train", expanded))
-        assert isinstance(config, TrainConfig)
-        refuse_unknown(config, "train")
-        return config
+    from composing import composed
 
     return composed
 

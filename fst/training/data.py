@@ -21,9 +21,7 @@ from fst.config import DataConfig
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
 from fst.training.heldout import hold_out, squared_pictures
-from fst.training.sources import Skipped, Source, open_source
-
-_ATTEMPTS = 100
+from fst.training.sources import MOST_UNUSABLE, Skipped, Source, open_source
 
 Crop: TypeAlias = tuple[Tensor | None, Skipped]
 """uint8 (3, S, S), or None where nothing could be read; and the pictures skipped for it."""
@@ -79,7 +77,7 @@ class ContentDataset(Dataset[Crop]):
         random = np.random.default_rng((self.seed, 1, position))
         index = self.index_at(position)
         skipped: Skipped = []
-        while len(skipped) < _ATTEMPTS:
+        while len(skipped) < MOST_UNUSABLE:
             try:
                 return self.cut(index, random), skipped
             except UnreadableImageError as error:
@@ -200,7 +198,7 @@ def content_batches(
         if images is None:
             name, reason = skipped[-1]
             raise FeedError(
-                f"{_ATTEMPTS} pictures in a row are unusable, the last one {name}: {reason}"
+                f"{MOST_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"
             )
         yield images, skipped
 

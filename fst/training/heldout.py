@@ -94,8 +94,11 @@ def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tup
         and seed >= 0
     ):
         raise UserError("its file describes its training in an unknown way")
-    source = open_source(FolderDataConfig(path=local(path)), leave_out=[Path(runs_dir)])
-    pictures, *_ = hold_out(source, seed, min(count, held_out), side_px)
+    config = FolderDataConfig(
+        path=local(path), heldout_images=min(count, held_out), heldout_px=side_px
+    )
+    source = open_source(config, leave_out=[Path(runs_dir)])
+    pictures, *_ = hold_out(source, seed, config.heldout_images, config.heldout_px)
     return pictures, []
 
 

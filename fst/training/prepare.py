@@ -5,7 +5,6 @@ Each file is written whole, so an interrupted preparation continues with the fir
 `prepared.json` beside the files holds their checksums, and what was skipped.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -21,16 +20,15 @@ from PIL import ExifTags, Image
 from fst.atomic import replacing, write_texts
 from fst.config import DataConfig
 from fst.errors import UserError
+from fst.models.released import checksum
 from fst.pictures.formats import open_picture
 from fst.pictures.image import UnreadableImageError, scaled_size
 from fst.report import few
-from fst.training.sources import MIN_PX, UNFINISHED, Skipped, Source, open_source
+from fst.training.sources import MIN_PX, MOST_UNUSABLE, UNFINISHED, Skipped, Source, open_source
 
 PER_FILE = 1000
 """Pictures of a parquet file."""
 RECORD = "prepared.json"
-_MOST_FAILURES = 100
-"""As many unreadable pictures in a row are a disk that is gone, not damaged pictures."""
 
 Progress: TypeAlias = Callable[[str, float, float], None]
 """Called with what is done in words, the number of pictures done, and of all."""
@@ -112,7 +110,11 @@ def prepare(
     files = _recorded_files(output, settings)
     starts = range(0, len(source), PER_FILE)
     names = [f"{number:05}-of-{len(starts):05}.parquet" for number in range(len(starts))]
-    whole = {name for name in files if _is_whole(output / name, files[name]["sha256"])}
+    whole = {
+        name
+        for name in files
+        if (output / name).exists() and checksum(output / name) == files[name]["sha256"]
+    }
     damaged = len(files) - len(whole)
     output.mkdir(parents=True, exist_ok=True)
     (output / UNFINISHED).touch()
@@ -176,13 +178,6 @@ def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[st
     return dict(files)
 
 
-def _is_whole(file: Path, digest: str) -> bool:
-    if not file.exists():
-        return False
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == digest
-
-
 def _read(source: Source, index: int, size_px: int, quality: int) -> _Photograph | tuple[str, str]:
     """Return a picture scaled down and encoded, or its name and why it cannot be used."""
     name = source.name_below_root(index)
@@ -216,7 +211,7 @@ def _refuse_a_lost_disk(
     for picture in found:
         if isinstance(picture, _Photograph):
             failures = 0
-        elif (failures := failures + 1) == _MOST_FAILURES:
+        elif (failures := failures + 1) == MOST_UNUSABLE:
             name, reason = picture
             raise UserError(
                 f"{failures} pictures in a row are unusable, the last one {name}: {reason}. Once "
@@ -238,8 +233,7 @@ def _write(file: Path, photographs: list[_Photograph], threads: Executor) -> str
         sizes = threads.map(_decoded_size, written.field("bytes").to_pylist())
         if written != rows or list(sizes) != [each.size for each in photographs]:
             raise OSError(f"{file} does not read back as it was written: check the disk")
-        with temporary.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return checksum(temporary)
 
 
 def _decoded_size(jpeg: bytes) -> tuple[int, int]:

@@ -16,6 +16,8 @@ from fst.pictures.image import PICTURE_SUFFIXES, UnreadableImageError, files_bel
 
 MIN_PX = 32
 """Pictures with a shorter side below this are skipped."""
+MOST_UNUSABLE = 100
+"""As many unusable pictures in a row are a disk that is gone, not damaged pictures."""
 UNFINISHED = ".unfinished"
 """A file in a folder that `fst prepare` has not completed."""
 
@@ -110,7 +112,7 @@ def describe_source(source: str, image_column: str, files: str) -> DataConfig:
     """
     path = Path(source)
     if path.is_dir():
-        if any(path.rglob("*.parquet")):
+        if _parquet_files(path):
             return ParquetDataConfig(path=source, image_column=image_column)
         return FolderDataConfig(path=source)
     if path.suffix == ".parquet":
@@ -140,14 +142,19 @@ def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> So
 
 def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
     path = Path(config.path)
-    found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
-    files = sorted(file for file in found if not file.name.startswith("."))
+    files = _parquet_files(path)
     if not files:
         raise FileNotFoundError(f"{config.path} holds no parquet files")
     for folder in {file.parent for file in files}:
         if (folder / UNFINISHED).exists():
             raise UserError(f"{folder} is not complete: run its `fst prepare` command again")
     return _load(config.image_column, "parquet", data_files=[str(file) for file in files])
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """Return the parquet files below a folder, or of a pattern, sorted, but for hidden ones."""
+    found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:

@@ -205,7 +205,6 @@ class Trainer:
             self.introduce(tracker)
             if self.seen_images == 0:
                 tracker.begin(self.judge(tracker), swept)
-            self.restart_clock()
             batches = self.batches()
             if settings.profile and self.world.is_main:
                 batches = profiled(batches, self.folder.trace, tracker.say)
@@ -246,7 +245,7 @@ class Trainer:
         start, resident = self.seen_images, self.config.data.resident
         if resident:
             self.data.train = ResidentDataset(self.data.train, self.device)
-            self.restart_clock()
+        self.restart_clock()
         try:
             yield from content_batches(
                 self.data.train,
@@ -344,9 +343,9 @@ class Trainer:
 
     def model(self) -> TransformerNetwork:
         """Return the model as it stands: the average of the weights, its palette fitted."""
-        seen_images, model = self.finished
         if self.palette_crops is None:
             return self.ema
+        seen_images, model = self.finished
         if seen_images != self.seen_images:
             model = copy.deepcopy(self.ema)
             contents = to_unit_range(self.palette_crops)

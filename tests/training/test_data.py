@@ -222,6 +222,13 @@ def test_what_a_model_file_says_of_its_training_is_validated(
         heldout_of(written, 2, 48)
 
 
+def test_a_model_file_cannot_have_a_negative_number_of_pictures_read(compose, tiny_overrides):
+    written = dataclasses.asdict(compose(tiny_overrides))
+    written["data"]["heldout_images"] = -5
+    with pytest.raises(UserError, match="heldout_images=-5 must be at least 0"):
+        heldout_of(written, 2, 48)
+
+
 def test_parquet_and_coco_s_layout_give_the_pictures_of_a_folder(photos: Path, tmp_path: Path):
     import datasets
 
