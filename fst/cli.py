@@ -77,6 +77,45 @@ def prepare(
 
 
 @app.command
+def learn(
+    model: str,
+    *pictures: str,
+    photographs: Path,
+    output: Annotated[Path, Parameter(alias="-o")],
+    images: int = 100,
+    size: int = 448,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Add styles to a model of several, in seconds each; its other styles stay as they are.
+
+    Args:
+        model: A model that was trained with `fst train styles=...`.
+        pictures: The new styles' pictures, or folders of them. Each style gets its file's name.
+        photographs: A folder of photographs to learn on; a hundred are plenty.
+        output: The .safetensors file for the model with all styles; a sheet is written beside it.
+        images: How many photographs are seen for each style.
+        size: The style picture's shorter side when it is measured: larger gives larger strokes.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        overwrite: Replace the file if it exists.
+    """
+    from fst.stylizing.console import WorkConsole
+    from fst.training.learning import add_styles
+
+    if not pictures:
+        raise UserError("no style to learn: fst learn MODEL PICTURE... --photographs DIR -o OUT")
+    with closing(WorkConsole()) as console:
+        learnt = add_styles(
+            model, pictures, photographs, output, images, size, device, overwrite, console.show
+        )
+    for style in learnt:
+        terms = ", ".join(f"{k} {v:.3f}" for k, v in style.losses.items() if "/" not in k)
+        print(f"{style.name}: {terms}")
+    print(f"sheet          {output.with_suffix('.jpg')}")
+    print(f"stylize with   fst stylize {output}:{learnt[0].name} PICTURE... -o OUT")
+
+
+@app.command
 def optimize(*overrides: str) -> None:
     """Optimise one picture by Gatys' method: `fst optimize content=PHOTO style=PICTURE` (Hydra).
 

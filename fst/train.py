@@ -5,13 +5,15 @@ from pathlib import Path
 
 from fst.config import TrainConfig
 from fst.errors import UserError
-from fst.training.overrides import Command, choices, quote_paths, run
+from fst.training.overrides import Command, choices, quote_paths, quoted, run
 
 USAGE = """
-Train a network on the style of a picture; the same command again resumes a stopped run.
+Train a network on the style of a picture, or of several pictures; the same command again resumes
+a stopped run.
 
 fst train style=painting.jpg data.path=photographs/
 fst train style=painting.jpg data.path=photographs/ experiment=quick
+fst train styles=paintings/ data.path=photographs/
 fst train -m style=painting.jpg data.path=photographs/ loss.style_weight=2,5,10
 torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photographs/
 """
@@ -36,13 +38,18 @@ def main() -> None:
 def expand(override: str) -> list[str]:
     """Return an override as Hydra takes it: `style=PICTURE` is two, and paths are quoted.
 
-    A style without a file of that name in `conf/style/` is a picture.
+    So is `styles=FOLDER` or `styles=[PICTURE,PICTURE]`, for one network of several styles. A
+    style without a file of that name in `conf/style/` is a picture.
 
     Raises:
         UserError: the list of styles holds both names and pictures.
         FileNotFoundError: the style is neither.
     """
     key, _, value = override.partition("=")
+    if key == "styles" and value:
+        listed = [value] if Path(value).exists() else value.strip("[]").split(",")
+        pictures = ",".join(quoted(path.strip()) for path in listed)
+        return ["style=pictures", f"style.pictures=[{pictures}]"]
     names = choices("style")
     if key != "style" or not value or value in names:
         return [quote_paths(override, _PATHS)]

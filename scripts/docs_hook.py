@@ -13,7 +13,7 @@ PICTURES = Path(__file__).parents[1] / ".github"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pictures below `.github/` as `pictures/`."""
-    for picture in sorted(PICTURES.rglob("*.jpg")):
+    for picture in sorted([*PICTURES.rglob("*.jpg"), *PICTURES.rglob("*.png")]):
         name = picture.relative_to(PICTURES).as_posix()
         files.append(File.generated(config, f"pictures/{name}", abs_src_path=str(picture)))
     return files

@@ -10,7 +10,7 @@ import dataclasses
 from pathlib import Path
 
 from fst.errors import one_line_errors
-from fst.models.model_file import find_model, load_model, save_model
+from fst.models.model_file import open_model, save_model
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.heldout import squared_pictures
 from fst.training.palette import PICTURES, fit_palette
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--style-size", type=int, default=448, help="its shorter side, in pixels")
     given = parser.parse_args()
     with one_line_errors("fit_palette"):
-        network, info = load_model(find_model(given.model))
+        network, info = open_model(given.model)
         pictures, _ = squared_pictures(given.photographs, PICTURES, CROP_PX)
         style = resize(read_image(given.style), given.style_size)
         fit_palette(network.float().eval(), to_unit_range(pictures), style, given.share)

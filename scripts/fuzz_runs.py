@@ -38,8 +38,8 @@ from fst.config import (
     FolderDataConfig,
     MomentsLossConfig,
     OptimizerConfig,
+    PictureConfig,
     SlimConfig,
-    StyleConfig,
     TrainConfig,
     TrainingConfig,
 )
@@ -71,7 +71,7 @@ def half_trained(folder: Path) -> TrainConfig:
         photograph(80 + number, 64).rotate(30 * number).save(photographs / f"{number}.png")
     photograph(48, 48).rotate(90).save(folder / "style.png")
     config = TrainConfig(
-        style=StyleConfig(picture=str(folder / "style.png"), size_px=48),
+        style=PictureConfig(picture=str(folder / "style.png"), size_px=48),
         network=FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1),
         loss=MomentsLossConfig(),
         loss_network=SlimConfig(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fst.atomic import replacing
-from fst.models.model_file import find_model, load_model, save_model
+from fst.models.model_file import open_model, save_model
 from fst.models.released import CHECKSUMS, checksum, read_checksums
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -45,7 +45,7 @@ def without_folders(value: Any) -> Any:
 
 def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
-    network, info = load_model(find_model(given.run))
+    network, info = open_model(given.run)
     card = {name: getattr(given, name) for name in ("artist", "year", "rights", "note")}
     title = given.title or info.title
     info = dataclasses.replace(

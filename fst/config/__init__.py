@@ -44,10 +44,14 @@ from fst.config.schemas import (
     to_yaml,
     unknown_key,
 )
+from fst.config.style import (
+    PictureConfig,
+    PicturesConfig,
+    StyleConfig,
+)
 from fst.config.training import (
     PRECISIONS,
     OptimizerConfig,
-    StyleConfig,
     TrainConfig,
     TrainingConfig,
 )
@@ -69,6 +73,8 @@ __all__ = [
     "PRECISIONS",
     "Padding",
     "ParquetDataConfig",
+    "PictureConfig",
+    "PicturesConfig",
     "RelativeLossConfig",
     "SCHEMAS",
     "SLIM_LAYERS",

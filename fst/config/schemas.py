@@ -19,7 +19,8 @@ from fst.config.loss import (
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
-from fst.config.training import OptimizerConfig, StyleConfig, TrainConfig, TrainingConfig
+from fst.config.style import PictureConfig, PicturesConfig
+from fst.config.training import OptimizerConfig, TrainConfig, TrainingConfig
 from fst.errors import UserError, one_line
 
 SCHEMAS: dict[str, type] = {
@@ -37,7 +38,8 @@ SCHEMAS: dict[str, type] = {
     "data/parquet": ParquetDataConfig,
     "data/coco": CocoDataConfig,
     "optimizer/adam": OptimizerConfig,
-    "style/picture": StyleConfig,
+    "style/picture": PictureConfig,
+    "style/pictures": PicturesConfig,
 }
 
 

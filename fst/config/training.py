@@ -6,11 +6,12 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, chosen_by_group, existing, inside_folder, one_of, valid_seed
+from fst.config.checks import at_least, chosen_by_group, inside_folder, one_of, valid_seed
 from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import NetworkConfig
+from fst.config.style import PicturesConfig, StyleConfig
 from fst.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -41,23 +42,6 @@ class OptimizerConfig:
                 raise UserError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
         if not self.clip_norm > 0:
             raise UserError(f"optimizer.clip_norm={self.clip_norm} must be above 0")
-
-
-@dataclass
-class StyleConfig:
-    """The style picture."""
-
-    picture: str = MISSING
-    """The file; `style=FILE` is short for `style.picture=FILE`."""
-    size_px: int = 448
-    """Its shorter side when the loss measures it: larger gives larger strokes."""
-    title: str | None = None
-    """Stored in the model file; null uses the picture's file name."""
-
-    def __post_init__(self) -> None:
-        existing("style.picture", self.picture)
-        at_least("style.size_px", self.size_px, 32)
-        self.title = self.title or Path(self.picture).stem
 
 
 @dataclass
@@ -132,6 +116,11 @@ class TrainConfig:
                 f"loss.temporal_weight={self.loss.temporal_weight} moves crops, and "
                 f"data.crop_px={self.data.crop_px} is too small for that: use at least "
                 f"{TEMPORAL_PX}"
+            )
+        if isinstance(self.style, PicturesConfig) and self.training.palette:
+            raise UserError(
+                f"training.palette={self.training.palette} is for one style: it changes the last "
+                "convolution, which several share"
             )
         self.name = self.name or self.style.title
         inside_folder(self.runs_dir, self.name)

@@ -17,12 +17,12 @@ class GatysLoss(PerceptualLoss):
     """
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return |F(y) - F(x)|^2 / 2 (eq. 1), averaged over pictures."""
-        return squared_distance(statistic, target).mean() / 2
+        """Return |F(y) - F(x)|^2 / 2 (eq. 1)."""
+        return squared_distance(statistic, target) / 2
 
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return |G(y) - G(s)|^2 / (4 C^2) (eq. 4), averaged over pictures."""
-        return squared_distance(statistic, target).mean() / (4 * statistic.shape[-1] ** 2)
+        """Return |G(y) - G(s)|^2 / (4 C^2) (eq. 4)."""
+        return squared_distance(statistic, target) / (4 * statistic.shape[-1] ** 2)
 
 
 class JohnsonLoss(PerceptualLoss):
@@ -36,19 +36,19 @@ class JohnsonLoss(PerceptualLoss):
     """
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return |F(y) - F(x)|^2 / (C H W), averaged over pictures."""
-        return (squared_distance(statistic, target) / target[0].numel()).mean()
+        """Return |F(y) - F(x)|^2 / (C H W)."""
+        return squared_distance(statistic, target) / target[0].numel()
 
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |G(y) - G(s)|^2 / C^2 with both Gram matrices divided by C."""
         channels = statistic.shape[-1]
-        return (squared_distance(statistic / channels, target / channels) / channels**2).mean()
+        return squared_distance(statistic / channels, target / channels) / channels**2
 
     def combine_layers(self, terms: Tensor) -> Tensor:
         """Return the layers' sum."""
-        return terms.sum()
+        return terms.sum(0)
 
     def total_variation(self, image: Tensor) -> Tensor:
-        """Return half the squared differences on the 0-255 scale, summed over a picture."""
+        """Return half the squared differences on the 0-255 scale, summed over each picture."""
         across, down = differences(255 * at_least_fp32(image))
-        return (across.square().sum() + down.square().sum()) / (2 * image.shape[0])
+        return (across.square().sum((1, 2, 3)) + down.square().sum((1, 2, 3))) / 2

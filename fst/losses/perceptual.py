@@ -1,7 +1,7 @@
 """The perceptual loss: content, style and total variation in the features of a frozen network.
 
-Shapes: N pictures, C channels, H x W pixels. Each term is a mean over the N pictures, so it does
-not depend on the batch size nor on how many processes share the batch.
+Shapes: N pictures, C channels, H x W pixels. Each term is one value a picture, (N,), so that every
+picture of a batch may have its own style.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class PerceptualLoss(nn.Module, ABC):
     """
 
     style_weight: Tensor
-    """The style term's weight, a scalar; `adapt` may move it."""
+    """The style term's weight for each style, (styles,); `adapt` may move them."""
 
     def __init__(
         self,
@@ -32,18 +32,14 @@ class PerceptualLoss(nn.Module, ABC):
         style: Tensor | Sequence[tuple[Tensor, float]],
         config: LossConfig,
     ) -> None:
-        """Measure the style.
+        """Measure the style; `add_style` adds further ones.
 
         Args:
             loss_network: in whose features pictures are compared.
-            style: (1, 3, H, W) in [0, 1]; or several of them, each with its share. The target is
-                the mean of their statistics, whose squared distance differs from the mean of
-                their squared distances by a constant.
+            style: as for `add_style`.
             config: layers and weights.
         """
         super().__init__()
-        styles = [(style, 1.0)] if isinstance(style, Tensor) else style
-        shares = sum(share for _, share in styles)
         self.loss_network = loss_network
         self.config = config
         weights = config.style_layer_weights or [1.0] * len(config.style_layers)
@@ -52,59 +48,91 @@ class PerceptualLoss(nn.Module, ABC):
             layer: weight / mean_weight
             for layer, weight in zip(config.style_layers, weights, strict=True)
         }
-        targets: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for picture, share in styles:
-                for level, image in enumerate(_pyramid(picture, config.style_levels)):
-                    for layer, features in loss_network(image, config.style_layers).items():
-                        name, part = _target_name(level, layer), self.style_statistic(features)
-                        targets[name] = targets.get(name, 0) + part * (share / shares)
-        for name, target in targets.items():
-            self.register_buffer(name, target)
-        self.register_buffer("style_weight", targets[name].new_tensor(config.style_weight))
+        self.add_style(style)
 
-    def forward(self, stylized: Tensor, content: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def add_style(self, style: Tensor | Sequence[tuple[Tensor, float]]) -> None:
+        """Measure a further style, whose number is how many there were before.
+
+        Args:
+            style: (1, 3, H, W) in [0, 1]; or several of them, each with its share. The target is
+                the mean of their statistics, whose squared distance differs from the mean of
+                their squared distances by a constant.
+        """
+        pictures = [(style, 1.0)] if isinstance(style, Tensor) else style
+        shares = sum(share for _, share in pictures)
+        targets: dict[str, Tensor] = {}
+        for picture, share in pictures:
+            for level, image in enumerate(_pyramid(picture, self.config.style_levels)):
+                for layer, features in self.loss_network(image, self.config.style_layers).items():
+                    name, part = _target_name(level, layer), self.style_statistic(features)
+                    targets[name] = targets.get(name, 0) + part * (share / shares)
+        targets["style_weight"] = targets[name].new_tensor([self.config.style_weight])
+        for name, target in targets.items():
+            known = [getattr(self, name)] if hasattr(self, name) else []
+            self.register_buffer(name, torch.cat([*known, target]))
+
+    def forward(
+        self, stylized: Tensor, content: Tensor, styles: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the named terms, unweighted, and their weighted sum `total`.
 
         Args:
             stylized: (N, 3, H, W) in [0, 1].
             content: the pictures it was made from, of the same shape.
+            styles: the number of each picture's style, int64 (N,); None is the first for all.
 
         Returns:
-            Scalars `content`, `style`, `style/LAYER` ..., `total_variation`, `total`.
+            `content`, `style`, `style/LAYER` ..., `total_variation`, `total`, each (N,).
         """
-        return self.against(self.content_target(content), stylized)
+        return self.against(self.content_target(content), stylized, styles)
 
-    def against(self, target: Tensor, stylized: Tensor) -> dict[str, Tensor]:
+    def against(
+        self, target: Tensor, stylized: Tensor, styles: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return what `forward` does, with what `content_target` has already measured."""
-        terms = self.terms(target, stylized)
-        weighted = [weight * terms[name] for name, weight in self.weights().items()]
-        return {**terms, "total": torch.stack(weighted).sum()}
+        if styles is None:
+            styles = torch.zeros(len(stylized), dtype=torch.long, device=stylized.device)
+        terms = self.terms(target, stylized, styles)
+        weighted = [weight * terms[name] for name, weight in self.weights(styles).items()]
+        return {**terms, "total": torch.stack(weighted).sum(0)}
 
-    def weights(self) -> dict[str, float | Tensor]:
-        """Return the weight of each term that is part of the total."""
+    def weights(self, styles: Tensor) -> dict[str, float | Tensor]:
+        """Return the weight of each term that is part of the total, for the styles (N,)."""
         return {
             "content": self.config.content_weight,
-            "style": self.style_weight,
+            "style": self.style_weight[styles],
             "total_variation": self.config.tv_weight,
         }
 
-    @torch.no_grad()
-    def adapt(self, content_distance: Tensor, images: int) -> None:
-        """Move the style weight so that the content distance approaches `content_target`.
-
-        An integral controller on the logarithm of the weight, which keeps within a factor of ten
-        of `style_weight`. Without a `content_target` nothing is done.
+    def missing_content(self, content_distances: Tensor, styles: Tensor) -> Tensor:
+        """Return how far content distances are below `content_target`, summed by style.
 
         Args:
-            content_distance: the content term of the last step, a scalar.
-            images: how many images it saw.
+            content_distances: the content terms of a step, (N,).
+            styles: the number of each picture's style, (N,).
+
+        Returns:
+            (styles,); zeros without a `content_target`.
         """
+        missing = torch.zeros_like(self.style_weight)
         if self.config.content_target is None:
-            return
-        missing = self.config.content_target - content_distance.float()
+            return missing
+        below = self.config.content_target - content_distances.detach().float()
+        return missing.index_add_(0, styles, below)
+
+    @torch.no_grad()
+    def adapt(self, missing: Tensor) -> None:
+        """Move the style weights so that the content distances approach `content_target`.
+
+        An integral controller on the logarithm of each weight, which keeps within a factor of ten
+        of the configuration's.
+
+        Args:
+            missing: what `missing_content` returned, summed over all processes.
+        """
         initial = self.config.style_weight
-        self.style_weight.mul_((ADAPTATION_PER_IMAGE * images * missing).exp())
+        self.style_weight.mul_((ADAPTATION_PER_IMAGE * missing).exp())
         self.style_weight.clamp_(initial / 10, initial * 10)
 
     @torch.no_grad()
@@ -113,16 +141,16 @@ class PerceptualLoss(nn.Module, ABC):
         layer = self.config.content_layer
         return self.content_statistic(self.loss_network(content, [layer])[layer])
 
-    def terms(self, target: Tensor, stylized: Tensor) -> dict[str, Tensor]:
-        """Return the named terms, unweighted, as scalars.
+    def terms(self, target: Tensor, stylized: Tensor, styles: Tensor) -> dict[str, Tensor]:
+        """Return the named terms, unweighted, each (N,).
 
         Args:
             target: what `content_target` returns.
             stylized: (N, 3, H, W) in [0, 1].
+            styles: the number of each picture's style, (N,).
         """
         config = self.config
         by_layer: dict[str, list[Tensor]] = {layer: [] for layer in config.style_layers}
-        content_term = stylized.new_zeros(())
         for level, image in enumerate(_pyramid(stylized, config.style_levels)):
             content_here = [config.content_layer] if level == 0 else []
             features = self.loss_network(image, {*config.style_layers, *content_here})
@@ -131,14 +159,15 @@ class PerceptualLoss(nn.Module, ABC):
                 content_term = self.content_distance(content, target)
             tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
-                style_target = self.get_buffer(_target_name(level, layer))
+                style_target = self.get_buffer(_target_name(level, layer))[styles]
                 parts = self.style_statistic(_tiled(features[layer], tiles))
-                distances.append(self.style_distance(parts, style_target))
+                of_parts = self.style_distance(parts, style_target.repeat_interleave(tiles**2, 0))
+                distances.append(of_parts.view(-1, tiles**2).mean(1))
                 if tiles > 1:  # strokes everywhere, and the palette of the whole
                     of_each = parts.view(-1, tiles**2, *parts.shape[1:])
                     whole = self.joined_style_statistic(of_each)
                     distances.append(self.style_distance(whole, style_target))
-        by_layer_mean = {layer: torch.stack(terms).mean() for layer, terms in by_layer.items()}
+        by_layer_mean = {layer: torch.stack(terms).mean(0) for layer, terms in by_layer.items()}
         return {
             "content": content_term,
             "style": self.combine_layers(
@@ -154,7 +183,7 @@ class PerceptualLoss(nn.Module, ABC):
 
     @abstractmethod
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return a scalar: how far the result's content statistic is from the photograph's."""
+        """Return (N,): how far the results' content statistics are from the photographs'."""
 
     def style_statistic(self, features: Tensor) -> Tensor:
         """Return what of features (N, C, H, W) is compared as style: the Gram matrix (N, C, C)."""
@@ -166,14 +195,14 @@ class PerceptualLoss(nn.Module, ABC):
 
     @abstractmethod
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return a scalar: how far the result's style statistic is from the style's (1, ...)."""
+        """Return (N,): how far the results' style statistics are from the styles', (N, ...)."""
 
     def combine_layers(self, terms: Tensor) -> Tensor:
-        """Return the style term, here the mean of the terms of the layers, (layers,)."""
-        return terms.mean()
+        """Return the style term (N,), here the mean of the terms of the layers, (layers, N)."""
+        return terms.mean(0)
 
     def total_variation(self, image: Tensor) -> Tensor:
-        """Return a scalar: how rough (N, 3, H, W) is; here the mean absolute difference."""
+        """Return (N,): how rough (N, 3, H, W) is; here the mean absolute difference."""
         return mean_absolute_difference(image)
 
 
@@ -184,7 +213,9 @@ ADAPTATION_PER_IMAGE = 0.01
 
 
 @torch.no_grad()
-def mean_terms(loss: PerceptualLoss, stylized: Tensor, contents: Tensor) -> dict[str, float]:
+def mean_terms(
+    loss: PerceptualLoss, stylized: Tensor, contents: Tensor, style: int = 0
+) -> dict[str, float]:
     """Return the terms of `loss` as means over pictures, which are taken one by one.
 
     Training and evaluation both judge by this, so that their figures agree to the last bit.
@@ -193,12 +224,14 @@ def mean_terms(loss: PerceptualLoss, stylized: Tensor, contents: Tensor) -> dict
         loss: what judges.
         stylized: (N, 3, H, W) in [0, 1].
         contents: what they were made from, of the same shape.
+        style: the number of their style.
     """
     sums: dict[str, Tensor] = {}
+    styles = torch.tensor([style], device=stylized.device)
     for y, x in zip(stylized, contents, strict=True):
-        for name, value in loss(y[None], x[None]).items():
+        for name, value in loss(y[None], x[None], styles).items():
             sums[name] = sums.get(name, 0) + value.float()
-    means = torch.stack(list(sums.values())) / len(stylized)
+    means = torch.cat(list(sums.values())) / len(stylized)
     return dict(zip(sums, means.tolist(), strict=True))
 
 

@@ -17,13 +17,12 @@ class RelativeLoss(PerceptualLoss):
     """Johnson's features and Gatys' Gram matrices, relative to their targets."""
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over pictures of |F(y) - F(x)|^2 / |F(x)|^2."""
-        size = at_least_fp32(target).square().flatten(1).sum(1)
-        return (squared_distance(statistic, target) / size).mean()
+        """Return |F(y) - F(x)|^2 / |F(x)|^2."""
+        return _relative(statistic, target)
 
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over pictures of |G(y) - G(s)|^2 / |G(s)|^2."""
-        return (squared_distance(statistic, target) / target.square().sum()).mean()
+        """Return |G(y) - G(s)|^2 / |G(s)|^2."""
+        return _relative(statistic, target)
 
 
 class MomentsLoss(RelativeLoss):
@@ -55,5 +54,9 @@ class MomentsLoss(RelativeLoss):
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the relative squared distances of covariances and of means."""
         parts = zip(statistic.tensor_split([-1], 2), target.tensor_split([-1], 2), strict=True)
-        relative = [squared_distance(y, s) / s.square().sum() for y, s in parts]
-        return torch.stack(relative).mean()
+        return torch.stack([_relative(y, s) for y, s in parts]).mean(0)
+
+
+def _relative(value: Tensor, target: Tensor) -> Tensor:
+    """Return (N,): the squared distance of each to its target, as a share of the target's size."""
+    return squared_distance(value, target) / at_least_fp32(target).square().flatten(1).sum(1)

@@ -108,9 +108,9 @@ def differences(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_absolute_difference(image: Tensor) -> Tensor:
-    """Return a scalar in [0, 2]: how far apart horizontal and vertical neighbours are."""
+    """Return (N,) in [0, 2]: how far apart horizontal and vertical neighbours are."""
     across, down = differences(at_least_fp32(image))
-    return across.abs().mean() + down.abs().mean()
+    return across.abs().mean((1, 2, 3)) + down.abs().mean((1, 2, 3))
 
 
 def at_least_fp32(values: Tensor) -> Tensor:

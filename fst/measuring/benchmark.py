@@ -7,6 +7,7 @@ medians are compared.
 import dataclasses
 import io
 import json
+import re
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from fst.errors import UserError, one_line
 from fst.measuring.engines import ENGINES, REFERENCE, Case, Run
 from fst.measuring.machine import Machine, measure_machine, with_peak_memory
 from fst.models.export import Agreement
-from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.models.model_file import describe, find_model, load_model, open_model, save_model
+from fst.models.model_name import split_style
 from fst.networks.cost import count_flops
 from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, network_name
@@ -248,13 +250,17 @@ def write_report(folder: Path, found: Benchmark, command: str) -> list[Path]:
 
 
 def _as_file(name: str, folder: Path) -> Path:
-    """Return the model's file; for the name of a network, write one with random weights."""
-    if name not in NETWORKS:
+    """Return the model's file; a style of several, or a network's random weights, is written."""
+    if name in NETWORKS:
+        torch.manual_seed(0)
+        network = NETWORKS[name]()
+        info = describe(network, title=name)
+    elif split_style(name)[1]:
+        network, info = open_model(name)
+    else:
         return find_model(name)
-    torch.manual_seed(0)
-    network = NETWORKS[name]()
-    path = folder / f"{name}.safetensors"
-    save_model(path, network, describe(network, title=name))
+    path = folder / f"{re.sub('[^A-Za-z0-9]', '_', name)}.safetensors"
+    save_model(path, network, info)
     return path
 
 

@@ -27,8 +27,8 @@ from fst.config import (
     MomentsLossConfig,
     NetworkConfig,
     OptimizerConfig,
+    PictureConfig,
     SlimConfig,
-    StyleConfig,
     TrainConfig,
     TrainingConfig,
     Vgg16Config,
@@ -37,6 +37,7 @@ from fst.device import autocast, pick_device
 from fst.errors import UserError
 from fst.measuring.machine import Machine, measure_machine
 from fst.networks.plain import plain
+from fst.networks.styled import in_style
 from fst.pictures.image import to_unit_range
 from fst.report import seconds_of, table
 from fst.training.distributed import World
@@ -140,7 +141,7 @@ def _config(
         loss_network=loss_network,
         data=FolderDataConfig(path=str(folder), crop_px=crop_px, workers=0, heldout_images=0),
         optimizer=OptimizerConfig(),
-        style=StyleConfig(picture=str(picture)),
+        style=PictureConfig(picture=str(picture)),
         training=TrainingConfig(batch_size=batch_size, device=device),
         runs_dir=str(folder / "runs"),
     )
@@ -187,7 +188,7 @@ class PlainStep:
     def __init__(self, trainer: Trainer) -> None:
         self.device = trainer.device
         self.margin = trainer.without_margin
-        self.network = plain(trainer.network).to(memory_format=torch.contiguous_format)
+        self.network = plain(in_style(trainer.network)).to(memory_format=torch.contiguous_format)
         self.loss = copy.deepcopy(trainer.loss).to(memory_format=torch.contiguous_format)
         self.optimizer = torch.optim.Adam(self.network.parameters())
 
@@ -199,7 +200,7 @@ class PlainStep:
         content = self._content(images)
         terms = self.loss(self.margin(self.network(content)), self.margin(content))
         self.optimizer.zero_grad()
-        terms["total"].backward()
+        terms["total"].mean().backward()
         self.optimizer.step()
 
     def network_alone(self, images: Tensor) -> None:
@@ -210,7 +211,7 @@ class PlainStep:
         """Run the loss, forward, and backward to the picture."""
         content = self.margin(self._content(images))
         stylized = content.clone().requires_grad_()
-        self.loss(stylized, content)["total"].backward()
+        self.loss(stylized, content)["total"].mean().backward()
 
 
 class OurStep:
@@ -237,7 +238,7 @@ class OurStep:
         stylized = content.clone().requires_grad_()
         with autocast(trainer.device, trainer.precision):
             total = trainer.loss(stylized, content)["total"]
-        total.backward()
+        total.mean().backward()
 
 
 def markdown(found: StepBenchmark, command: str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from fst.errors import UserError, one_line
 from fst.models.model_file import find_model
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.report import few
 from fst.stylizing.stylizer import Stylizer, load
@@ -26,7 +27,7 @@ class Models:
     """The models that were found, and what was skipped."""
 
     stylizers: dict[Path, Stylizer] = field(default_factory=dict)
-    """By the paths of their files."""
+    """By the paths of their files, with `:STYLE` for one of several styles."""
     not_models: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     """`.pt2` files among the paths, which were not opened."""
@@ -116,7 +117,7 @@ def run_names(models: Sequence[Path]) -> list[str]:
     They are the last parts of their paths; in a sweep (`loss.style_weight=2+seed=1`) settings that
     all have in common are left out, and so are the names of configuration groups.
     """
-    runs = [path.parent if path == RunFolder(path.parent).model else None for path in models]
+    runs = [_run(path) for path in models]
     whole = [run or path.with_suffix("") for run, path in zip(runs, models, strict=True)]
     if len(set(whole)) < len(whole):  # one model as .safetensors and as .onnx
         whole = [run or path for run, path in zip(runs, models, strict=True)]
@@ -182,12 +183,23 @@ def unreadable_notes(skipped: Skipped) -> list[str]:
 
 def is_in_run_folder(model: Path) -> bool:
     """Return whether the model lies in a run folder of its own training."""
-    run = RunFolder(model.parent)
-    return model == run.model and run.config.is_file()
+    folder = _run(model)
+    return folder is not None and RunFolder(Path(split_style(folder)[0])).config.is_file()
+
+
+def _run(model: Path) -> Path | None:
+    """Return the folder that a run's model lies in, with `:STYLE` if that is chosen, or None."""
+    path, style = split_style(model)
+    folder = Path(path).parent
+    if Path(path) != RunFolder(folder).model:
+        return None
+    return Path(f"{folder}:{style}") if style else folder
 
 
 def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> None:
-    path = _resolved(found)
+    path, style = _resolved(found), split_style(name)[1]
+    if style:
+        path = Path(f"{path}:{style}")
     if path in models.stylizers:
         return
     try:

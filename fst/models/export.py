@@ -21,7 +21,7 @@ from fst.atomic import replacing
 from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.export_info import ExportInfo, export_metadata
-from fst.models.model_file import find_model, load_model
+from fst.models.model_file import find_model, open_model
 from fst.models.model_info import ModelInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.plain import plain
@@ -180,7 +180,7 @@ def export_model(
         raise UserError(f"{path} is already exported: use the .safetensors it came from")
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
-    network, info = load_model(path)
+    network, info = open_model(model)
     say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
     with replacing(output) as temporary, _quiet():
         options = Options(half, uint8, size, device, range_max)

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from fst.models.export_info import ExportInfo, read_package
-from fst.models.model_file import find_model, load_model
+from fst.models.model_file import find_model, load_network, open_model
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
+from fst.networks.styled import in_style
 
 
 def inspect_model(name_or_path: str | Path) -> dict[str, str]:
@@ -34,12 +36,15 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
             "runs in": engine,
         }
     else:
-        network, info = load_model(path)
+        network, info = (
+            open_model(name_or_path) if split_style(name_or_path)[1] else load_network(path)
+        )
+        single = in_style(network)
         own = path.suffix == ".safetensors"
         facts |= {
             "format": f"fst model, version {info.format_version}" if own else "foreign state dict",
             "parameters": f"{count_parameters(network):,}",
-            "work": f"{count_flops(network, 512, 512) / 1e9:.1f} GFLOP at 512x512",
+            "work": f"{count_flops(single, 512, 512) / 1e9:.1f} GFLOP at 512x512",
         }
     return facts | _of_the_model(info)
 
@@ -64,5 +69,6 @@ def _of_the_model(info: ModelInfo) -> dict[str, str]:
         **info.card,
         "licence": info.licence,
         "written by": f"fst {info.fst_version}",
+        "styles": ", ".join(style.name for style in info.styles),
     }
     return {name: value for name, value in facts.items() if value}

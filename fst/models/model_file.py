@@ -16,15 +16,19 @@ from fst.atomic import replacing
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
 from fst.models.model_info import METADATA_KEY, ModelInfo, read_info
+from fst.models.model_name import chosen_shares, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
 from fst.networks.registry import build_network, complete_arguments, network_name
+from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 
 LARGEST_ARGUMENT = 4096
 """The largest width of a network that is loaded from a file."""
 
 
-def save_model(path: str | Path, network: TransformerNetwork, info: ModelInfo) -> None:
+def save_model(
+    path: str | Path, network: TransformerNetwork | StyledNetwork, info: ModelInfo
+) -> None:
     """Write the network's weights and `info` as one safetensors file, atomically."""
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
@@ -34,18 +38,36 @@ def save_model(path: str | Path, network: TransformerNetwork, info: ModelInfo) -
         save_file(tensors, temporary, metadata=metadata)
 
 
-def load_model(path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
+def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, ModelInfo]:
     """Return the network of a model file, on the CPU in evaluation mode, and its metadata.
 
     The weights are fp32, however they are stored. Nothing of the size that the metadata ask for is
     allocated before the file's tensors were found to be of that size.
 
+    Args:
+        path: the file.
+        choice: for a model of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`.
+
     Raises:
         FileNotFoundError: there is no such file.
         UserError: it is damaged, of a newer format, not a model, has weights that are NaN or
-            infinite, or is a released model that does not match its checksum.
+            infinite, or is a released model that does not match its checksum; or the choice is not
+            one of its styles.
     """
     path = Path(path)
+    network, info = load_network(path)
+    if isinstance(network, StyledNetwork):
+        shares = chosen_shares(path, [style.name for style in info.styles], choice)
+        return network.folded(torch.tensor(shares)).eval().requires_grad_(False), _of_style(
+            info, shares, choice
+        )
+    if choice:
+        raise UserError(f"{path} has one style: leave out :{choice}")
+    return network, info
+
+
+def load_network(path: Path) -> tuple[TransformerNetwork | StyledNetwork, ModelInfo]:
+    """Return what `load_model` does, a model of several styles with all of them."""
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
     if path.suffix == ".safetensors":
@@ -59,7 +81,7 @@ def load_model(path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
     for name, value in tensors.items():
         if not value.isfinite().all():
             raise UserError(f"{path} is damaged: {name} holds values that are not finite numbers")
-    network = build_network(info.network, complete_arguments(info.network, info.network_arguments))
+    network = _build(info)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False), info
 
@@ -68,15 +90,16 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the model file for a file, a run folder, or a name.
 
     A name is that of a run below `runs/` or of a released model; a run of the same name comes
-    first (`shadowed_release` says so).
+    first (`shadowed_release` says so). What follows a colon is the style, `chosen_style`.
 
     Raises:
         FileNotFoundError: there is none; the message lists the closest names.
     """
-    given = Path(name_or_path)
+    name, _ = split_style(name_or_path)
+    given = Path(name)
     candidates = [given, given / "model.safetensors", Path("runs") / given / "model.safetensors"]
-    if str(name_or_path) in released_names():
-        candidates.append(released_path(str(name_or_path)))
+    if name in released_names():
+        candidates.append(released_path(name))
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -84,22 +107,54 @@ def find_model(name_or_path: str | Path) -> Path:
     if closest := closest_names(given.name):
         hint = f"did you mean {' or '.join(closest)}? {hint}"
     raise FileNotFoundError(
-        f"no model {name_or_path}: not a file, not a run folder with a model.safetensors, not a "
+        f"no model {name}: not a file, not a run folder with a model.safetensors, not a "
         f"released model ({hint})"
     )
 
 
+def open_model(name_or_path: str | Path) -> tuple[TransformerNetwork, ModelInfo]:
+    """Return what `load_model` does for what `find_model` takes, `MODEL:STYLE` among it."""
+    return load_model(find_model(name_or_path), split_style(name_or_path)[1])
+
+
 def shadowed_release(name_or_path: str | Path) -> str | None:
     """Return a line to print if `find_model` takes a run that has a released model's name."""
-    name = str(name_or_path)
+    name, _ = split_style(name_or_path)
     if name not in released_names() or (found := find_model(name)) == released_path(name):
         return None
     return f"{name}: using {found}, not the released model of the same name"
 
 
-def describe(network: TransformerNetwork, **fields: Any) -> ModelInfo:
+def describe(network: TransformerNetwork | StyledNetwork, **fields: Any) -> ModelInfo:
     """Return the `ModelInfo` of a network, with further fields given by name."""
-    return ModelInfo(network_name(network), network.arguments, **fields)
+    own = network.network if isinstance(network, StyledNetwork) else network
+    version = 1 if own is network else 2
+    return ModelInfo(network_name(own), own.arguments, format_version=version, **fields)
+
+
+def _build(info: ModelInfo) -> TransformerNetwork | StyledNetwork:
+    arguments = complete_arguments(info.network, info.network_arguments)
+    network = build_network(info.network, arguments)
+    return StyledNetwork(network, len(info.styles)) if info.styles else network
+
+
+def _of_style(info: ModelInfo, shares: list[float], choice: str) -> ModelInfo:
+    """Return what is known of a style of a model, or of a blend, as of a model of its own."""
+    config = info.training_config
+    if shares.count(0) < len(shares) - 1:
+        return dataclasses.replace(info, title=choice, styles=[], losses={})
+    style = info.styles[[share > 0 for share in shares].index(True)]
+    given = config.get("style")
+    if isinstance(given, dict):
+        config = {**config, "style": {**given, "picture": style.picture}}
+    return dataclasses.replace(
+        info,
+        title=style.card.get("title", style.name),
+        styles=[],
+        losses=style.losses,
+        training_config=config,
+        card={**info.card, **style.card},
+    )
 
 
 def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -111,8 +166,7 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
             raise UserError(f"{path} does not fit the network it names: {name}={value}")
     try:
         with torch.device("meta"):  # shapes alone
-            arguments = complete_arguments(info.network, info.network_arguments)
-            expected = build_network(info.network, arguments).state_dict()
+            expected = _build(info).state_dict()
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:

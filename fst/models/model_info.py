@@ -13,8 +13,23 @@ from safetensors import SafetensorError, safe_open
 from fst import __version__
 from fst.errors import UserError, one_line
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest: 2 has several styles. Models of one style are written as version 1."""
 METADATA_KEY = "fst"
+
+
+@dataclass
+class StyleInfo:
+    """One of the styles of a model that has several."""
+
+    name: str
+    """What it is chosen by, `MODEL:NAME`."""
+    picture: str = ""
+    """The file it was trained on."""
+    losses: dict[str, float] = field(default_factory=dict)
+    """The last held-out losses, by name."""
+    card: dict[str, str] = field(default_factory=dict)
+    """For released models: title, artist, year and rights of the painting."""
 
 
 @dataclass
@@ -35,9 +50,11 @@ class ModelInfo:
     training_config: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     fst_version: str = __version__
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     card: dict[str, str] = field(default_factory=dict)
     """For released models: artist, year and rights of the painting, and a note on the model."""
+    styles: list[StyleInfo] = field(default_factory=list)
+    """The styles of a model that has several, in the order of their numbers; else empty."""
 
 
 def parse_info(text: str, path: Path) -> ModelInfo:
@@ -58,7 +75,15 @@ def parse_info(text: str, path: Path) -> ModelInfo:
     values = parse_fields(text, _TYPES, path)
     if not {"format_version", "network", "network_arguments"} <= values.keys():
         raise damaged(path, "format_version, network or network_arguments is missing")
+    values["styles"] = [_parse_style(style, path) for style in values.get("styles", [])]
     return ModelInfo(**values)
+
+
+def _parse_style(values: dict[str, Any], path: Path) -> StyleInfo:
+    checked = checked_fields(values, _STYLE_TYPES, path)
+    if "name" not in checked:
+        raise damaged(path, "a style has no name")
+    return StyleInfo(**checked)
 
 
 def read_info(path: Path) -> tuple[ModelInfo, dict[str, tuple[int, ...]]]:
@@ -94,6 +119,11 @@ def parse_fields(text: str, types: dict[str, Check], path: Path) -> dict[str, An
         raise damaged(path, one_line(error)) from error
     if not isinstance(values, dict):
         raise damaged(path, "not a JSON object")
+    return checked_fields(values, types, path)
+
+
+def checked_fields(values: dict[str, Any], types: dict[str, Check], path: Path) -> dict[str, Any]:
+    """Return those values that `types` names; raise UserError unless each passes its check."""
     for name, check in types.items():
         if name in values and not check(values[name]):
             raise damaged(path, f"{name} has the wrong type")
@@ -134,7 +164,15 @@ _TYPES: dict[str, Check] = {
     "fst_version": _is_text,
     "format_version": is_count,
     "card": _dict_of(_is_text),
+    "styles": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
+_STYLE_TYPES: dict[str, Check] = {
+    "name": _is_text,
+    "picture": _is_text,
+    "losses": _dict_of(_is_number),
+    "card": _dict_of(_is_text),
+}
+assert _STYLE_TYPES.keys() == {entry.name for entry in dataclasses.fields(StyleInfo)}
 assert _TYPES.keys() == {entry.name for entry in dataclasses.fields(ModelInfo)}
 
 

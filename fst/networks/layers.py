@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation (Ulyanov et al. 2016), its statistics in fp32 under autocast."""
+    """Instance normalisation (Ulyanov et al. 2016), its statistics in fp32 under autocast.
+
+    Where its scales and shifts are (N, C) instead of (C,), each picture has its own: conditional
+    instance normalisation (Dumoulin et al. 2017), see `fst.networks.styled`.
+    """
 
     statistics: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     """Given x, what to take for means and variances, each (C,), instead of those of x."""
@@ -33,12 +37,17 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def _of_one(self, x: Tensor) -> Tensor:
         """With one picture, its statistics are the batch's."""
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        weight, bias = self.weight.view(-1), self.bias.view(-1)
+        return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
 
     def _of_several(self, x: Tensor) -> Tensor:
         """One channel a group, centred first: squares of large means would cost all precision."""
         centred = x - x.detach().mean((2, 3), keepdim=True)
-        return F.group_norm(centred, self.num_features, self.weight, self.bias, self.eps)
+        if self.weight.ndim == 1:
+            return F.group_norm(centred, self.num_features, self.weight, self.bias, self.eps)
+        normalised = F.group_norm(centred, self.num_features, eps=self.eps)
+        weight, bias = self.weight[:, :, None, None], self.bias[:, :, None, None]
+        return (normalised * weight + bias).to(x.dtype)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -139,6 +139,12 @@ def to_bytes_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
+def luminance(image: Tensor) -> Tensor:
+    """Return the luminance (N, 1, H, W) of (N, 3, H, W), by the weights of ITU-R BT.601."""
+    red, green, blue = image.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+
+
 def to_unit_range(images: Tensor) -> Tensor:
     """Return (N, 3, H, W), uint8 or float in [0, 1], as float32 in [0, 1].
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -47,6 +47,31 @@ def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
         below = top + side + gap
         sheet[0, :, below : below + side, left : left + side] = result
     return sheet
+
+
+def styles_sheet(
+    styles: Mapping[str, Tensor], contents: Tensor, stylized: Sequence[Tensor]
+) -> Tensor:
+    """Return one picture: a row a style, which begins with the style itself.
+
+    Args:
+        styles: (1, 3, H, W) by name, cut to a square from the middle.
+        contents: (N, 3, S, S), the first row.
+        stylized: for each style (N, 3, S, S).
+
+    Returns:
+        (1, 3, H', W'), on the CPU.
+    """
+    side = contents.shape[-1]
+    white = torch.ones(1, 3, side, side)
+    rows = [[white, *torch.split(contents, 1)]]
+    for style, results in zip(styles.values(), stylized, strict=True):
+        square = min(style.shape[-2:])
+        top, left = ((length - square) // 2 for length in style.shape[-2:])
+        middle = style[..., top : top + square, left : left + square]
+        small = F.interpolate(middle, [side, side], mode="bicubic", antialias=True).clamp(0, 1)
+        rows.append([small, *torch.split(results, 1)])
+    return labelled_sheet([""] * len(rows[0]), rows, ["", *styles])
 
 
 def labelled_sheet(

@@ -6,6 +6,8 @@ from pathlib import Path
 from fst.errors import UserError
 
 MIN_TILE_PX = 32
+STROKES = (0.25, 16)
+"""Smallest and largest factor of the strokes' size."""
 LESS_MEMORY = "use a smaller size, smaller tiles (--tile-px) or --device cpu"
 """What to do when memory runs out."""
 
@@ -24,6 +26,8 @@ class Options:
     """Keep the picture's colours and take only the luminance from the result."""
     size: int | None = None
     """Scale the shorter side to this many pixels first."""
+    strokes: float = 1.0
+    """How large strokes and shapes are: 1 as trained; 2 is twice as large, and suits 1080p."""
     mask: Path | None = None
     """A picture, stretched over each input: white is stylized, black kept."""
     tile_px: int | None = None
@@ -38,6 +42,9 @@ class Options:
             raise UserError(f"strength={self.strength} must be in [0, 1]")
         if self.size is not None and self.size < 1:
             raise UserError(f"size={self.size} must be at least 1 pixel")
+        low, high = STROKES
+        if not low <= self.strokes <= high:
+            raise UserError(f"strokes={self.strokes} must be in [{low}, {high}]")
         if self.tile_px is not None and self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
             raise UserError(
                 f"tile_px={self.tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}"

@@ -19,13 +19,15 @@ from torch import Tensor
 
 from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
-from fst.models.model_file import find_model, load_model
+from fst.models.model_file import find_model, open_model
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_models
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
-from fst.pictures.image import to_unit_range
+from fst.pictures.image import luminance, to_unit_range
 from fst.report import few
 from fst.stylizing.options import Options
+from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
@@ -33,7 +35,6 @@ TILE_PX = 1024
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
 _COMPILED_SIZES = 2**20
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Stylizer:
@@ -95,6 +96,7 @@ class Stylizer:
         strength: float = 1.0,
         keep_colors: bool = False,
         mask: Tensor | Image.Image | None = None,
+        strokes: float = 1.0,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Picture:
@@ -110,6 +112,9 @@ class Stylizer:
             keep_colors: take only the luminance from the result and the colours from the picture.
             mask: how much to stylize where: a tensor (1, 1, H, W) in [0, 1], or a PIL picture,
                 stretched over the picture: white is stylized, black kept.
+            strokes: how large strokes and shapes are, 1 as the network was trained; see
+                `fst.stylizing.strokes`. The picture is stylized at 1/`strokes` of its resolution,
+                and tiles are of that.
             tile_px: tile side in pixels; 0 never tiles, None tiles above `WHOLE_PX` pixels.
             progress: called with the fraction of the tiles done, in [0, 1].
 
@@ -118,16 +123,20 @@ class Stylizer:
             TypeError: the picture or the mask is of another type, such as a path.
             ValueError: they are of another shape or dtype.
         """
-        Options(strength=strength, tile_px=tile_px)  # checks both
+        Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
         images = _to_tensor(picture)
         height, width = images.shape[-2:]
         if mask is not None:
             mask = _to_mask(mask, height, width)
+        options = (strength, keep_colors, mask)
+        if strokes != 1:
+            content = self._content(images)
+            seen = scaled(content, 1 / strokes)
+            stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
+            return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
         network = self.network
         if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
-
-        options = (strength, keep_colors, mask)
         if tile_px:
             if not isinstance(network, TransformerNetwork):
                 raise UserError(
@@ -202,7 +211,8 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
     """Return the `Stylizer` of a model file, a run folder or a released model's name.
 
     Args:
-        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
+        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them;
+            of a model of several styles `MODEL:STYLE`, or a blend `MODEL:STYLE=0.7,STYLE=0.3`.
         device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
         dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest (`fast_dtype`).
             `fp32` is exact on CUDA, without TF32. Exported models have their own dtype.
@@ -222,7 +232,7 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         exported = EXPORTED[path.suffix](path, device)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    network, info = load_model(path)
+    network, info = open_model(name_or_path)
     return Stylizer(network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype])
 
 
@@ -236,9 +246,9 @@ def load_several(
     Raises:
         UserError: as `load`, or two models have the same name.
     """
-    one = Path(names_or_paths).exists()
-    paths = [_find(p) for p in ([names_or_paths] if one else names_or_paths.split(","))]
-    loaded = [load(path, device, dtype) for path in paths]
+    names = split_models(names_or_paths)
+    paths = [_find(name) for name in names]
+    loaded = [load(name, device, dtype) for name in names]
     titles = [stylizer.info.title for stylizer in loaded]
     stylizers: dict[str, Stylizer] = {}
     for path, stylizer, title in zip(paths, loaded, titles, strict=True):
@@ -283,9 +293,7 @@ def blend(
         mask: (N or 1, 1, H, W) in [0, 1]: how much of the result shows where.
     """
     if keep_colors:
-        luma = content.new_tensor(_LUMA).view(1, 3, 1, 1)
-        change = ((stylized - content) * luma).sum(1, keepdim=True)
-        stylized = (content + change).clamp(0, 1)
+        stylized = (content + luminance(stylized - content)).clamp(0, 1)
     if mask is not None:
         return content + strength * mask.to(content) * (stylized - content)
     return stylized if strength == 1 else torch.lerp(content, stylized, strength)

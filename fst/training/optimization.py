@@ -80,7 +80,7 @@ def descend(
         ):
             terms = loss.against(target, image)
         (gradient,) = torch.autograd.grad(terms["total"], image)
-        values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
+        values = dict(zip(terms, torch.cat([*terms.values()]).tolist(), strict=True))
         if values["total"] < lowest:
             best, lowest = image.detach().clone(), values["total"]
         elif not math.isfinite(lowest):

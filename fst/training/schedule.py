@@ -3,9 +3,9 @@
 import math
 
 import torch
+from torch import nn
 
 from fst.config import OptimizerConfig
-from fst.networks.transformer import TransformerNetwork
 
 
 def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> float:
@@ -18,7 +18,7 @@ def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> flo
 
 
 @torch.no_grad()
-def update_average(average: TransformerNetwork, network: TransformerNetwork, decay: float) -> None:
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
     for kept, current in zip(average.buffers(), network.buffers(), strict=True):

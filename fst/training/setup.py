@@ -1,5 +1,7 @@
 """What a run starts with: its losses, and the weights of a trained model."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,20 +11,20 @@ from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model, load_model
+from fst.models.model_file import open_model
 from fst.networks.registry import network_name
 from fst.networks.transformer import TransformerNetwork
 from fst.training.distributed import World
 
 
 def build_losses(
-    config: TrainConfig, style: Tensor, world: World
+    config: TrainConfig, styles: Sequence[Tensor], world: World
 ) -> tuple[PerceptualLoss, PerceptualLoss]:
     """Return the training loss, and the loss that judges held-out pictures, the same in every run.
 
     Args:
         config: the run's configuration.
-        style: the style picture, (1, 3, H, W) in [0, 1].
+        styles: the style pictures, each (1, 3, H, W) in [0, 1].
         world: the main process downloads the weights while the others wait.
     """
     judging = MomentsLossConfig()
@@ -34,23 +36,27 @@ def build_losses(
     }
     if not world.is_main:
         world.barrier()
-    network = load_loss_network(config.loss_network, layers).to(style.device)
+    network = load_loss_network(config.loss_network, layers).to(styles[0].device)
     if world.is_main:
         world.barrier()
     network = network.to(memory_format=torch.channels_last)
-    loss = LOSSES[config.loss.name](network, style, config.loss)
-    return loss, MomentsLoss(network, style, judging)
+    loss = LOSSES[config.loss.name](network, styles[0], config.loss)
+    judge = MomentsLoss(network, styles[0], judging)
+    for style in styles[1:]:
+        loss.add_style(style)
+        judge.add_style(style)
+    return loss, judge
 
 
 def start_from(network: TransformerNetwork, name_or_path: str) -> None:
-    """Load the weights of a trained model, found by `find_model`, into the network.
+    """Load the weights of a trained model, found by `open_model`, into the network.
 
     Raises:
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture.
     """
     try:
-        trained, _ = load_model(find_model(name_or_path))
+        trained, _ = open_model(name_or_path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
     if (type(trained), trained.arguments) != (type(network), network.arguments):

@@ -1,4 +1,4 @@
-"""Training: one style, one network, a perceptual loss.
+"""Training: one network, a perceptual loss, one style or several.
 
 Progress is counted in images seen, so batch size and number of processes do not change what a
 schedule means. Running the same command again resumes.
@@ -8,9 +8,11 @@ import copy
 import dataclasses
 import math
 import signal
+import statistics
 import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fst.config import TrainConfig
+from fst.config import PictureConfig, TrainConfig
 from fst.device import autocast, pick_device, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.perceptual import mean_terms
 from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe, save_model
+from fst.models.model_info import StyleInfo
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_network
+from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
-from fst.pictures.image import read_image, resize, to_unit_range
-from fst.pictures.sheet import contact_sheet
+from fst.pictures.image import to_unit_range
+from fst.pictures.sheet import contact_sheet, styles_sheet
+from fst.report import few
 from fst.training.data import Batch, FeedError, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
@@ -41,6 +46,7 @@ from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate, update_average
 from fst.training.setup import build_losses, start_from
 from fst.training.stopping import StopRequest
+from fst.training.styles import drawn_styles, open_styles
 from fst.training.tracking import Tracker
 
 
@@ -69,6 +75,12 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
             return trainer.run(stop, console, swept)
 
 
+SHOWN = 4
+"""Held-out pictures on the sheet of several styles."""
+WORST = 3
+"""Styles that are named at the end because their held-out total is highest."""
+
+
 class Trainer:
     """A run: its inputs and networks, and how it steps, reports, evaluates and saves."""
 
@@ -93,13 +105,14 @@ class Trainer:
         if config.training.palette:  # now, as the photographs may be gone when it is finished
             crops, _ = next(content_batches(self.data.train, PICTURES, 0, PICTURES))
             self.palette_crops = crops.to(device)
-        style = read_image(config.style.picture).to(device)
-        self.style = resize(style, config.style.size_px)
-        self.loss, self.heldout_loss = build_losses(config, self.style, world)
+        self.styles = open_styles(config.style.paths, config.style.size_px, device)
+        self.loss, self.heldout_loss = build_losses(
+            config, [style.picture for style in self.styles], world
+        )
         self.inputs = {
             "the pictures in data.path": self.data.fingerprint,
             "the held-out pictures": fingerprint([self.data.heldout]),
-            "the pixels of style.picture": fingerprint([style]),
+            "the pixels of the style": "".join(style.fingerprint for style in self.styles),
             "the weights of the loss network": fingerprint(
                 self.loss.loss_network.state_dict().values()
             ),
@@ -109,7 +122,11 @@ class Trainer:
         network = build_network(config.network.name, config.network.arguments())
         if config.init is not None and not self.folder.state.exists():
             start_from(network, config.init)
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.one_style = isinstance(config.style, PictureConfig)
+        self.network: TransformerNetwork | StyledNetwork = network
+        if not self.one_style:
+            self.network = StyledNetwork(network, len(self.styles))
+        self.network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.finished = (-1, self.ema)
         self.precision = training_precision(config.training.precision, device)
@@ -128,6 +145,7 @@ class Trainer:
         self.seen_images = 0
         self.seconds = 0.0
         self.heldout_terms: dict[str, float] = {}
+        self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.skipped: dict[str, str] = {}
 
         self.parallel: nn.Module = self.network
@@ -151,6 +169,7 @@ class Trainer:
             "style_weight": self.loss.style_weight,
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
+            "heldout_totals": self.heldout_totals,
             "skipped": self.skipped,
             "inputs": self.inputs,
             "rng": torch.get_rng_state(),
@@ -183,6 +202,7 @@ class Trainer:
         self.loss.style_weight.copy_(state["style_weight"])
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
+        self.heldout_totals = state["heldout_totals"]
         self.skipped = state["skipped"]
         torch.set_rng_state(state["rng"])
 
@@ -273,15 +293,19 @@ class Trainer:
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        position = self.seen_images + self.world.rank * len(content)
+        styles = drawn_styles(len(self.styles), self.config.seed, position, len(content))
+        styles = styles.to(self.device, non_blocking=True)
+        stylize = self.parallel if self.one_style else partial(self.parallel, styles=styles)
         with autocast(self.device, self.precision):
-            stylized = self.parallel(content)
+            stylized = stylize(content)
             stylized, content = (self.without_margin(each) for each in (stylized, content))
             stylized = stylized.float()  # bf16 has 8 significant bits
-            terms = self.loss(stylized, content)
+            of_each = self.loss(stylized, content, styles)
+            terms = {name: values.mean() for name, values in of_each.items()}
             if weight := self.config.loss.temporal_weight:
-                position = self.seen_images + self.world.rank * len(content)
                 terms["temporal"] = temporal_term(
-                    self.parallel, content, stylized, self.config.seed, position
+                    stylize, content, stylized, self.config.seed, position
                 )
                 terms["total"] = terms["total"] + weight * terms["temporal"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -292,8 +316,9 @@ class Trainer:
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        style_weight = self.loss.style_weight.clone()
-        self.loss.adapt(self.world.mean(terms["content"].detach()), settings.batch_size)
+        style_weight = self.loss.style_weight[styles].mean()
+        missing = self.loss.missing_content(of_each["content"], styles)
+        self.loss.adapt(self.world.mean(missing) * self.world.size)
         self.seen_images += settings.batch_size
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
         update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
@@ -341,35 +366,52 @@ class Trainer:
             **terms,
         }
 
-    def model(self) -> TransformerNetwork:
+    def model(self) -> TransformerNetwork | StyledNetwork:
         """Return the model as it stands: the average of the weights, its palette fitted."""
         if self.palette_crops is None:
             return self.ema
         seen_images, model = self.finished
         if seen_images != self.seen_images:
-            model = copy.deepcopy(self.ema)
+            model = copy.deepcopy(in_style(self.ema))
             contents = to_unit_range(self.palette_crops)
-            fit_palette(model, contents, self.style, self.config.training.palette)
+            fit_palette(model, contents, self.styles[0].picture, self.config.training.palette)
             self.finished = (self.seen_images, model)
         return model
 
     @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Stylize the held-out pictures with the model; return their loss terms."""
+        """Stylize the held-out pictures in every style; return their loss terms, the mean first."""
         if not self.world.is_main or not len(self.heldout):
             return {}
         contents = to_unit_range(self.heldout)
-        model = self.model()
-        stylized = torch.cat([model(picture[None]) for picture in contents])
-        self.heldout_terms = mean_terms(self.heldout_loss, stylized, contents)
-        if self.config.loss.temporal_weight:
-            steadiness = [
-                temporal_term(model, x[None], y[None], self.config.seed, position)
-                for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
-            ]
-            self.heldout_terms["temporal"] = torch.stack(steadiness).mean().item()
-        tracker.contact_sheet(contact_sheet(self.style, contents, stylized), self.seen_images)
-        return {f"heldout/{name}": value for name, value in self.heldout_terms.items()}
+        found: list[dict[str, float]] = []
+        pictures: list[Tensor] = []
+        for number in range(len(self.styles)):
+            model = in_style(self.model(), number)
+            stylized = torch.cat([model(picture[None]) for picture in contents])
+            terms = mean_terms(self.heldout_loss, stylized, contents, number)
+            if self.config.loss.temporal_weight:
+                steadiness = [
+                    temporal_term(model, x[None], y[None], self.config.seed, position)
+                    for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
+                ]
+                terms["temporal"] = torch.stack(steadiness).mean().item()
+            found.append(terms)
+            pictures.append(stylized if self.one_style else stylized[:SHOWN])
+        self.heldout_terms = {
+            name: statistics.fmean(terms[name] for terms in found) for name in found[0]
+        }
+        if self.one_style:
+            sheet = contact_sheet(self.styles[0].picture, contents, pictures[0])
+        else:
+            by_style = {style.name: style.picture for style in self.styles}
+            self.heldout_totals = dict(
+                zip(by_style, (terms["total"] for terms in found), strict=True)
+            )
+            sheet = styles_sheet(by_style, contents[:SHOWN], pictures)
+        tracker.contact_sheet(sheet, self.seen_images)
+        shown = self.heldout_terms | {f"total/{k}": v for k, v in self.heldout_totals.items()}
+        return {f"heldout/{name}": value for name, value in shown.items()}
 
     def save(self) -> None:
         """Write the model, then the state: a run killed in between resumes from the old state."""
@@ -383,6 +425,17 @@ class Trainer:
                 loss_network=self.config.loss_network.name,
                 training_config=dataclasses.asdict(self.config),
             )
+            if not self.one_style:
+                info.styles = [
+                    StyleInfo(
+                        name=style.name,
+                        picture=str(style.path),
+                        losses={"total": self.heldout_totals[style.name]}
+                        if self.heldout_totals
+                        else {},
+                    )
+                    for style in self.styles
+                ]
             save_model(self.folder.model, model, info)
             self.folder.write_state(self.state_dict())
 
@@ -391,11 +444,11 @@ class Trainer:
         config, network = self.config, self.network
         tracker.say(
             f"{config.network.name} network: {count_parameters(network):,} parameters, "
-            f"{count_flops(network, 512, 512) / 1e9:.1f} GFLOP at 512x512"
+            f"{count_flops(in_style(self.ema), 512, 512) / 1e9:.1f} GFLOP at 512x512"
         )
         tracker.say(f"{self.data.summary}")
         tracker.say(
-            f"style {config.style.picture}, {config.loss.name} loss, "
+            f"{self.style_line()}, {config.loss.name} loss, "
             f"loss network {config.loss_network.name}; "
             f"on {self.device}, {self.world.size} process(es), {self.precision}"
         )
@@ -412,6 +465,11 @@ class Trainer:
             verb = "nothing left to train"
         tracker.say(f"{verb} at {self.seen_images} of {images} images")
 
+    def style_line(self) -> str:
+        """Return what is trained on, in words."""
+        paths = [str(style.path) for style in self.styles]
+        return f"style {paths[0]}" if self.one_style else f"{len(paths)} styles ({few(paths)})"
+
     def conclude(self, tracker: Tracker) -> None:
         """Print the result, and what can be done with it."""
         losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
@@ -423,5 +481,9 @@ class Trainer:
         tracker.say(f"model          {self.folder.model}")
         if self.heldout_terms:
             tracker.say(f"contact sheet  {self.folder.contact_sheet}")
-        tracker.say(f"stylize with   fst stylize {self.folder.model} PICTURE... -o OUT")
+        if self.heldout_totals:
+            worst = sorted(self.heldout_totals.items(), key=lambda entry: -entry[1])[:WORST]
+            tracker.say(f"worst styles   {', '.join(f'{k} {v:.3f}' for k, v in worst)}")
+        chosen = self.folder.model if self.one_style else f"{self.folder.model}:STYLE"
+        tracker.say(f"stylize with   fst stylize {chosen} PICTURE... -o OUT")
         tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")

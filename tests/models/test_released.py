@@ -16,6 +16,7 @@ from fst.models.model_file import (
     describe,
     find_model,
     load_model,
+    open_model,
     save_model,
     shadowed_release,
 )
@@ -108,7 +109,7 @@ def test_every_checkpoint_matches_its_checksum():
         released.read_checksums(folder).keys()
     )
     for model in released.released_models():
-        load_model(find_model(model.name))
+        open_model(model.name)
 
 
 def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):

@@ -1,0 +1,70 @@
+"""The grammar of models' names: `MODEL`, `MODEL:STYLE` and `MODEL:STYLE=SHARE,STYLE=SHARE`."""
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from fst.errors import UserError
+from fst.report import few
+
+
+def split_style(name_or_path: str | Path) -> tuple[str, str]:
+    r"""Return a model's name or path, and the style that is chosen of it, or an empty string.
+
+    An existing path is a path whatever it contains. Otherwise the last colon separates, unless it
+    is that of a drive, as in `C:\models\a.safetensors`.
+    """
+    given = str(name_or_path)
+    model, colon, style = given.rpartition(":")
+    if not colon or style.startswith(("/", "\\")) or Path(given).exists():
+        return given, ""
+    return model, style
+
+
+def split_models(names_or_paths: str) -> list[str]:
+    """Return the names of comma-separated models; an existing path is one, whatever it contains.
+
+    A part `STYLE=SHARE` belongs to the blend before it.
+    """
+    if Path(names_or_paths).exists():
+        return [names_or_paths]
+    names: list[str] = []
+    for part in names_or_paths.split(","):
+        if names and ":" in names[-1] and re.fullmatch(r"[^:=]+=[\d.]+", part):
+            names[-1] += f",{part}"
+        else:
+            names.append(part)
+    return names
+
+
+def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]:
+    """Return the share of each style of a model in a choice, `NAME` or `NAME=SHARE,NAME=SHARE`.
+
+    Raises:
+        UserError: nothing is chosen, a style is unknown, or the shares are not numbers of at least
+            0, one of them more.
+    """
+    if not choice:
+        raise UserError(
+            f"{path} has {len(styles)} styles: choose one with {path}:STYLE, or blend several with "
+            f":STYLE=0.7,STYLE=0.3; they are {', '.join(styles)}"
+        )
+    shares = dict.fromkeys(styles, 0.0)
+    for part in choice.split(","):
+        name, equals, number = part.partition("=")
+        if name not in shares:
+            close = difflib.get_close_matches(name, styles)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
+            raise UserError(f"{path} has no style {name}: {hint}")
+        try:
+            share = float(number) if equals else 1.0
+        except ValueError:
+            share = math.nan
+        if not 0 <= share < math.inf:
+            raise UserError(f"{part}: the share must be a number of at least 0, as in {name}=0.7")
+        shares[name] += share
+    if not any(shares.values()):
+        raise UserError(f"{choice}: at least one share must be above 0")
+    return list(shares.values())

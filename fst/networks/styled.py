@@ -1,0 +1,125 @@
+"""One network, many styles: conditional instance normalisation (Dumoulin et al. 2017).
+
+A style is a vector of all scales and shifts of a network's instance norms. Everything else is
+shared. To use a style, its vector is written into the norms of an ordinary network (`folded`), so
+that tiles, engines, exports and videos know nothing of it and cost what they do for one style.
+
+Shapes: N pictures, K styles, S values of a style's vector.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fst.networks.layers import InstanceNorm
+from fst.networks.transformer import TransformerNetwork
+
+CODE_SIZE = 32
+"""Values of a style's code."""
+HIDDEN = 64
+"""Width of the mapper."""
+MAPPED = 0.01
+"""Size of the mapper's first outputs: all styles start close to the network's own."""
+
+
+def norm_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the scales and shifts of a network's instance norms by name, in its own order."""
+    return {
+        f"{name}.{kind}": getattr(module, kind)
+        for name, module in network.named_modules()
+        if isinstance(module, InstanceNorm)
+        for kind in ("weight", "bias")
+    }
+
+
+def style_vector(network: nn.Module) -> Tensor:
+    """Return the vector (S,) of the style that a network's instance norms hold."""
+    return torch.cat(list(norm_parameters(network).values()))
+
+
+def stylized_with(network: TransformerNetwork, vectors: Tensor, image: Tensor) -> Tensor:
+    """Stylize (N, 3, H, W) with the styles' vectors (N, S) instead of the network's own."""
+    own = norm_parameters(network)
+    values = torch.split(vectors, [len(parameter) for parameter in own.values()], dim=1)
+    result: Tensor = functional_call(network, dict(zip(own, values, strict=True)), (image,))
+    return result
+
+
+class StyledNetwork(nn.Module):
+    """A transformer network with K styles, each picture of a batch in one of them.
+
+    The vector of a style is the network's own, plus what the mapper makes of the style's code, plus
+    the style's residual. Codes are few values, in which similar styles are close, so that a new
+    style is found from few photographs; the residual is free to be anything.
+    """
+
+    def __init__(self, network: TransformerNetwork, styles: int) -> None:
+        """Take a network, whose own style is where all styles start.
+
+        Args:
+            network: with instance norms.
+            styles: how many, K.
+        """
+        super().__init__()
+        self.network = network
+        size = len(style_vector(network))
+        self.codes = nn.Parameter(torch.randn(styles, CODE_SIZE))
+        self.residuals = nn.Parameter(torch.zeros(styles, size))
+        last = nn.Linear(HIDDEN, size, bias=False)
+        nn.init.normal_(last.weight, std=MAPPED)
+        self.mapper = nn.Sequential(nn.Linear(CODE_SIZE, HIDDEN), nn.ReLU(), last)
+
+    def vectors(self, styles: Tensor | None = None) -> Tensor:
+        """Return the vectors (N, S) of the styles with the numbers (N,); None is all, (K, S)."""
+        numbers = slice(None) if styles is None else styles
+        mapped = self.mapper(self.codes[numbers])
+        vectors: Tensor = style_vector(self.network) + mapped + self.residuals[numbers]
+        return vectors
+
+    def forward(self, image: Tensor, styles: Tensor) -> Tensor:
+        """Stylize each picture in its own style.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1].
+            styles: the number of each picture's style, int64 (N,).
+
+        Returns:
+            (N, 3, H, W) in [0, 1].
+        """
+        return stylized_with(self.network, self.vectors(styles), image)
+
+    @torch.no_grad()
+    def with_style(self, code: Tensor, residual: Tensor) -> "StyledNetwork":
+        """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,)."""
+        more = StyledNetwork(copy.deepcopy(self.network), len(self.codes) + 1)
+        more.mapper.load_state_dict(self.mapper.state_dict())
+        more.codes.copy_(torch.cat([self.codes, code[None].to(self.codes)]))
+        more.residuals.copy_(torch.cat([self.residuals, residual[None].to(self.residuals)]))
+        return more.to(self.codes.device).train(self.training)
+
+    @torch.no_grad()
+    def folded(self, shares: Tensor) -> TransformerNetwork:
+        """Return a network of one style: the mean of all styles' vectors, weighted by `shares`.
+
+        Args:
+            shares: (K,), which are divided by their sum.
+        """
+        network = copy.deepcopy(self.network)
+        vector = (shares / shares.sum()).to(self.codes) @ self.vectors()
+        own = norm_parameters(network).values()
+        values = torch.split(vector, [len(parameter) for parameter in own])
+        for parameter, value in zip(own, values, strict=True):
+            parameter.copy_(value)
+        return network
+
+
+def in_style(network: nn.Module, number: int = 0) -> TransformerNetwork:
+    """Return a network in the style of this number; one that has a single style is returned."""
+    if isinstance(network, TransformerNetwork):
+        return network
+    assert isinstance(network, StyledNetwork)
+    shares = torch.zeros(len(network.codes))
+    shares[number] = 1
+    return network.folded(shares)

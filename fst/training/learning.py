@@ -1,0 +1,221 @@
+"""New styles for a network of several: their vectors are learnt, all else stays as it is."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst.config import FolderDataConfig, MomentsLossConfig, SlimConfig
+from fst.device import pick_device
+from fst.errors import TrainingStoppedError, UserError
+from fst.losses.loss_network import load_loss_network
+from fst.losses.perceptual import PerceptualLoss
+from fst.losses.relative import MomentsLoss
+from fst.models.model_file import find_model, load_network, save_model
+from fst.models.model_info import StyleInfo
+from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
+from fst.pictures.image import to_unit_range, write_image
+from fst.pictures.sheet import styles_sheet
+from fst.training.data import content_batches, open_data
+from fst.training.styles import Style, open_styles
+
+CODE_RATE = 0.05
+RESIDUAL_RATE = 0.02
+"""Adam's learning rates of the code and of the residual at the beginning; both fall to 0."""
+TRIALS = 2
+"""Photographs on which the known styles are tried as a start."""
+
+
+MARGIN_PX = FolderDataConfig.margin_px
+SHOWN = 4
+"""Photographs on the sheet of what was learnt."""
+
+Progress = Callable[[str, float, float], None]
+"""Called with the present step, and how much of the whole is done and to do."""
+
+
+@dataclass
+class Learnt:
+    """A style that was learnt."""
+
+    code: Tensor
+    residual: Tensor
+    started_from: int
+    """The number of the known style that was the closest."""
+    terms: dict[str, float]
+    """The loss's terms, means over the last tenth of the images."""
+
+
+def add_styles(
+    model: str,
+    pictures: Sequence[str],
+    photographs: Path,
+    output: Path,
+    images: int = 100,
+    size_px: int = 448,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> list[StyleInfo]:
+    """Write a model with further styles, and beside it a sheet of them.
+
+    Args:
+        model: a model of several styles, as `find_model` takes it.
+        pictures: the new styles' pictures, or folders of them.
+        photographs: a folder.
+        output: the file to write; the sheet has its name and `.jpg`.
+        images: how many photographs are seen for each style.
+        size_px: the style picture's shorter side when it is measured.
+        device: `cuda`, `cpu` ...; see `pick_device`.
+        overwrite: replace `output` if it exists.
+        progress: called after each image.
+
+    Returns:
+        What is known of the new styles.
+
+    Raises:
+        FileNotFoundError: the model, a picture or the photographs are missing.
+        FileExistsError: `output` exists.
+        UserError: the model has one style, has a style of such a name already, or a picture cannot
+            be read.
+        TrainingStoppedError: the loss is not finite.
+    """
+    if images < 1:
+        raise UserError(f"images={images} must be at least 1")
+    if output.suffix != ".safetensors":
+        raise UserError(f"cannot write {output}: give a name that ends in .safetensors")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists: --overwrite replaces it")
+    place = pick_device(device)
+    path = find_model(model)
+    network, info = load_network(path)
+    if not isinstance(network, StyledNetwork):
+        raise UserError(
+            f"{path} has one style, and learning needs a model of several (fst train styles=...): "
+            f"fst train init={model} starts a model of its own from it"
+        )
+    styles = open_styles(pictures, size_px, place)
+    if taken := {style.name for style in info.styles} & {style.name for style in styles}:
+        raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
+    config = MomentsLossConfig()
+    layers = {config.content_layer, *config.style_layers}
+    features = (
+        load_loss_network(SlimConfig(), layers).to(place).to(memory_format=torch.channels_last)
+    )
+    network = network.to(place).to(memory_format=torch.channels_last)
+    known, total = len(network.codes), images * len(styles)
+    shown: list[Tensor] = []
+    for number, style in enumerate(styles):
+
+        def tell(done: int, terms: dict[str, float]) -> None:
+            what = f"{style.name}: content {terms['content']:.2f}, style {terms['style']:.3f}"  # noqa: B023, called in this round
+            progress(what, number * images + done, total)  # noqa: B023
+
+        loss = MomentsLoss(features, style.picture, config)
+        contents = _photographs(photographs, images + TRIALS, place)
+        shown = shown or [next(contents) for _ in range(SHOWN)]
+        learnt = learn_style(network, loss, contents, images, MARGIN_PX, tell)
+        network = network.with_style(learnt.code, learnt.residual)
+        info.styles.append(_described(style, learnt))
+    save_model(output, network.eval(), info)
+    with torch.no_grad():
+        results = [
+            torch.cat([in_style(network, number)(x) for x in shown])
+            for number in range(known, known + len(styles))
+        ]
+    by_name = {style.name: style.picture.cpu() for style in styles}
+    sheet = styles_sheet(by_name, torch.cat(shown).cpu(), [result.cpu() for result in results])
+    write_image(sheet, output.with_suffix(".jpg"))
+    return info.styles[known:]
+
+
+def _described(style: Style, learnt: Learnt) -> StyleInfo:
+    return StyleInfo(name=style.name, picture=str(style.path), losses=learnt.terms)
+
+
+def _photographs(folder: Path, count: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield crops of the photographs, as training makes them, (1, 3, S, S) in [0, 1]."""
+    data = open_data(FolderDataConfig(path=str(folder), heldout_images=0), seed=0)
+    for images, _ in content_batches(data.train, 1, 0, SHOWN + count):
+        yield to_unit_range(images.to(device))
+
+
+def learn_style(
+    network: StyledNetwork,
+    loss: PerceptualLoss,
+    contents: Iterable[Tensor],
+    images: int,
+    margin_px: int,
+    progress: Callable[[int, dict[str, float]], None] = lambda done, terms: None,
+) -> Learnt:
+    """Learn the code and the residual of a style, starting from the closest of the known ones.
+
+    Args:
+        network: what knows them; it is not changed.
+        loss: of the new style.
+        contents: photographs, each (1, 3, S, S) in [0, 1], on the network's device.
+        images: how many of them are seen.
+        margin_px: what the network sees on each side of a photograph and the loss does not.
+        progress: called after each image with their number and the loss's terms.
+
+    Raises:
+        TrainingStoppedError: the loss is not finite.
+    """
+    network.requires_grad_(False)
+    photographs = iter(contents)
+    tried = [next(photographs) for _ in range(TRIALS)]
+    closest = _closest(network, loss, tried, margin_px)
+    code, residual = (
+        rows[closest].clone().requires_grad_() for rows in (network.codes, network.residuals)
+    )
+    optimizer = torch.optim.Adam(
+        [{"params": [code], "lr": CODE_RATE}, {"params": [residual], "lr": RESIDUAL_RATE}],
+        betas=(0.9, 0.99),
+    )
+    falling = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: (1 + math.cos(math.pi * done / images)) / 2
+    )
+    first = torch.zeros(1, dtype=torch.long, device=code.device)
+    seen: list[dict[str, float]] = []
+    for photograph in itertools.islice(photographs, images):
+        vector = style_vector(network.network) + network.mapper(code) + residual
+        stylized = stylized_with(network.network, vector[None], photograph)
+        terms = loss(_inner(stylized, margin_px), _inner(photograph, margin_px))
+        optimizer.zero_grad()
+        terms["total"].sum().backward()
+        optimizer.step()
+        falling.step()
+        loss.adapt(loss.missing_content(terms["content"], first))
+        seen.append({name: value.item() for name, value in terms.items()})
+        if not math.isfinite(seen[-1]["total"]):
+            raise TrainingStoppedError(f"the loss became infinite or NaN within {len(seen)} images")
+        progress(len(seen), seen[-1])
+    last = seen[-math.ceil(len(seen) / 10) :]
+    means = {name: statistics.fmean(terms[name] for terms in last) for name in last[0]}
+    return Learnt(code.detach(), residual.detach(), closest, means)
+
+
+@torch.no_grad()
+def _closest(
+    network: StyledNetwork, loss: PerceptualLoss, photographs: list[Tensor], margin_px: int
+) -> int:
+    """Return the number of the known style whose pictures the loss of the new one likes best."""
+    totals = []
+    for number in range(len(network.codes)):
+        styles = torch.tensor([number], device=network.codes.device)
+        losses = [
+            loss(_inner(network(x, styles), margin_px), _inner(x, margin_px))["total"]
+            for x in photographs
+        ]
+        totals.append(torch.cat(losses).mean())
+    return int(torch.stack(totals).argmin())
+
+
+def _inner(images: Tensor, margin_px: int) -> Tensor:
+    return F.pad(images, [-margin_px] * 4)

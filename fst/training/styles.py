@@ -1,0 +1,85 @@
+"""The styles of a training: their pictures and names, and which of them an image is trained in."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fst.errors import UserError
+from fst.pictures.formats import is_picture
+from fst.pictures.image import files_below, read_image, resize
+from fst.training.resumable import fingerprint
+
+_STREAM = 4  # of the run's seed; the data uses 0 to 2, the temporal term 3
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture."""
+
+    name: str
+    path: Path
+    picture: Tensor
+    """(1, 3, H, W) in [0, 1], its shorter side `size_px`."""
+    fingerprint: str
+    """Of the file's own pixels."""
+
+
+def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> list[Style]:
+    """Return the style pictures of files and folders, named after their files.
+
+    Args:
+        paths: files are taken as given, folders in the order of the names below them.
+        size_px: the pictures' shorter side.
+        device: where to keep them.
+
+    Raises:
+        FileNotFoundError: a folder holds no pictures.
+        UserError: a picture cannot be read, or two have one name.
+    """
+    styles: dict[str, Style] = {}
+    for file in _files(paths):
+        name = re.sub("[:=,]", "_", file.stem)  # they mean something in MODEL:STYLE=SHARE,...
+        if name in styles:
+            raise UserError(
+                f"{styles[name].path} and {file} would both be the style {name}: rename one of them"
+            )
+        picture = read_image(file)
+        resized = resize(picture, size_px).to(device)
+        styles[name] = Style(name, file, resized, fingerprint([picture]))
+    return list(styles.values())
+
+
+def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
+    """Return the number of the style of each of `count` images, int64 (N,).
+
+    In every `styles` images each style has its turn, in an order of its own. The numbers depend on
+    the seed and the images' positions alone, whatever the batch size and whenever a run resumed.
+
+    Args:
+        styles: how many there are.
+        seed: the run's.
+        position: the first image's position in the data.
+        count: how many images.
+    """
+    numbers = [
+        np.random.default_rng((seed, _STREAM, turn // styles)).permutation(styles)[turn % styles]
+        for turn in range(position, position + count)
+    ]
+    return torch.from_numpy(np.array(numbers))
+
+
+def _files(paths: Sequence[str]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = [path]
+        if path.is_dir():
+            found = [file for file in files_below(path) if is_picture(file)]
+        if not found:
+            raise FileNotFoundError(f"style.pictures: {path} holds no pictures")
+        files += found
+    return files

@@ -1,0 +1,66 @@
+"""The grammar of models' names."""
+
+from pathlib import Path
+
+import pytest
+
+from fst.models.model_name import chosen_shares, split_models, split_style
+
+STYLES = ["starry_night", "the_scream", "udnie"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("base", ("base", "")),
+        ("base:udnie", ("base", "udnie")),
+        ("base:udnie=0.7,the_scream=0.3", ("base", "udnie=0.7,the_scream=0.3")),
+        ("runs/a:b/model.safetensors:udnie", ("runs/a:b/model.safetensors", "udnie")),
+        (r"C:\models\a.safetensors", (r"C:\models\a.safetensors", "")),
+        (r"C:\models\a.safetensors:udnie", (r"C:\models\a.safetensors", "udnie")),
+        ("C:/models/a.safetensors", ("C:/models/a.safetensors", "")),
+    ],
+)
+def test_the_last_colon_separates_the_style(given: str, expected: tuple[str, str]):
+    assert split_style(given) == expected
+
+
+def test_an_existing_path_is_a_path(tmp_path: Path):
+    path = tmp_path / "odd:name"
+    path.touch()
+    assert split_style(path) == (str(path), "")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a,b", ["a", "b"]),
+        ("a:x,b", ["a:x", "b"]),
+        ("a:x=0.7,y=0.3,b:z", ["a:x=0.7,y=0.3", "b:z"]),
+        ("a,b:x=1,y=2", ["a", "b:x=1,y=2"]),
+    ],
+)
+def test_commas_separate_models_but_not_the_styles_of_a_blend(given: str, expected: list[str]):
+    assert split_models(given) == expected
+
+
+def test_shares_are_in_the_order_of_the_styles():
+    assert chosen_shares(Path("m"), STYLES, "udnie") == [0, 0, 1]
+    assert chosen_shares(Path("m"), STYLES, "udnie=0.7,starry_night=0.2") == [0.2, 0, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("", "m has 3 styles: choose one with m:STYLE.* starry_night, the_scream, udnie"),
+        ("scream", "m has no style scream: did you mean the_scream"),
+        ("qqqq", "m has no style qqqq: it has starry_night"),
+        ("udnie=x", "udnie=x: the share must be a number"),
+        ("udnie=-1", "at least 0"),
+        ("udnie=inf", "at least 0"),
+        ("udnie=0", "at least one share must be above 0"),
+    ],
+)
+def test_mistakes_are_explained(choice: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        chosen_shares(Path("m"), STYLES, choice)

@@ -1,0 +1,96 @@
+"""Trainings of several styles: which image is trained in which, and what they leave."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from samples import draw_picture
+
+import fst
+from fst.models.model_file import load_network, open_model
+from fst.networks.styled import StyledNetwork
+from fst.training.styles import drawn_styles, open_styles
+from fst.training.trainer import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def paintings(tmp_path: Path) -> Path:
+    folder = tmp_path / "paintings"
+    (folder / "more").mkdir(parents=True)
+    for i, name in enumerate(("sea.png", "more/night.png", "a=b, c.png")):
+        draw_picture(folder / name, 200 + i, 72, 60)
+    (folder / "list.txt").write_text("not a picture")
+    return folder
+
+
+def test_every_style_has_its_turn_whatever_the_batch():
+    whole = drawn_styles(5, seed=3, position=0, count=20)
+    for turn in whole.split(5):
+        assert sorted(turn.tolist()) == [0, 1, 2, 3, 4]
+    assert whole[:5].tolist() != whole[5:10].tolist()
+    parts = torch.cat([drawn_styles(5, 3, position, 4) for position in range(0, 20, 4)])
+    assert torch.equal(whole, parts)
+    assert whole.tolist() != drawn_styles(5, 4, 0, 20).tolist()
+
+
+def test_styles_are_named_after_their_files(paintings: Path):
+    styles = open_styles([str(paintings)], 48, CPU)
+    assert [style.name for style in styles] == ["a_b_ c", "night", "sea"]
+    assert all(min(style.picture.shape[-2:]) == 48 for style in styles)
+    first = open_styles([str(paintings / "sea.png"), str(paintings / "more")], 48, CPU)
+    assert [style.name for style in first] == ["sea", "night"]
+
+
+def test_two_styles_of_one_name_and_empty_folders_are_refused(paintings: Path, tmp_path: Path):
+    shutil.copy(paintings / "sea.png", paintings / "more" / "sea.png")
+    with pytest.raises(
+        ValueError, match=r"more/sea.png and .*/sea.png would both be the style sea"
+    ):
+        open_styles([str(paintings)], 48, CPU)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no pictures"):
+        open_styles([str(tmp_path / "empty")], 48, CPU)
+
+
+def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsys):
+    overrides = [f"styles={paintings}", *tiny_overrides[1:]]
+    config = compose([o for o in overrides if not o.startswith("training.palette")])
+    assert train(config, console=True) == 0
+    said = capsys.readouterr().out
+    names = ["a_b_ c", "night", "sea"]
+    assert "3 styles (" in said
+    lines = (config.run_dir / "metrics.jsonl").read_text().splitlines()
+    reports = [json.loads(line) for line in lines]
+    totals = {name: reports[-1][f"heldout/total/{name}"] for name in names}
+    assert reports[-1]["heldout/total"] == pytest.approx(sum(totals.values()) / 3)
+    worst = max(totals, key=lambda name: totals[name])
+    assert f"worst styles   {worst} {totals[worst]:.3f}" in said
+
+    model = config.run_dir / "model.safetensors"
+    network, info = load_network(model)
+    assert isinstance(network, StyledNetwork)
+    assert info.format_version == 2
+    assert [style.name for style in info.styles] == names
+    assert {style.name: style.losses["total"] for style in info.styles} == totals
+    one, of_one = open_model(f"{config.run_dir}:night")
+    assert of_one.title == "night"
+    assert of_one.training_config["style"]["picture"] == str(paintings / "more" / "night.png")
+    photo = torch.rand(1, 3, 40, 40)
+    with torch.no_grad():
+        expected = network(photo, torch.tensor([1]))
+    torch.testing.assert_close(one(photo), expected)
+    torch.testing.assert_close(fst.load(f"{model}:night", dtype="fp32")(photo), expected)
+    assert not torch.allclose(open_model(f"{model}:sea")[0](photo), expected)
+
+    sheet = fst.read_image(config.run_dir / "contact_sheet.jpg")
+    assert sheet.shape[2] > 4 * 48  # the photographs, and each style in them
+
+
+def test_a_palette_is_for_one_style(compose, tiny_overrides, paintings: Path):
+    overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
+    with pytest.raises(ValueError, match=r"training.palette=0.5 is for one style"):
+        compose(overrides)
