@@ -82,7 +82,7 @@ def learn(
     *pictures: str,
     photographs: Path,
     output: Annotated[Path, Parameter(alias="-o")],
-    images: int = 100,
+    images: int = 150,
     size: int = 448,
     device: str = "auto",
     overwrite: bool = False,

@@ -107,7 +107,13 @@ class StyledNetwork(nn.Module):
             shares: (K,), which are divided by their sum.
         """
         network = copy.deepcopy(self.network)
-        vector = (shares / shares.sum()).to(self.codes) @ self.vectors()
+        # One by one: a style must not change by a bit when the network learns another.
+        rows = [
+            share * self.vectors(torch.tensor([number], device=self.codes.device))[0]
+            for number, share in enumerate((shares / shares.sum()).tolist())
+            if share
+        ]
+        vector = torch.stack(rows).sum(0)
         own = norm_parameters(network).values()
         values = torch.split(vector, [len(parameter) for parameter in own])
         for parameter, value in zip(own, values, strict=True):

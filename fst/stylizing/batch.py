@@ -57,7 +57,7 @@ def stylize_pictures(
             rgb,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes,
+            strokes=options.strokes_in(*rgb.shape[-2:]),
             mask=mask_at(*rgb.shape[-2:]),
             tile_px=options.tile_px,
             progress=progress,
@@ -106,7 +106,7 @@ def stylize_videos(
             frame,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes,
+            strokes=options.strokes_in(*frame.shape[:2]),
             mask=mask_at(*frame.shape[:2]),
             tile_px=options.tile_px,
         )

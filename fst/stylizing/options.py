@@ -8,6 +8,9 @@ from fst.errors import UserError
 MIN_TILE_PX = 32
 STROKES = (0.25, 16)
 """Smallest and largest factor of the strokes' size."""
+LOOKS_BEST_PX = 512
+"""Shorter side of the pictures that networks paint best, as they were trained on smaller ones."""
+_NOT_WORTH_IT = 1.25  # a factor up to which strokes stay as trained
 LESS_MEMORY = "use a smaller size, smaller tiles (--tile-px) or --device cpu"
 """What to do when memory runs out."""
 
@@ -26,8 +29,9 @@ class Options:
     """Keep the picture's colours and take only the luminance from the result."""
     size: int | None = None
     """Scale the shorter side to this many pixels first."""
-    strokes: float = 1.0
-    """How large strokes and shapes are: 1 as trained; 2 is twice as large, and suits 1080p."""
+    strokes: float | None = None
+    """How large strokes and shapes are: 1 as trained, 2 twice that. Default: larger in large
+    pictures, so that they look as they do at 512 pixels."""
     mask: Path | None = None
     """A picture, stretched over each input: white is stylized, black kept."""
     tile_px: int | None = None
@@ -43,7 +47,7 @@ class Options:
         if self.size is not None and self.size < 1:
             raise UserError(f"size={self.size} must be at least 1 pixel")
         low, high = STROKES
-        if not low <= self.strokes <= high:
+        if self.strokes is not None and not low <= self.strokes <= high:
             raise UserError(f"strokes={self.strokes} must be in [{low}, {high}]")
         if self.tile_px is not None and self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
             raise UserError(
@@ -53,3 +57,10 @@ class Options:
             raise UserError(f"smooth={self.smooth} must be in [0, 1)")
         if not 1 <= self.quality <= 100:
             raise UserError(f"quality={self.quality} must be in [1, 100]")
+
+    def strokes_in(self, height: int, width: int) -> float:
+        """Return how large strokes are in a picture of this size."""
+        if self.strokes is not None:
+            return self.strokes
+        factor = min(height, width) / LOOKS_BEST_PX
+        return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0

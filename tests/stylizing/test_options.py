@@ -15,6 +15,7 @@ from fst.stylizing.options import Options
         ({"strength": 1.5}, r"strength=1.5 must be in \[0, 1\]"),
         ({"size": 0}, "size=0 must be at least 1"),
         ({"tile_px": 8}, "tile_px=8 must be 0"),
+        ({"strokes": 0.1}, r"strokes=0.1 must be in \[0.25, 16\]"),
         ({"smooth": 1.0}, r"smooth=1.0 must be in \[0, 1\)"),
         ({"strength": float("nan")}, "strength=nan"),
     ],
@@ -22,6 +23,15 @@ from fst.stylizing.options import Options
 def test_values_out_of_range_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         Options(**given)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((512, 900), 1), ((640, 640), 1), ((641, 900), 641 / 512), ((2160, 3840), 2160 / 512)],
+)
+def test_strokes_grow_with_large_pictures(size: tuple[int, int], expected: float):
+    assert Options().strokes_in(*size) == expected
+    assert Options(strokes=3).strokes_in(*size) == 3
 
 
 def test_every_option_is_a_flag_of_fst_stylize_with_its_docstring(capsys):

@@ -1,0 +1,95 @@
+"""Learning styles for a network of several."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from samples import draw_picture
+
+from fst.config import MomentsLossConfig
+from fst.losses.relative import MomentsLoss
+from fst.losses.vgg import load_vgg16
+from fst.models.model_file import describe, load_network, save_model
+from fst.models.model_info import StyleInfo
+from fst.networks.fast import Fast
+from fst.networks.styled import StyledNetwork, in_style
+from fst.training.learning import add_styles, learn_style
+
+
+@pytest.fixture
+def network() -> StyledNetwork:
+    styled = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1, full_width=8), 3)
+    torch.nn.init.normal_(styled.residuals, std=0.3)
+    return styled
+
+
+@pytest.fixture
+def model(network: StyledNetwork, tmp_path: Path) -> Path:
+    info = describe(network, styles=[StyleInfo(name) for name in ("one", "two", "three")])
+    save_model(tmp_path / "base.safetensors", network, info)
+    return tmp_path / "base.safetensors"
+
+
+def test_learning_lowers_the_loss_of_the_closest_known_style(
+    network: StyledNetwork, random_vgg: Path
+):
+    vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
+    generator = torch.Generator().manual_seed(0)
+    style = torch.rand(1, 3, 48, 48, generator=generator) * torch.tensor([1, 0.3, 0.1]).view(
+        3, 1, 1
+    )
+    config = MomentsLossConfig(style_levels=1, content_target=None)
+    loss = MomentsLoss(vgg, style, config)
+    photo = torch.rand(1, 3, 56, 56, generator=generator)
+
+    def total(number: int, of: StyledNetwork) -> float:
+        with torch.no_grad():
+            return loss(in_style(of, number)(photo), photo)["total"].item()
+
+    learnt = learn_style(network, loss, [photo] * 42, images=40, margin_px=4)
+    known = [total(number, network) for number in range(3)]
+    assert learnt.started_from == known.index(min(known))
+    assert total(3, network.with_style(learnt.code, learnt.residual)) < 0.95 * min(known)
+
+
+def test_the_file_has_the_new_style_and_the_others_bit_for_bit(
+    model: Path, photos: Path, tmp_path: Path, fst_here: Callable
+):
+    painting = draw_picture(tmp_path / "red sea.png", 3, 80, 64)
+    arguments = ["--photographs", photos, "--images", 2, "-o", "more.safetensors"]
+    done = fst_here("learn", model, painting, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "red sea: content" in done.stdout
+    assert "fst stylize more.safetensors:red sea" in done.stdout
+    assert (tmp_path / "more.jpg").is_file()
+    before, _ = load_network(model)
+    after, info = load_network(tmp_path / "more.safetensors")
+    assert [style.name for style in info.styles] == ["one", "two", "three", "red sea"]
+    assert isinstance(before, StyledNetwork)
+    for number in range(3):
+        old, new = (in_style(network, number).state_dict() for network in (before, after))
+        assert all(torch.equal(old[name], new[name]) for name in old)
+    assert not torch.equal(after.codes[3], after.codes[0])
+
+    again = fst_here("learn", model, painting, *arguments)
+    assert (again.returncode, again.stderr.strip()) == (
+        2,
+        "fst: more.safetensors exists: --overwrite replaces it",
+    )
+
+
+def test_mistakes_are_refused_before_anything_is_learnt(
+    model: Path, photos: Path, tmp_path: Path, style_picture: Path
+):
+    taken = draw_picture(tmp_path / "two.png", 3, 40, 40)
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(ValueError, match="has a style two already"):
+        add_styles(str(model), [str(taken)], photos, out)
+    with pytest.raises(ValueError, match=r"cannot write .*out.pth: give a name that ends in"):
+        add_styles(str(model), [str(taken)], photos, tmp_path / "out.pth")
+    with pytest.raises(ValueError, match="has one style, and learning needs a model of several"):
+        add_styles("starry_night", [str(style_picture)], photos, out)
+    with pytest.raises(ValueError, match="images=0 must be at least 1"):
+        add_styles(str(model), [str(taken)], photos, out, images=0)
+    assert not out.exists()
