@@ -454,7 +454,8 @@ def models() -> None:
         size = f"{model.size_bytes / 1e6:.2f} MB"
         parameters = f"{model.parameters:,}"
         rows.append((model.name, painting, model.network, parameters, size, model.licence))
-        notes.append(model.note)
+        styles = f"{len(model.styles)} styles, {model.name}:STYLE: {', '.join(model.styles)}"
+        notes.append("\n    ".join(filter(None, [model.note, styles if model.styles else ""])))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, note in zip(rows, notes, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,7 +1,7 @@
 """The gallery: photographs that may be redistributed, in every released style, as one sheet.
 
 python scripts/gallery.py [NAME ...]    # writes .github/gallery.jpg; without names, the smallest
-                                        # model of each painting
+                                        # model of each painting that has one of its own
 
 The photographs are scikit-image's: a rocket (SpaceX, public domain), a cat (S. van der Walt, CC0),
 an astronaut (NASA, public domain), a cup of coffee (R. Michel, CC0).
@@ -44,16 +44,16 @@ def shrunk(picture: Tensor) -> Tensor:
 
 def main() -> None:
     """Write the sheet of the models named, or of the smallest of each painting."""
-    largest_first = sorted(released_models(), key=lambda model: -model.size_bytes)
+    of_one_style = [model for model in released_models() if not model.styles]
+    largest_first = sorted(of_one_style, key=lambda model: -model.size_bytes)
     smallest = {model.title: model.name for model in largest_first}.values()
-    chosen = sys.argv[1:] or smallest
-    models = [model for model in released_models() if model.name in chosen]
+    chosen = sys.argv[1:] or sorted(smallest)
     pictures = [photograph(name) for name in PHOTOGRAPHS]
     rows = [[shrunk(picture) for picture in pictures]]
-    for model in models:
-        stylize = fst.load(model.name)
+    for name in chosen:
+        stylize = fst.load(name)
         rows.append([shrunk(stylize(picture)) for picture in pictures])
-    names = ["photograph", *(model.name for model in models)]
+    names = ["photograph", *chosen]
     by_photograph = [list(pictures) for pictures in zip(*rows, strict=True)]
     write_image(labelled_sheet(names, by_photograph), SHEET)
     print(SHEET)

@@ -15,6 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from gallery import PHOTOGRAPHS, photograph, shrunk
 
 import fst
@@ -27,6 +29,8 @@ from fst.pictures.sheet import labelled_sheet
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "model-cards.md"
 SHEETS = ROOT / ".github" / "models"
+COLUMNS = 5
+"""Pictures in a row of the sheet of a model of several styles."""
 SETTINGS = (
     "loss_network", "init", "style.size_px", "loss.content_target",
     "optimizer.learning_rate", "training.images", "training.batch_size", "training.precision",
@@ -49,6 +53,10 @@ def main() -> None:
     given = parser.parse_args()
     cards = [HEADER]
     for model in released_models():
+        if model.styles:
+            cards.append(card_of_several(model))
+            write_sheet_of_several(model)
+            continue
         file = given.evaluations / model.name / "evaluation.json"
         cards.append(card(model, json.loads(file.read_text())))
         write_sheet(model.name)
@@ -89,10 +97,33 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n{rows}\n"
 
 
+def card_of_several(model: ReleasedModel) -> str:
+    """Return the card of a model of several styles as Markdown, from its file alone."""
+    info, _ = read_info(released_path(model.name))
+    facts = {
+        "network": f"`{model.network}`, {model.parameters:,} parameters, "
+        f"{model.size_bytes / 1e6:.2f} MB",
+        "training": f"`{command(info)}`",
+        "images seen": f"{info.seen_images:,}, of all styles together",
+        "does well and badly": info.card["note"],
+        "licence": f"{model.licence} (weights)",
+    }
+    rows = [f"| {name} | {fact} |" for name, fact in facts.items()]
+    for style in info.styles:
+        painting = f"{style.card['artist']}, *{style.card['title']}*, {style.card['year']}"
+        total = f"held-out loss {style.losses['total']:.2f}" if style.losses else ""
+        rows.append(
+            f"| `{model.name}:{style.name}` | {painting}; {style.card['rights']}; {total} |"
+        )
+    sheet = f"![A photograph in every style of {model.name}](../../.github/models/{model.name}.jpg)"
+    return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
 def command(info: ModelInfo) -> str:
     """Return the command of the model's last training, its folders left out."""
     config = info.training_config
-    settings = [f"fst train style={config['style']['picture']} data.path=photographs/"]
+    style = "styles=paintings/" if info.styles else f"style={config['style']['picture']}"
+    settings = [f"fst train {style} data.path=photographs/"]
     standard = dataclasses.asdict(FastConfig())
     settings += [
         f"network.{key}={value}"
@@ -113,6 +144,20 @@ def equalled(evaluation: dict[str, Any], iterations: int) -> str:
         f"{f'more than {iterations}' if count is None else count} at {px} px"
         for px, count in counts
     )
+
+
+def write_sheet_of_several(model: ReleasedModel) -> None:
+    """Write a photograph in every style of a model, in rows of `COLUMNS`."""
+    picture = photograph("chelsea.png")
+    results = [shrunk(fst.load(f"{model.name}:{style}")(picture)) for style in model.styles]
+    names, pictures = ["photograph", *model.styles], [shrunk(picture), *results]
+    bands = [
+        labelled_sheet(names[i : i + COLUMNS], [pictures[i : i + COLUMNS]])
+        for i in range(0, len(names), COLUMNS)
+    ]
+    width = max(band.shape[-1] for band in bands)
+    padded = [F.pad(band, (0, width - band.shape[-1]), value=1.0) for band in bands]
+    write_image(torch.cat(padded, 2), SHEETS / f"{model.name}.jpg")
 
 
 def write_sheet(name: str) -> None:

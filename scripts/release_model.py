@@ -2,17 +2,27 @@ r"""Release a trained model: write checkpoints/NAME.safetensors in fp16, with it
 
 python scripts/release_model.py runs/scream the_scream --title "The Scream" \
     --artist "Edvard Munch" --year 1893 --note "strong waves; faces are hard to recognise"
+python scripts/release_model.py runs/paintings paintings --title "Thirteen paintings" \
+    --artist "nine artists" --year "1810 to 1919" --note "..." --styles styles.csv
+
+Of a model of several styles those that the CSV file names are released, in its order; its columns
+are name, title, artist, year.
 """
 
 import argparse
+import csv
 import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fst.atomic import replacing
-from fst.models.model_file import open_model, save_model
+from fst.models.model_file import find_model, load_network, save_model
+from fst.models.model_info import StyleInfo
 from fst.models.released import CHECKSUMS, checksum, read_checksums
+from fst.networks.styled import StyledNetwork
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
@@ -28,6 +38,7 @@ def main() -> None:
     parser.add_argument("--year", required=True)
     parser.add_argument("--note", required=True, help="what it does well and badly, in one line")
     parser.add_argument("--title", help="the painting; by default the title in the model")
+    parser.add_argument("--styles", type=Path, help="CSV file, for a model of several styles")
     parser.add_argument("--rights", default="public domain", help="rights in the painting")
     parser.add_argument("--licence", default="CC BY 4.0", help="licence of the weights")
     given = parser.parse_args()
@@ -43,9 +54,27 @@ def without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
+def with_cards(
+    network: StyledNetwork, styles: list[StyleInfo], table: Path, rights: str
+) -> tuple[StyledNetwork, list[StyleInfo]]:
+    """Return the network of the styles in the table, and what is known of them."""
+    numbers = {style.name: number for number, style in enumerate(styles)}
+    with table.open(newline="") as file:
+        rows = {row.pop("name"): row for row in csv.DictReader(file)}
+    released = [
+        dataclasses.replace(
+            styles[numbers[name]], picture=f"{name}.jpg", card={**row, "rights": rights}
+        )
+        for name, row in rows.items()
+    ]
+    return network.with_only(torch.tensor([numbers[name] for name in rows])), released
+
+
 def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
-    network, info = open_model(given.run)
+    network, info = load_network(find_model(given.run))
+    if isinstance(network, StyledNetwork):
+        network, info.styles = with_cards(network, info.styles, given.styles, given.rights)
     card = {name: getattr(given, name) for name in ("artist", "year", "rights", "note")}
     title = given.title or info.title
     info = dataclasses.replace(

@@ -30,6 +30,8 @@ class ReleasedModel:
     licence: str
     note: str
     """What it does well and badly, in a line."""
+    styles: tuple[str, ...]
+    """Of a model of several styles their names, as in `NAME:STYLE`; else none."""
 
 
 def released_folder() -> Path:
@@ -59,6 +61,7 @@ def released_models() -> list[ReleasedModel]:
                 path.stat().st_size,
                 info.licence,
                 info.card.get("note", ""),
+                tuple(style.name for style in info.styles),
             )
         )
     return models

@@ -90,14 +90,24 @@ class StyledNetwork(nn.Module):
         """
         return stylized_with(self.network, self.vectors(styles), image)
 
-    @torch.no_grad()
     def with_style(self, code: Tensor, residual: Tensor) -> "StyledNetwork":
         """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,)."""
-        more = StyledNetwork(copy.deepcopy(self.network), len(self.codes) + 1)
-        more.mapper.load_state_dict(self.mapper.state_dict())
-        more.codes.copy_(torch.cat([self.codes, code[None].to(self.codes)]))
-        more.residuals.copy_(torch.cat([self.residuals, residual[None].to(self.residuals)]))
-        return more.to(self.codes.device).train(self.training)
+        return self._with(
+            torch.cat([self.codes, code[None].to(self.codes)]),
+            torch.cat([self.residuals, residual[None].to(self.residuals)]),
+        )
+
+    def with_only(self, styles: Tensor) -> "StyledNetwork":
+        """Return a network with the styles of the numbers (N,) alone, in their order."""
+        return self._with(self.codes[styles], self.residuals[styles])
+
+    @torch.no_grad()
+    def _with(self, codes: Tensor, residuals: Tensor) -> "StyledNetwork":
+        other = StyledNetwork(copy.deepcopy(self.network), len(codes))
+        other.mapper.load_state_dict(self.mapper.state_dict())
+        other.codes.copy_(codes)
+        other.residuals.copy_(residuals)
+        return other.to(codes.device).train(self.training)
 
     @torch.no_grad()
     def folded(self, shares: Tensor) -> TransformerNetwork:

@@ -8,7 +8,6 @@ import copy
 import dataclasses
 import math
 import signal
-import statistics
 import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
@@ -24,7 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 from fst.config import PictureConfig, TrainConfig
 from fst.device import autocast, pick_device, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
-from fst.losses.perceptual import mean_terms
 from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe, save_model
 from fst.models.model_info import StyleInfo
@@ -33,10 +31,10 @@ from fst.networks.registry import build_network
 from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
-from fst.pictures.sheet import contact_sheet, styles_sheet
 from fst.report import few
 from fst.training.data import Batch, FeedError, content_batches, open_data
 from fst.training.distributed import World, process_group
+from fst.training.judging import judge
 from fst.training.meter import Meter
 from fst.training.palette import PICTURES, fit_palette
 from fst.training.profiling import profiled
@@ -75,8 +73,6 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
             return trainer.run(stop, console, swept)
 
 
-SHOWN = 4
-"""Held-out pictures on the sheet of several styles."""
 WORST = 3
 """Styles that are named at the end because their held-out total is highest."""
 
@@ -378,39 +374,17 @@ class Trainer:
             self.finished = (self.seen_images, model)
         return model
 
-    @torch.no_grad()
     def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Stylize the held-out pictures in every style; return their loss terms, the mean first."""
+        """Judge the model by the held-out pictures; return its terms by TensorBoard's names."""
         if not self.world.is_main or not len(self.heldout):
             return {}
-        contents = to_unit_range(self.heldout)
-        found: list[dict[str, float]] = []
-        pictures: list[Tensor] = []
-        for number in range(len(self.styles)):
-            model = in_style(self.model(), number)
-            stylized = torch.cat([model(picture[None]) for picture in contents])
-            terms = mean_terms(self.heldout_loss, stylized, contents, number)
-            if self.config.loss.temporal_weight:
-                steadiness = [
-                    temporal_term(model, x[None], y[None], self.config.seed, position)
-                    for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
-                ]
-                terms["temporal"] = torch.stack(steadiness).mean().item()
-            found.append(terms)
-            pictures.append(stylized if self.one_style else stylized[:SHOWN])
-        self.heldout_terms = {
-            name: statistics.fmean(terms[name] for terms in found) for name in found[0]
-        }
-        if self.one_style:
-            sheet = contact_sheet(self.styles[0].picture, contents, pictures[0])
-        else:
-            by_style = {style.name: style.picture for style in self.styles}
-            self.heldout_totals = dict(
-                zip(by_style, (terms["total"] for terms in found), strict=True)
-            )
-            sheet = styles_sheet(by_style, contents[:SHOWN], pictures)
-        tracker.contact_sheet(sheet, self.seen_images)
-        shown = self.heldout_terms | {f"total/{k}": v for k, v in self.heldout_totals.items()}
+        seed = self.config.seed if self.config.loss.temporal_weight else None
+        found = judge(
+            self.model(), self.styles, to_unit_range(self.heldout), self.heldout_loss, seed
+        )
+        tracker.contact_sheet(found.sheet, self.seen_images)
+        self.heldout_terms, self.heldout_totals = found.terms, found.totals
+        shown = found.terms | {f"total/{style}": total for style, total in found.totals.items()}
         return {f"heldout/{name}": value for name, value in shown.items()}
 
     def save(self) -> None:
@@ -426,15 +400,12 @@ class Trainer:
                 training_config=dataclasses.asdict(self.config),
             )
             if not self.one_style:
+                totals = self.heldout_totals
                 info.styles = [
                     StyleInfo(
-                        name=style.name,
-                        picture=str(style.path),
-                        losses={"total": self.heldout_totals[style.name]}
-                        if self.heldout_totals
-                        else {},
+                        s.name, str(s.path), {"total": totals[s.name]} if s.name in totals else {}
                     )
-                    for style in self.styles
+                    for s in self.styles
                 ]
             save_model(self.folder.model, model, info)
             self.folder.write_state(self.state_dict())

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from fst.cli import app
 from fst.errors import UserError
 from fst.models import released
 from fst.models.model_file import (
@@ -20,7 +21,9 @@ from fst.models.model_file import (
     save_model,
     shadowed_release,
 )
+from fst.models.model_info import StyleInfo, read_info
 from fst.networks.fast import Fast
+from fst.networks.styled import StyledNetwork, in_style
 
 ROOT = Path(__file__).parents[2]
 CARD = {"artist": "Edvard Munch", "year": "1893", "rights": "public domain", "note": "bold waves"}
@@ -68,7 +71,32 @@ def test_released_models_are_listed_with_their_cards(folder: Path):
         size_bytes=(folder / "the_scream.safetensors").stat().st_size,
         licence="CC0",
         note="bold waves",
+        styles=(),
     )
+
+
+def test_a_model_of_several_styles_is_released_with_those_of_the_table(folder: Path, capsys):
+    network = StyledNetwork(Fast(width=10, residual_blocks=1), 3)
+    styles = [StyleInfo(name, f"/home/me/{name}.jpg", {"total": 2.0}) for name in "abc"]
+    save_model("several.safetensors", network, describe(network, styles=styles))
+    Path("styles.csv").write_text(
+        "name,title,artist,year\nc,Sea,Somebody,1900\na,Sky,Nobody,1901\n"
+    )
+    script = runpy.run_path(str(ROOT / "scripts" / "release_model.py"))
+    given = Namespace(
+        run="several.safetensors", name="two", title="Two", licence="CC0",
+        styles=Path("styles.csv"), **CARD,
+    )  # fmt: skip
+    path = script["release"](given, folder)
+    one, info = open_model("two:c")
+    assert (info.title, info.card["artist"], info.card["note"]) == ("Sea", "Somebody", "bold waves")
+    before = in_style(network, 2).half().float().state_dict()
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=1e-3, rtol=1e-3)
+    assert "/home/me" not in str(read_info(path)[0])
+    assert [model.styles for model in released.released_models()] == [(), ("c", "a")]
+    app(["models"], result_action="return_value")
+    assert "2 styles, two:STYLE: c, a" in capsys.readouterr().out
 
 
 def test_a_changed_released_model_is_refused(folder: Path):
@@ -109,7 +137,7 @@ def test_every_checkpoint_matches_its_checksum():
         released.read_checksums(folder).keys()
     )
     for model in released.released_models():
-        open_model(model.name)
+        open_model(":".join([model.name, *model.styles[:1]]))
 
 
 def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):

@@ -11,6 +11,7 @@ from samples import draw_picture
 import fst
 from fst.models.model_file import load_network, open_model
 from fst.networks.styled import StyledNetwork
+from fst.training import judging
 from fst.training.styles import drawn_styles, open_styles
 from fst.training.trainer import train
 
@@ -88,6 +89,16 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
 
     sheet = fst.read_image(config.run_dir / "contact_sheet.jpg")
     assert sheet.shape[2] > 4 * 48  # the photographs, and each style in them
+
+
+def test_of_many_styles_some_at_equal_distances_are_judged(
+    compose, tiny_overrides, paintings: Path, monkeypatch
+):
+    monkeypatch.setattr(judging, "MOST_STYLES", 2)
+    config = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
+    assert train(config) == 0
+    _, info = load_network(config.run_dir / "model.safetensors")
+    assert [bool(style.losses) for style in info.styles] == [True, False, True]
 
 
 def test_a_palette_is_for_one_style(compose, tiny_overrides, paintings: Path):

@@ -1,0 +1,79 @@
+"""How good the model of a training is, on pictures it was not trained on, and what they look like.
+
+Shapes: N held-out pictures of S x S pixels.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.temporal import temporal_term
+from fst.networks.styled import StyledNetwork, in_style
+from fst.networks.transformer import TransformerNetwork
+from fst.pictures.sheet import contact_sheet, styles_sheet
+from fst.training.styles import Style
+
+MOST_STYLES = 32
+"""Of more styles, this many at equal distances are judged: each takes a pass for every picture."""
+SHOWN = 4
+"""Held-out pictures on the sheet of several styles."""
+
+
+@dataclass
+class Judgement:
+    """What `judge` finds."""
+
+    terms: dict[str, float]
+    """The loss's terms by name, means over pictures and styles."""
+    sheet: Tensor
+    """The contact sheet, (1, 3, H, W) in [0, 1]."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """Of a network of several styles: the loss of each by the style's name."""
+
+
+@torch.no_grad()
+def judge(
+    model: TransformerNetwork | StyledNetwork,
+    styles: Sequence[Style],
+    contents: Tensor,
+    loss: PerceptualLoss,
+    temporal_seed: int | None = None,
+) -> Judgement:
+    """Stylize the pictures in every style, and measure the results.
+
+    Args:
+        model: what is judged.
+        styles: its styles.
+        contents: the pictures, (N, 3, S, S) in [0, 1].
+        loss: what judges; it knows the styles by the same numbers.
+        temporal_seed: with which the temporal term is measured; None leaves it out.
+    """
+    step = math.ceil(len(styles) / MOST_STYLES)
+    found: dict[str, dict[str, float]] = {}
+    pictures: list[Tensor] = []
+    for number in range(0, len(styles), step):
+        network = in_style(model, number)
+        stylized = torch.cat([network(picture[None]) for picture in contents])
+        terms = mean_terms(loss, stylized, contents, number)
+        if temporal_seed is not None:
+            steadiness = [
+                temporal_term(network, x[None], y[None], temporal_seed, position)
+                for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
+            ]
+            terms["temporal"] = torch.stack(steadiness).mean().item()
+        found[styles[number].name] = terms
+        pictures.append(stylized)
+    means = {
+        name: statistics.fmean(terms[name] for terms in found.values())
+        for name in next(iter(found.values()))
+    }
+    if isinstance(model, TransformerNetwork):
+        return Judgement(means, contact_sheet(styles[0].picture, contents, pictures[0]))
+    shown = {style.name: style.picture for style in styles[::step]}
+    sheet = styles_sheet(shown, contents[:SHOWN], [results[:SHOWN] for results in pictures])
+    return Judgement(means, sheet, {name: terms["total"] for name, terms in found.items()})
