@@ -467,8 +467,9 @@ def models() -> None:
 def _say_shadowed(models: str) -> None:
     """Say which models are runs that have the name of a released model."""
     from fst.models.model_file import shadowed_release
+    from fst.models.model_name import split_models
 
-    for model in models.split(","):
+    for model in split_models(models):
         if line := shadowed_release(model):
             print(line, file=sys.stderr)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fst.errors import UserError, one_line
 from fst.models.model_file import find_model
-from fst.models.model_info import ModelInfo
+from fst.models.model_info import ModelInfo, read_info
 from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.report import few
@@ -31,6 +31,8 @@ class Models:
     not_models: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     """`.pt2` files among the paths, which were not opened."""
+    of_several_styles: list[str] = field(default_factory=list)
+    """Models of which no style was chosen."""
 
     @property
     def paths(self) -> list[Path]:
@@ -59,6 +61,11 @@ class Models:
             notes.append(
                 f"Skipped {_count(count, '.pt2 file')}, because these execute native code (add one "
                 f"with --pt2 FILE): {few(self.packages)}."
+            )
+        if count := len(self.of_several_styles):
+            notes.append(
+                f"Skipped {_count(count, 'model')} of several styles (choose MODEL:STYLE): "
+                f"{few(self.of_several_styles)}."
             )
         return notes
 
@@ -90,6 +97,8 @@ def load_models(
             continue
         if found.suffix == ".pt2":
             models.packages.append(name)
+        elif _has_several_styles(found) and not split_style(name)[1]:
+            models.of_several_styles.append(name)
         else:
             _load(models, found, name, device, dtype)
     for package in packages:
@@ -99,15 +108,7 @@ def load_models(
     models.packages = [
         name for name in models.packages if _resolved(Path(name)) not in models.stylizers
     ]
-    if not models.stylizers and models.packages:
-        raise FileNotFoundError(" ".join(models.notes))
-    if not models.stylizers and models.not_models:
-        raise FileNotFoundError(
-            f"no model in {few(models.not_models)}: give run folders (runs/painting/* for a whole "
-            "sweep), model files or names"
-        )
-    if not models.stylizers:
-        raise UserError("no model given: name run folders, model files or released models")
+    _refuse_none(models)
     return models
 
 
@@ -194,6 +195,23 @@ def _run(model: Path) -> Path | None:
     if Path(path) != RunFolder(folder).model:
         return None
     return Path(f"{folder}:{style}") if style else folder
+
+
+def _refuse_none(models: Models) -> None:
+    """Raise an error that says why, unless a model was found."""
+    if not models.stylizers and (models.packages or models.of_several_styles):
+        raise FileNotFoundError(" ".join(models.notes))
+    if not models.stylizers and models.not_models:
+        raise FileNotFoundError(
+            f"no model in {few(models.not_models)}: give run folders (runs/painting/* for a whole "
+            "sweep), model files or names"
+        )
+    if not models.stylizers:
+        raise UserError("no model given: name run folders, model files or released models")
+
+
+def _has_several_styles(path: Path) -> bool:
+    return path.suffix == ".safetensors" and bool(read_info(path)[0].styles)
 
 
 def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> None:

@@ -37,7 +37,8 @@ CROP_PX = 128
 shifts are found from these as well, in a quarter of the time."""
 MARGIN_PX = FolderDataConfig.margin_px
 SHOWN = 4
-"""Photographs on the sheet of what was learnt."""
+SHOWN_PX = 256
+"""Photographs on the sheet of what was learnt: how many, and their side without the margin."""
 
 Progress = Callable[[str, float, float], None]
 """Called with the present step, and how much of the whole is done and to do."""
@@ -113,7 +114,6 @@ def add_styles(
     )
     network = network.to(place).to(memory_format=torch.channels_last)
     known, total = len(network.codes), images * len(styles)
-    shown: list[Tensor] = []
     for number, style in enumerate(styles):
 
         def tell(done: int, terms: dict[str, float]) -> None:
@@ -121,12 +121,12 @@ def add_styles(
             progress(what, number * images + done, total)  # noqa: B023
 
         loss = MomentsLoss(features, style.picture, config)
-        contents = _photographs(photographs, images + TRIALS, place)
-        shown = shown or [next(contents) for _ in range(SHOWN)]
+        contents = _photographs(photographs, CROP_PX, images + TRIALS, place)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, tell)
         network = network.with_style(learnt.code, learnt.residual)
         info.styles.append(_described(style, learnt))
     save_model(output, network.eval(), info)
+    shown = list(_photographs(photographs, SHOWN_PX, SHOWN, place))
     with torch.no_grad():
         results = [
             torch.cat([in_style(network, number)(x) for x in shown])
@@ -142,10 +142,10 @@ def _described(style: Style, learnt: Learnt) -> StyleInfo:
     return StyleInfo(name=style.name, picture=str(style.path), losses=learnt.terms)
 
 
-def _photographs(folder: Path, count: int, device: torch.device) -> Iterator[Tensor]:
+def _photographs(folder: Path, crop_px: int, count: int, device: torch.device) -> Iterator[Tensor]:
     """Yield crops of the photographs, as training makes them, (1, 3, S, S) in [0, 1]."""
-    data = open_data(FolderDataConfig(path=str(folder), crop_px=CROP_PX, heldout_images=0), 0)
-    for images, _ in content_batches(data.train, 1, 0, SHOWN + count):
+    data = open_data(FolderDataConfig(path=str(folder), crop_px=crop_px, heldout_images=0), 0)
+    for images, _ in content_batches(data.train, 1, 0, count):
         yield to_unit_range(images.to(device))
 
 

@@ -14,12 +14,13 @@ from fst.cli import main
 from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
-from fst.measuring.subjects import run_names
+from fst.measuring.subjects import load_models, run_names
 from fst.models.model_file import describe, load_model, save_model
-from fst.models.model_info import ModelInfo
+from fst.models.model_info import ModelInfo, StyleInfo
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
+from fst.networks.styled import StyledNetwork
 from fst.pictures.sheet import GAP_PX
 from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.trainer import train
@@ -436,3 +437,17 @@ def test_the_command_prints_the_table_and_the_files(fst_command, model, photos, 
         f"comparison/comparison.{suffix}" for suffix in ("jpg", "md", "json")
     ]
     assert "fst compare bare.safetensors" in done.stdout
+
+
+def test_a_model_of_several_styles_needs_a_choice(sweep: list[Path], tmp_path: Path):
+    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    several = tmp_path / "several.safetensors"
+    save_model(several, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
+    models = load_models(
+        [str(sweep[0]), str(several), f"{several}:sky", f"{several}:sea"], [], "cpu"
+    )
+    assert len(models.stylizers) == 3
+    assert [name.rpartition(":")[2] for name in models.names[1:]] == ["sky", "sea"]
+    assert models.notes == [f"Skipped 1 model of several styles (choose MODEL:STYLE): {several}."]
+    with pytest.raises(FileNotFoundError, match="of several styles"):
+        load_models([str(several)], [], "cpu")
