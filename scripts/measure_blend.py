@@ -1,6 +1,6 @@
 """Blend two styles of a model in steps: losses to both, and a sheet; prints a Markdown table.
 
-    python scripts/measure_blend.py MODEL FIRST SECOND --photographs DIR --weights VGG16 -o blend.jpg
+    python scripts/measure_blend.py MODEL FIRST SECOND --photographs DIR --weights FILE -o blend.jpg
 
 FIRST and SECOND are styles of the model, whose pictures are those that its file names, or lie in
 --pictures under their names. Losses are the style terms of the default loss under VGG16.

@@ -73,8 +73,11 @@ def released_path(name: str) -> Path:
 
 
 def closest_names(name: str) -> list[str]:
-    """Return up to three names of released models that are similar to `name`."""
-    similar = {known.lower(): known for known in released_names()}
+    """Return up to three names of released models, or of their styles, similar to `name`."""
+    similar = {
+        style: f"{model.name}:{style}" for model in released_models() for style in model.styles
+    }
+    similar |= {known.lower(): known for known in released_names()}
     wanted = name.lower().replace(" ", "_").replace("-", "_")
     return [similar[key] for key in difflib.get_close_matches(wanted, similar)]
 

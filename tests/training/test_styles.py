@@ -12,8 +12,9 @@ import fst
 from fst.models.model_file import load_network, open_model
 from fst.networks.styled import StyledNetwork
 from fst.training import judging
+from fst.training.distributed import World
 from fst.training.styles import drawn_styles, open_styles
-from fst.training.trainer import train
+from fst.training.trainer import Trainer, train
 
 CPU = torch.device("cpu")
 
@@ -89,6 +90,19 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
 
     sheet = fst.read_image(config.run_dir / "contact_sheet.jpg")
     assert sheet.shape[2] > 4 * 48  # the photographs, and each style in them
+
+
+def test_a_training_starts_from_one_of_several_styles(
+    compose, tiny_overrides, paintings: Path, style_picture: Path
+):
+    several = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
+    assert train(several) == 0
+    start = f"init={several.run_dir}:night"
+    config = compose([*tiny_overrides, "name=from_night", start])
+    network = Trainer(config, World(), CPU).network
+    expected = open_model(f"{several.run_dir}:night")[0].state_dict()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_of_many_styles_some_at_equal_distances_are_judged(
