@@ -122,6 +122,14 @@ class TrainConfig:
                 f"training.palette={self.training.palette} is for one style: it changes the last "
                 "convolution, which several share"
             )
+        if (
+            isinstance(self.style, PicturesConfig)
+            and self.network.arguments().get("norm") == "batch"
+        ):
+            raise UserError(
+                "network.norm=batch has one style: several need network.norm=instance, "
+                "whose scales and shifts are a style"
+            )
         self.name = self.name or self.style.title
         inside_folder(self.runs_dir, self.name)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,14 +76,16 @@ def parse_info(text: str, path: Path) -> ModelInfo:
     values = parse_fields(text, _TYPES, path)
     if not {"format_version", "network", "network_arguments"} <= values.keys():
         raise damaged(path, "format_version, network or network_arguments is missing")
-    values["styles"] = [_parse_style(style, path) for style in values.get("styles", [])]
-    return ModelInfo(**values)
+    styles = [_parse_style(style, path) for style in values.get("styles", [])]
+    if len({style.name for style in styles}) < len(styles):
+        raise damaged(path, "two styles have one name")
+    return ModelInfo(**{**values, "styles": styles})
 
 
 def _parse_style(values: dict[str, Any], path: Path) -> StyleInfo:
     checked = checked_fields(values, _STYLE_TYPES, path)
-    if "name" not in checked:
-        raise damaged(path, "a style has no name")
+    if not re.fullmatch("[^:=,]+", checked.get("name", "")):
+        raise damaged(path, "a style has no name, or one with : = or , in it")
     return StyleInfo(**checked)
 
 

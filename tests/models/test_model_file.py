@@ -15,8 +15,10 @@ from torch import Tensor
 from fst.errors import UserError
 from fst.models import model_file
 from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.models.model_info import StyleInfo
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
+from fst.networks.styled import StyledNetwork
 from fst.stylizing.stylizer import load
 
 
@@ -321,3 +323,23 @@ def test_odd_values_in_a_state_dict_are_refused(value: object, tmp_path: Path):
         torch.save(state | {key: value}, tmp_path / "a.pth")
         with pytest.raises(UserError):
             load_model(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("styles", "message"),
+    [
+        ([{"name": "sea"}, {"name": "sea"}], "two styles have one name"),
+        ([{"name": "sea"}, {}], "a style has no name"),
+        ([{"name": "sea"}, {"name": "a:b"}], "a style has no name, or one with"),
+        ([{"name": "sea"}, {"name": 3}], "name has the wrong type"),
+        (["sea", "sky"], "styles has the wrong type"),
+        ([{"name": name} for name in "abc"], "does not fit the network it names"),
+    ],
+)
+def test_damaged_styles_are_refused(tmp_path: Path, styles, message: str):
+    path = tmp_path / "several.safetensors"
+    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    save_model(path, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
+    assert load_model(path, "sky")[1].title == "sky"
+    with pytest.raises(ValueError, match=message):
+        load_model(with_metadata(path, {"styles": styles}), "sea")

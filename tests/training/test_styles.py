@@ -115,7 +115,10 @@ def test_of_many_styles_some_at_equal_distances_are_judged(
     assert [bool(style.losses) for style in info.styles] == [True, False, True]
 
 
-def test_a_palette_is_for_one_style(compose, tiny_overrides, paintings: Path):
+def test_what_is_for_one_style_is_refused_for_several(compose, tiny_overrides, paintings: Path):
     overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
     with pytest.raises(ValueError, match=r"training.palette=0.5 is for one style"):
         compose(overrides)
+    johnson = [o for o in overrides[:-1] if not o.startswith("network.coarse")]
+    with pytest.raises(ValueError, match="network.norm=batch has one style"):
+        compose([*johnson, "network=johnson", "network.norm=batch"])
