@@ -87,7 +87,7 @@ def learn(
     device: str = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Add styles to a model of several, in seconds each; its other styles stay as they are.
+    """Add styles to a model that has several, in a minute each; the others stay as they are.
 
     Args:
         model: A model that was trained with `fst train styles=...`.
@@ -100,7 +100,7 @@ def learn(
         overwrite: Replace the file if it exists.
     """
     from fst.stylizing.console import WorkConsole
-    from fst.training.learning import add_styles
+    from fst.training.learning import add_styles, sheet_of
 
     if not pictures:
         raise UserError("no style to learn: fst learn MODEL PICTURE... --photographs DIR -o OUT")
@@ -111,7 +111,7 @@ def learn(
     for style in learnt:
         terms = ", ".join(f"{k} {v:.3f}" for k, v in style.losses.items() if "/" not in k)
         print(f"{style.name}: {terms}")
-    print(f"sheet          {output.with_suffix('.jpg')}")
+    print(f"sheet          {sheet_of(output)}")
     print(f"stylize with   fst stylize {output}:{learnt[0].name} PICTURE... -o OUT")
 
 
@@ -275,13 +275,14 @@ def benchmark(
         return
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
+    from fst.models.model_name import split_models
     from fst.report import command_line
 
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
         sizes = "512,720p,1080p,4k" if on_gpu else "256,512,720p"
     measured = measuring.benchmark(
-        networks.split(","),
+        split_models(networks),
         sizes.split(","),
         engines.split(","),
         device=device,

@@ -74,6 +74,8 @@ def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
     network, info = load_network(find_model(given.run))
     if isinstance(network, StyledNetwork):
+        if given.styles is None:
+            raise SystemExit(f"{given.run} has several styles: give --styles FILE.csv")
         network, info.styles = with_cards(network, info.styles, given.styles, given.rights)
     card = {name: getattr(given, name) for name in ("artist", "year", "rights", "note")}
     title = given.title or info.title

@@ -119,7 +119,7 @@ def run_names(models: Sequence[Path]) -> list[str]:
     all have in common are left out, and so are the names of configuration groups.
     """
     runs = [_run(path) for path in models]
-    whole = [run or path.with_suffix("") for run, path in zip(runs, models, strict=True)]
+    whole = [run or _without_suffix(path) for run, path in zip(runs, models, strict=True)]
     if len(set(whole)) < len(whole):  # one model as .safetensors and as .onnx
         whole = [run or path for run, path in zip(runs, models, strict=True)]
     ends = [["/".join(path.parts[-n:]) for n in range(1, len(path.parts) + 1)] for path in whole]
@@ -214,6 +214,12 @@ def _has_several_styles(path: Path) -> bool:
     return path.suffix == ".safetensors" and bool(read_info(path)[0].styles)
 
 
+def _without_suffix(model: Path) -> Path:
+    file, style = split_style(model)
+    stem = Path(file).with_suffix("")
+    return Path(f"{stem}:{style}") if style else stem
+
+
 def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> None:
     path, style = _resolved(found), split_style(name)[1]
     if style:
@@ -221,9 +227,9 @@ def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> No
     if path in models.stylizers:
         return
     try:
-        stylizer = load(path, device, "auto" if path.suffix in EXPORTED else dtype)
+        stylizer = load(path, device, "auto" if found.suffix in EXPORTED else dtype)
     except UserError:
-        if path.suffix in (".safetensors", *EXPORTED):
+        if found.suffix in (".safetensors", *EXPORTED):
             raise
         models.not_models.append(name)  # such as a .yaml between the runs of a sweep
     else:

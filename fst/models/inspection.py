@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fst.errors import UserError
 from fst.models.export_info import ExportInfo, read_package
 from fst.models.model_file import find_model, load_network, open_model
 from fst.models.model_info import ModelInfo
@@ -23,7 +24,10 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
     """
     path = find_model(name_or_path)
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
+    style = split_style(name_or_path)[1]
     if path.suffix in EXPORTED:
+        if style:
+            raise UserError(f"{path} has one style: leave out :{style}")
         info, export, engine = _exported(path)
         size = "x".join(map(str, export.size)) if export.size else "any"
         floats = f"float32 (N, 3, H, W) in [0, {export.range_max}]"
@@ -36,9 +40,7 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
             "runs in": engine,
         }
     else:
-        network, info = (
-            open_model(name_or_path) if split_style(name_or_path)[1] else load_network(path)
-        )
+        network, info = open_model(name_or_path) if style else load_network(path)
         single = in_style(network)
         own = path.suffix == ".safetensors"
         facts |= {

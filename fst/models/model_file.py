@@ -142,7 +142,9 @@ def _of_style(info: ModelInfo, shares: list[float], choice: str) -> ModelInfo:
     """Return what is known of a style of a model, or of a blend, as of a model of its own."""
     config = info.training_config
     if shares.count(0) < len(shares) - 1:
-        return dataclasses.replace(info, title=choice, styles=[], losses={})
+        return dataclasses.replace(
+            info, title=choice, styles=[], losses={}, card={}, format_version=1
+        )
     style = info.styles[[share > 0 for share in shares].index(True)]
     given = config.get("style")
     if isinstance(given, dict):
@@ -153,7 +155,8 @@ def _of_style(info: ModelInfo, shares: list[float], choice: str) -> ModelInfo:
         styles=[],
         losses=style.losses,
         training_config=config,
-        card={**info.card, **style.card},
+        card={**info.card, **style.card} if style.card else {},  # of a learnt style none is known
+        format_version=1,
     )
 
 

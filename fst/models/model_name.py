@@ -32,7 +32,7 @@ def split_models(names_or_paths: str) -> list[str]:
         return [names_or_paths]
     names: list[str] = []
     for part in names_or_paths.split(","):
-        if names and ":" in names[-1] and re.fullmatch(r"[^:=]+=[\d.]+", part):
+        if names and ":" in names[-1] and re.fullmatch("[^:=]+=[^=]*", part):
             names[-1] += f",{part}"
         else:
             names.append(part)
@@ -41,6 +41,8 @@ def split_models(names_or_paths: str) -> list[str]:
 
 def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]:
     """Return the share of each style of a model in a choice, `NAME` or `NAME=SHARE,NAME=SHARE`.
+
+    They add up to 1.
 
     Raises:
         UserError: nothing is chosen, a style is unknown, or the shares are not numbers of at least
@@ -52,7 +54,8 @@ def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]
             f":STYLE=0.7,STYLE=0.3; they are {', '.join(styles)}"
         )
     shares = dict.fromkeys(styles, 0.0)
-    for part in choice.split(","):
+    parts = choice.split(",")
+    for part in parts:
         name, equals, number = part.partition("=")
         if name not in shares:
             close = difflib.get_close_matches(name, styles)
@@ -62,9 +65,10 @@ def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]
             share = float(number) if equals else 1.0
         except ValueError:
             share = math.nan
-        if not 0 <= share < math.inf:
+        if not 0 <= share < math.inf or (len(parts) > 1 and not equals):
             raise UserError(f"{part}: the share must be a number of at least 0, as in {name}=0.7")
         shares[name] += share
-    if not any(shares.values()):
+    if not (largest := max(shares.values())):
         raise UserError(f"{choice}: at least one share must be above 0")
-    return list(shares.values())
+    relative = [share / largest for share in shares.values()]  # first: their sum may be infinite
+    return [share / sum(relative) for share in relative]

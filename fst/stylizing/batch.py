@@ -57,7 +57,7 @@ def stylize_pictures(
             rgb,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes_in(*rgb.shape[-2:]),
+            strokes=_strokes(stylizers[model], options, *rgb.shape[-2:]),
             mask=mask_at(*rgb.shape[-2:]),
             tile_px=options.tile_px,
             progress=progress,
@@ -106,7 +106,7 @@ def stylize_videos(
             frame,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes_in(*frame.shape[:2]),
+            strokes=_strokes(stylizers[model], options, *frame.shape[:2]),
             mask=mask_at(*frame.shape[:2]),
             tile_px=options.tile_px,
         )
@@ -141,6 +141,13 @@ def _reason(error: Exception) -> str:
     if not is_expected(error):
         raise error
     return one_line(error)
+
+
+def _strokes(stylizer: Stylizer, options: Options, height: int, width: int) -> float:
+    """Return how large strokes are in a picture; a model of one size keeps them as trained."""
+    if options.strokes is None and stylizer.fixed_size:
+        return 1.0
+    return options.strokes_in(height, width)
 
 
 def _mask(options: Options) -> Callable[[int, int], Tensor | None]:

@@ -21,7 +21,7 @@ from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, open_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_models
+from fst.models.model_name import split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import luminance, to_unit_range
@@ -88,6 +88,12 @@ class Stylizer:
         eager = isinstance(self.network, TransformerNetwork) and not self.compiled
         return 2 if eager and self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
+    @property
+    def fixed_size(self) -> bool:
+        """Whether this is an exported model that takes pictures of one size only."""
+        network = self.network
+        return isinstance(network, ExportedNetwork) and network.export.size is not None
+
     @torch.no_grad()  # not inference_mode: its results could not be used in a loss
     def __call__(
         self,
@@ -130,6 +136,11 @@ class Stylizer:
             mask = _to_mask(mask, height, width)
         options = (strength, keep_colors, mask)
         if strokes != 1:
+            if self.fixed_size:
+                raise UserError(
+                    f"strokes={strokes}: this model was exported for one size of picture; leave it "
+                    "out, or export the model without --size"
+                )
             content = self._content(images)
             seen = scaled(content, 1 / strokes)
             stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
@@ -226,6 +237,8 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
+        if style := split_style(name_or_path)[1]:
+            raise UserError(f"{path} has one style: leave out :{style}")
         if dtype != "auto":
             raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
         pick_device(device)

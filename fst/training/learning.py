@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import FolderDataConfig, MomentsLossConfig, SlimConfig
+from fst.config.checks import at_least
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
@@ -19,11 +20,12 @@ from fst.losses.perceptual import PerceptualLoss
 from fst.losses.relative import MomentsLoss
 from fst.models.model_file import find_model, load_network, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_name import split_style
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.training.data import content_batches, open_data
-from fst.training.styles import Style, open_styles
+from fst.training.styles import open_styles
 
 CODE_RATE = 0.2
 RESIDUAL_RATE = 0.05
@@ -73,7 +75,7 @@ def add_styles(
         model: a model of several styles, as `find_model` takes it.
         pictures: the new styles' pictures, or folders of them.
         photographs: a folder.
-        output: the file to write; the sheet has its name and `.jpg`.
+        output: the file to write; the sheet has its name and `.sheet.jpg`.
         images: how many photographs are seen for each style.
         size_px: the style picture's shorter side when it is measured.
         device: `cuda`, `cpu` ...; see `pick_device`.
@@ -85,24 +87,29 @@ def add_styles(
 
     Raises:
         FileNotFoundError: the model, a picture or the photographs are missing.
-        FileExistsError: `output` exists.
+        FileExistsError: `output` or its sheet exists.
         UserError: the model has one style, has a style of such a name already, or a picture cannot
             be read.
         TrainingStoppedError: the loss is not finite.
     """
-    if images < 1:
-        raise UserError(f"images={images} must be at least 1")
+    at_least("images", images, 1)
+    at_least("size", size_px, 32)
+    if not photographs.is_dir():
+        raise FileNotFoundError(f"--photographs {photographs} is not a folder")
     if output.suffix != ".safetensors":
         raise UserError(f"cannot write {output}: give a name that ends in .safetensors")
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists: --overwrite replaces it")
+    for file in (output, sheet_of(output)):
+        if file.exists() and not overwrite:
+            raise FileExistsError(f"{file} exists: --overwrite replaces it")
     place = pick_device(device)
     path = find_model(model)
     network, info = load_network(path)
+    if chosen := split_style(model)[1]:
+        raise UserError(f"a style is added to the whole model: leave out :{chosen}")
     if not isinstance(network, StyledNetwork):
         raise UserError(
-            f"{path} has one style, and learning needs a model of several (fst train styles=...): "
-            f"fst train init={model} starts a model of its own from it"
+            f"{path} has one style, and learning needs a model of several styles (fst train "
+            f"styles=...): fst train init={model} starts a model of its own from it"
         )
     styles = open_styles(pictures, size_px, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
@@ -124,8 +131,8 @@ def add_styles(
         contents = _photographs(photographs, CROP_PX, images + TRIALS, place)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, tell)
         network = network.with_style(learnt.code, learnt.residual)
-        info.styles.append(_described(style, learnt))
-    save_model(output, network.eval(), info)
+        info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
+        save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
     shown = list(_photographs(photographs, SHOWN_PX, SHOWN, place))
     with torch.no_grad():
         results = [
@@ -134,12 +141,13 @@ def add_styles(
         ]
     by_name = {style.name: style.picture.cpu() for style in styles}
     sheet = styles_sheet(by_name, torch.cat(shown).cpu(), [result.cpu() for result in results])
-    write_image(sheet, output.with_suffix(".jpg"))
+    write_image(sheet, sheet_of(output))
     return info.styles[known:]
 
 
-def _described(style: Style, learnt: Learnt) -> StyleInfo:
-    return StyleInfo(name=style.name, picture=str(style.path), losses=learnt.terms)
+def sheet_of(output: Path) -> Path:
+    """Return the file of the sheet that is written beside a model."""
+    return output.with_suffix(".sheet.jpg")
 
 
 def _photographs(folder: Path, crop_px: int, count: int, device: torch.device) -> Iterator[Tensor]:

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fst.cache import keep_compiled
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
+from fst.models.model_name import split_models
 from fst.threads import let_threads_sleep
 
 register_schemas()
@@ -166,7 +167,9 @@ def quote_paths(override: str, keys: Collection[str]) -> str:
     key, _, value = override.partition("=")
     if key not in keys or value in ("", "null") or value[0] in "'\"":
         return override
-    paths = [value] if Path(value).exists() or "," not in value else value.split(",")
+    paths = split_models(value) if key == "init" else value.split(",")
+    if Path(value).exists():
+        paths = [value]
     return f"{key}={','.join(quoted(path) for path in paths)}"
 
 

@@ -32,7 +32,8 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
     _check_like("state", state, fresh)
     if state["seen_images"] < 0 or state["meter"]["steps"] < 0:
         raise UnfitStateError("seen_images or meter.steps")
-    for name, kind in (("heldout_terms", float), ("skipped", str), ("inputs", str)):
+    of_floats = (("heldout_terms", float), ("heldout_totals", float))
+    for name, kind in (*of_floats, ("skipped", str), ("inputs", str)):
         _check_values(name, state[name], kind)
     sums = state["meter"]["sums"]
     _check_values("meter.sums", sums, Tensor)

@@ -43,6 +43,7 @@ FREE_KEYS = {
     "data.heldout_path",
     "loss_network.weights",
     "style.picture",
+    "style.pictures",
     "style.title",
     "training.report_every",
     "training.save_every",

@@ -80,6 +80,6 @@ def _files(paths: Sequence[str]) -> list[Path]:
         if path.is_dir():
             found = [file for file in files_below(path) if is_picture(file)]
         if not found:
-            raise FileNotFoundError(f"style.pictures: {path} holds no pictures")
+            raise FileNotFoundError(f"no style: {path} holds no pictures")
         files += found
     return files

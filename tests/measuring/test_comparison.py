@@ -451,3 +451,15 @@ def test_a_model_of_several_styles_needs_a_choice(sweep: list[Path], tmp_path: P
     assert models.notes == [f"Skipped 1 model of several styles (choose MODEL:STYLE): {several}."]
     with pytest.raises(FileNotFoundError, match="of several styles"):
         load_models([str(several)], [], "cpu")
+
+
+def test_a_misspelt_style_is_not_taken_for_a_path_without_a_model(tmp_path: Path):
+    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    several = tmp_path / "several.safetensors"
+    save_model(several, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
+    with pytest.raises(ValueError, match="has no style se: did you mean sea"):
+        load_models([f"{several}:sky", f"{several}:se"], [], "cpu")
+    assert run_names([several.with_name(f"{several.name}:sea=0.7,sky=0.3"), Path("a/b.onnx")]) == [
+        "several:sea=0.7,sky=0.3",
+        "b",
+    ]

@@ -38,6 +38,7 @@ def test_an_existing_path_is_a_path(tmp_path: Path):
         ("a:x,b", ["a:x", "b"]),
         ("a:x=0.7,y=0.3,b:z", ["a:x=0.7,y=0.3", "b:z"]),
         ("a,b:x=1,y=2", ["a", "b:x=1,y=2"]),
+        ("a:x=5e-1,y=,b", ["a:x=5e-1,y=", "b"]),
     ],
 )
 def test_commas_separate_models_but_not_the_styles_of_a_blend(given: str, expected: list[str]):
@@ -46,7 +47,14 @@ def test_commas_separate_models_but_not_the_styles_of_a_blend(given: str, expect
 
 def test_shares_are_in_the_order_of_the_styles():
     assert chosen_shares(Path("m"), STYLES, "udnie") == [0, 0, 1]
-    assert chosen_shares(Path("m"), STYLES, "udnie=0.7,starry_night=0.2") == [0.2, 0, 0.7]
+    found = chosen_shares(Path("m"), STYLES, "udnie=0.6,starry_night=0.2")
+    assert found == pytest.approx([0.25, 0, 0.75])
+
+
+@pytest.mark.parametrize("share", ["1e39", "1e-60", "1e308"])
+def test_shares_of_any_size_are_relative(share: str):
+    choice = f"udnie={share},the_scream={share}"
+    assert chosen_shares(Path("m"), STYLES, choice) == [0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +63,7 @@ def test_shares_are_in_the_order_of_the_styles():
         ("", "m has 3 styles: choose one with m:STYLE.* starry_night, the_scream, udnie"),
         ("scream", "m has no style scream: did you mean the_scream"),
         ("qqqq", "m has no style qqqq: it has starry_night"),
+        ("udnie,the_scream", "udnie: the share must be a number"),
         ("udnie=x", "udnie=x: the share must be a number"),
         ("udnie=-1", "at least 0"),
         ("udnie=inf", "at least 0"),

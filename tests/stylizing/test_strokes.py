@@ -89,3 +89,21 @@ def test_mask_strength_and_tiles_apply(photo: Tensor):
 def test_impossible_sizes_are_refused(strokes: float):
     with pytest.raises(ValueError, match=r"strokes=.* must be in \[0.25, 16\]"):
         stylizer(Unchanged())(torch.rand(1, 3, 8, 8), strokes=strokes)
+
+
+def test_a_model_exported_for_one_size_keeps_its_strokes(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    from fst.models.export import export_model
+    from fst.models.model_file import save_model
+    from fst.stylizing.stylizer import load
+
+    network = Fast(width=8, coarse_width=8, coarse_blocks=1)
+    save_model(tmp_path / "model.safetensors", network, describe(network))
+    export_model(tmp_path / "model.safetensors", tmp_path / "model.onnx", size=(32, 48))
+    stylize = load(tmp_path / "model.onnx", "cpu")
+    assert stylize.fixed_size
+    assert stylize(torch.rand(1, 3, 32, 48)).shape == (1, 3, 32, 48)
+    with pytest.raises(ValueError, match=r"strokes=2: this model was exported for one size"):
+        stylize(torch.rand(1, 3, 32, 48), strokes=2)
+    with pytest.raises(ValueError, match="has one style: leave out :udnie"):
+        load(f"{tmp_path / 'model.onnx'}:udnie", "cpu")

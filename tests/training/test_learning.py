@@ -62,7 +62,7 @@ def test_the_file_has_the_new_style_and_the_others_bit_for_bit(
     assert done.returncode == 0, done.stderr
     assert "red sea: content" in done.stdout
     assert "fst stylize more.safetensors:red sea" in done.stdout
-    assert (tmp_path / "more.jpg").is_file()
+    assert (tmp_path / "more.sheet.jpg").is_file()
     before, _ = load_network(model)
     after, info = load_network(tmp_path / "more.safetensors")
     assert [style.name for style in info.styles] == ["one", "two", "three", "red sea"]
@@ -92,4 +92,10 @@ def test_mistakes_are_refused_before_anything_is_learnt(
         add_styles("starry_night", [str(style_picture)], photos, out)
     with pytest.raises(ValueError, match="images=0 must be at least 1"):
         add_styles(str(model), [str(taken)], photos, out, images=0)
+    with pytest.raises(ValueError, match="size=8 must be at least 32"):
+        add_styles(str(model), [str(style_picture)], photos, out, size_px=8)
+    with pytest.raises(FileNotFoundError, match="--photographs .*nowhere is not a folder"):
+        add_styles(str(model), [str(style_picture)], tmp_path / "nowhere", out)
+    with pytest.raises(ValueError, match="leave out :one"):
+        add_styles(f"{model}:one", [str(style_picture)], photos, out)
     assert not out.exists()
