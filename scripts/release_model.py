@@ -2,11 +2,11 @@ r"""Release a trained model: write checkpoints/NAME.safetensors in fp16, with it
 
 python scripts/release_model.py runs/scream the_scream --title "The Scream" \
     --artist "Edvard Munch" --year 1893 --note "strong waves; faces are hard to recognise"
-python scripts/release_model.py runs/paintings paintings --title "Thirteen paintings" \
-    --artist "nine artists" --year "1810 to 1919" --note "..." --styles styles.csv
+python scripts/release_model.py runs/paintings paintings --title "The paintings" \
+    --artist "ten artists" --year "1810 to 1919" --note "..." --styles styles.csv
 
 Of a model of several styles those that the CSV file names are released, in its order; its columns
-are name, title, artist, year.
+are name, title, artist, year, and rights where they are others.
 """
 
 import argparse
@@ -63,7 +63,9 @@ def with_cards(
         rows = {row.pop("name"): row for row in csv.DictReader(file)}
     released = [
         dataclasses.replace(
-            styles[numbers[name]], picture=f"{name}.jpg", card={**row, "rights": rights}
+            styles[numbers[name]],
+            picture=f"{name}.jpg",
+            card={"rights": rights} | {key: value for key, value in row.items() if value},
         )
         for name, row in rows.items()
     ]
