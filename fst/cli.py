@@ -449,20 +449,21 @@ def models() -> None:
     from fst.models.released import released_models
 
     rows = [("NAME", "PAINTING", "NETWORK", "PARAMETERS", "SIZE", "LICENCE")]
-    notes = [""]
+    notes: list[list[str]] = [[]]
     for model in released_models():
         painting = ", ".join(filter(None, (model.title, model.artist, model.year)))
         size = f"{model.size_bytes / 1e6:.2f} MB"
         parameters = f"{model.parameters:,}"
         rows.append((model.name, painting, model.network, parameters, size, model.licence))
-        styles = f"{len(model.styles)} styles, {model.name}:STYLE: {', '.join(model.styles)}"
-        notes.append("\n    ".join(filter(None, [model.note, styles if model.styles else ""])))
+        names = ", ".join(model.styles)
+        styles = f"{len(model.styles)} styles, {model.name}:STYLE: {names}" if names else ""
+        notes.append([model.note, styles])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, note in zip(rows, notes, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
-        if note:
-            print(f"    {note}")
+        for line in filter(None, note):
+            print(f"    {line}")
 
 
 def _say_shadowed(models: str) -> None:

@@ -1,15 +1,13 @@
-"""What reports are made of: Markdown tables, seconds, the machine, and the command line."""
+"""What reports are made of: Markdown tables, lists of names, progress, and the command line."""
 
-import platform
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-import torch
-
+Progress: TypeAlias = Callable[[str, float, float], None]
+"""Called with the present step in words, how much is done, and how much there is, in any unit."""
 _NAMED = 8
 """At most this many names are listed."""
 
@@ -37,37 +35,3 @@ def few(names: Sequence[str]) -> str:
 def command_line() -> str:
     """Return the running command as it can be typed again."""
     return shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]])
-
-
-def machine_line(device: torch.device) -> str:
-    """Return the machine's description: the device's name, threads and torch's version."""
-    return f"{machine_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-
-
-def machine_name(device: torch.device) -> str:
-    """Return the name that a device's maker gave it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
-
-
-def _cpu_name() -> str:
-    # psutil does not know it, and platform.processor() is empty on Linux.
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def seconds_of(device: torch.device, action: Callable[..., object], *arguments: Any) -> float:
-    """Return how long an action takes, from an idle device until its work there is done."""
-    _wait_for(device)
-    start = time.perf_counter()
-    action(*arguments)
-    _wait_for(device)
-    return time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -93,6 +93,12 @@ def test_importing_fst_is_light_and_leaves_no_trace(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_training_command_imports_torch_only_after_it_has_set_how_threads_wait():
+    code = "import sys, fst.train, fst.optimize; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_loading_a_model_needs_no_training_code():
     code = "import sys, fst; fst.load; print([m for m in sys.modules if m.startswith('fst.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,7 +5,8 @@ import sys
 
 import torch
 
-from fst.report import command_line, few, machine_line, number, seconds_of, table
+from fst.measuring.machine import machine_line, seconds_of
+from fst.report import command_line, few, number, table
 
 
 def test_a_table_escapes_what_would_break_its_cells():

@@ -117,15 +117,13 @@ class TrainConfig:
                 f"data.crop_px={self.data.crop_px} is too small for that: use at least "
                 f"{TEMPORAL_PX}"
             )
-        if isinstance(self.style, PicturesConfig) and self.training.palette:
+        several = isinstance(self.style, PicturesConfig)
+        if several and self.training.palette:
             raise UserError(
                 f"training.palette={self.training.palette} is for one style: it changes the last "
                 "convolution, which several share"
             )
-        if (
-            isinstance(self.style, PicturesConfig)
-            and self.network.arguments().get("norm") == "batch"
-        ):
+        if several and self.network.arguments().get("norm") == "batch":
             raise UserError(
                 "network.norm=batch has one style: several need network.norm=instance, "
                 "whose scales and shifts are a style"

@@ -23,7 +23,7 @@ from fst.atomic import write_texts
 from fst.device import pick_device
 from fst.errors import UserError, one_line
 from fst.measuring.engines import ENGINES, REFERENCE, Case, Run
-from fst.measuring.machine import Machine, measure_machine, with_peak_memory
+from fst.measuring.machine import Machine, measure_machine, seconds_of, with_peak_memory
 from fst.models.export import Agreement
 from fst.models.model_file import describe, find_model, load_model, open_model, save_model
 from fst.models.model_name import split_style
@@ -32,7 +32,7 @@ from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, network_name
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
-from fst.report import number, seconds_of, table
+from fst.report import number, table
 
 SIZES = {
     "256": (256, 256),

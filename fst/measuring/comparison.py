@@ -15,13 +15,13 @@ from torch import Tensor
 
 from fst.device import pick_device
 from fst.errors import UserError
+from fst.measuring.machine import machine_line, seconds_of
 from fst.measuring.subjects import load_models, photographs_for, unreadable_notes
 from fst.models.model_info import ModelInfo
 from fst.networks.cost import count_parameters
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.pictures.sheet import GAP_PX, labelled_sheet
-from fst.report import machine_line, seconds_of
 from fst.stylizing.stylizer import Stylizer
 from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
 from fst.training.sources import MIN_PX

@@ -7,7 +7,7 @@ models of one style and loss, so they are kept in a folder.
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,8 @@ from torch import Tensor
 from fst.atomic import replacing
 from fst.losses.perceptual import PerceptualLoss, mean_terms
 from fst.pictures.image import read_image, write_image
+from fst.report import Progress
 from fst.training.optimization import descend
-
-Progress = Callable[[str, float, float], None]
-"""Called with the current step, and the megapixel-iterations of L-BFGS done and in total."""
 
 
 @dataclass

@@ -20,7 +20,8 @@ from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import VGG16, NoWeightsError, deepest, load_vgg16
 from fst.measuring.artefacts import Artefacts, measure_artefacts
-from fst.measuring.curves import Curve, CurveStore, Progress, objectives
+from fst.measuring.curves import Curve, CurveStore, objectives
+from fst.measuring.machine import seconds_of
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.measuring.stability import Stability, measure_stability
 from fst.measuring.subjects import (
@@ -32,7 +33,7 @@ from fst.measuring.subjects import (
 )
 from fst.models.model_info import ModelInfo, is_count
 from fst.pictures.image import read_image, resize, to_unit_range
-from fst.report import seconds_of
+from fst.report import Progress
 from fst.stylizing.stylizer import Stylizer
 from fst.training.heldout import local
 from fst.training.optimization import descend

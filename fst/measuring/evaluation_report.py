@@ -14,9 +14,10 @@ from fst.atomic import replacing
 from fst.device import pick_device
 from fst.measuring.curves import Curve
 from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Evaluation, Report
+from fst.measuring.machine import machine_line
 from fst.pictures.image import to_bytes_tensor, write_image
 from fst.pictures.sheet import labelled_sheet
-from fst.report import machine_line, number, table
+from fst.report import number, table
 from fst.training.tracking import add_settings
 
 _SHOWN_ITERATIONS = (10, 30, 100, 300, 500)

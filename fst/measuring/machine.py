@@ -1,17 +1,19 @@
-"""The limits of the machine, and the memory that a pass takes."""
+"""The machine: its name, its limits, and the seconds and memory that something takes on it."""
 
 import ctypes
 import ctypes.util
 import os
+import platform
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fst.device import DTYPES, computes_bf16
-from fst.report import machine_name, seconds_of
 
 
 @dataclass
@@ -68,3 +70,37 @@ def with_peak_memory(run: Callable[[Tensor], Tensor], image: Tensor) -> tuple[Te
 def _status_kilobytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+
+
+def machine_line(device: torch.device) -> str:
+    """Return the machine's description: the device's name, threads and torch's version."""
+    return f"{machine_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def machine_name(device: torch.device) -> str:
+    """Return the name that a device's maker gave it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
+def _cpu_name() -> str:
+    # psutil does not know it, and platform.processor() is empty on Linux.
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def seconds_of(device: torch.device, action: Callable[..., object], *arguments: Any) -> float:
+    """Return how long an action takes, from an idle device until its work there is done."""
+    _wait_for(device)
+    start = time.perf_counter()
+    action(*arguments)
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -35,11 +35,11 @@ from fst.config import (
 )
 from fst.device import autocast, pick_device
 from fst.errors import UserError
-from fst.measuring.machine import Machine, measure_machine
+from fst.measuring.machine import Machine, measure_machine, seconds_of
 from fst.networks.plain import plain
 from fst.networks.styled import in_style
 from fst.pictures.image import to_unit_range
-from fst.report import seconds_of, table
+from fst.report import table
 from fst.training.distributed import World
 from fst.training.trainer import Trainer
 

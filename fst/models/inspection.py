@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from fst.errors import UserError
 from fst.models.export_info import ExportInfo, read_package
 from fst.models.model_file import find_model, load_network, open_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
+from fst.models.model_name import refuse_style, split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.styled import in_style
@@ -26,8 +25,7 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
     style = split_style(name_or_path)[1]
     if path.suffix in EXPORTED:
-        if style:
-            raise UserError(f"{path} has one style: leave out :{style}")
+        refuse_style(path, style)
         info, export, engine = _exported(path)
         size = "x".join(map(str, export.size)) if export.size else "any"
         floats = f"float32 (N, 3, H, W) in [0, {export.range_max}]"

@@ -16,7 +16,7 @@ from fst.atomic import replacing
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
 from fst.models.model_info import METADATA_KEY, ModelInfo, read_info
-from fst.models.model_name import chosen_shares, split_style
+from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
 from fst.networks.registry import build_network, complete_arguments, network_name
 from fst.networks.styled import StyledNetwork
@@ -61,8 +61,7 @@ def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, 
         return network.folded(torch.tensor(shares)).eval().requires_grad_(False), _of_style(
             info, shares, choice
         )
-    if choice:
-        raise UserError(f"{path} has one style: leave out :{choice}")
+    refuse_style(path, choice)
     return network, info
 
 
@@ -90,7 +89,7 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the model file for a file, a run folder, or a name.
 
     A name is that of a run below `runs/` or of a released model; a run of the same name comes
-    first (`shadowed_release` says so). What follows a colon is the style, `chosen_style`.
+    first (`shadowed_release` says so). What follows a colon is the style (`split_style`).
 
     Raises:
         FileNotFoundError: there is none; the message lists the closest names.
@@ -140,12 +139,13 @@ def _build(info: ModelInfo) -> TransformerNetwork | StyledNetwork:
 
 def _of_style(info: ModelInfo, shares: list[float], choice: str) -> ModelInfo:
     """Return what is known of a style of a model, or of a blend, as of a model of its own."""
-    config = info.training_config
-    if shares.count(0) < len(shares) - 1:
+    chosen = [style for style, share in zip(info.styles, shares, strict=True) if share]
+    if len(chosen) > 1:
         return dataclasses.replace(
             info, title=choice, styles=[], losses={}, card={}, format_version=1
         )
-    style = info.styles[[share > 0 for share in shares].index(True)]
+    (style,) = chosen
+    config = info.training_config
     given = config.get("style")
     if isinstance(given, dict):
         config = {**config, "style": {**given, "picture": style.picture}}

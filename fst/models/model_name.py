@@ -23,6 +23,12 @@ def split_style(name_or_path: str | Path) -> tuple[str, str]:
     return model, style
 
 
+def refuse_style(path: Path, style: str) -> None:
+    """Raise UserError if a style is chosen of a model that has one only."""
+    if style:
+        raise UserError(f"{path} has one style: leave out :{style}")
+
+
 def split_models(names_or_paths: str) -> list[str]:
     """Return the names of comma-separated models; an existing path is one, whatever it contains.
 

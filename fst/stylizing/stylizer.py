@@ -21,7 +21,7 @@ from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, open_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_models, split_style
+from fst.models.model_name import refuse_style, split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import luminance, to_unit_range
@@ -237,8 +237,7 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
-        if style := split_style(name_or_path)[1]:
-            raise UserError(f"{path} has one style: leave out :{style}")
+        refuse_style(path, split_style(name_or_path)[1])
         if dtype != "auto":
             raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
         pick_device(device)

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -153,6 +154,11 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
     train = ContentDataset(source, indices, crop_px, config.min_crop_scale, seed)
     fingerprint = f"{source.fingerprint()} {hashlib.sha256(indices.tobytes()).hexdigest()}"
     return Data(train, judged_by, summary, fingerprint)
+
+
+def without_margin(images: Tensor, margin_px: int) -> Tensor:
+    """Return what the loss sees of crops (N, 3, S, S): all but the margin on each side."""
+    return F.pad(images, [-margin_px] * 4)
 
 
 def content_batches(

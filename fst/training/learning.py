@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import FolderDataConfig, MomentsLossConfig, SlimConfig
@@ -24,7 +23,8 @@ from fst.models.model_name import split_style
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
-from fst.training.data import content_batches, open_data
+from fst.report import Progress
+from fst.training.data import ContentDataset, content_batches, open_data, without_margin
 from fst.training.styles import open_styles
 
 CODE_RATE = 0.2
@@ -32,8 +32,6 @@ RESIDUAL_RATE = 0.05
 """Adam's learning rates of the code and of the residual at the beginning; both fall to 0."""
 TRIALS = 2
 """Photographs on which the known styles are tried as a start."""
-
-
 CROP_PX = 128
 """Side of what the loss sees. Training a network's own weights needs larger crops, but scales and
 shifts are found from these as well, in a quarter of the time."""
@@ -41,9 +39,6 @@ MARGIN_PX = FolderDataConfig.margin_px
 SHOWN = 4
 SHOWN_PX = 256
 """Photographs on the sheet of what was learnt: how many, and their side without the margin."""
-
-Progress = Callable[[str, float, float], None]
-"""Called with the present step, and how much of the whole is done and to do."""
 
 
 @dataclass
@@ -121,6 +116,7 @@ def add_styles(
     )
     network = network.to(place).to(memory_format=torch.channels_last)
     known, total = len(network.codes), images * len(styles)
+    crops = _crops(photographs, CROP_PX)
     for number, style in enumerate(styles):
 
         def tell(done: int, terms: dict[str, float]) -> None:
@@ -128,12 +124,12 @@ def add_styles(
             progress(what, number * images + done, total)  # noqa: B023
 
         loss = MomentsLoss(features, style.picture, config)
-        contents = _photographs(photographs, CROP_PX, images + TRIALS, place)
+        contents = _photographs(crops, images + TRIALS, place)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, tell)
         network = network.with_style(learnt.code, learnt.residual)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
-    shown = list(_photographs(photographs, SHOWN_PX, SHOWN, place))
+    shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, place))
     with torch.no_grad():
         results = [
             torch.cat([in_style(network, number)(x) for x in shown])
@@ -150,10 +146,16 @@ def sheet_of(output: Path) -> Path:
     return output.with_suffix(".sheet.jpg")
 
 
-def _photographs(folder: Path, crop_px: int, count: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield crops of the photographs, as training makes them, (1, 3, S, S) in [0, 1]."""
-    data = open_data(FolderDataConfig(path=str(folder), crop_px=crop_px, heldout_images=0), 0)
-    for images, _ in content_batches(data.train, 1, 0, count):
+def _crops(folder: Path, crop_px: int) -> ContentDataset:
+    """Return crops of a folder's photographs, as training makes them."""
+    return open_data(
+        FolderDataConfig(path=str(folder), crop_px=crop_px, heldout_images=0), seed=0
+    ).train
+
+
+def _photographs(crops: ContentDataset, count: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield the first crops, each (1, 3, S, S) in [0, 1]."""
+    for images, _ in content_batches(crops, 1, 0, count):
         yield to_unit_range(images.to(device))
 
 
@@ -197,7 +199,8 @@ def learn_style(
     for photograph in itertools.islice(photographs, images):
         vector = style_vector(network.network) + network.mapper(code) + residual
         stylized = stylized_with(network.network, vector[None], photograph)
-        terms = loss(_inner(stylized, margin_px), _inner(photograph, margin_px))
+        inner, content = (without_margin(x, margin_px) for x in (stylized, photograph))
+        terms = loss(inner, content)
         optimizer.zero_grad()
         terms["total"].sum().backward()
         optimizer.step()
@@ -217,16 +220,13 @@ def _closest(
     network: StyledNetwork, loss: PerceptualLoss, photographs: list[Tensor], margin_px: int
 ) -> int:
     """Return the number of the known style whose pictures the loss of the new one likes best."""
+    targets = [loss.content_target(without_margin(x, margin_px)) for x in photographs]
     totals = []
     for number in range(len(network.codes)):
         styles = torch.tensor([number], device=network.codes.device)
         losses = [
-            loss(_inner(network(x, styles), margin_px), _inner(x, margin_px))["total"]
-            for x in photographs
+            loss.against(target, without_margin(network(x, styles), margin_px))["total"]
+            for x, target in zip(photographs, targets, strict=True)
         ]
         totals.append(torch.cat(losses).mean())
     return int(torch.stack(totals).argmin())
-
-
-def _inner(images: Tensor, margin_px: int) -> Tensor:
-    return F.pad(images, [-margin_px] * 4)

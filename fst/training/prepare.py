@@ -9,11 +9,11 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -23,15 +23,12 @@ from fst.errors import UserError
 from fst.models.released import checksum
 from fst.pictures.formats import open_picture
 from fst.pictures.image import UnreadableImageError, scaled_size
-from fst.report import few
+from fst.report import Progress, few
 from fst.training.sources import MIN_PX, MOST_UNUSABLE, UNFINISHED, Skipped, Source, open_source
 
 PER_FILE = 1000
 """Pictures of a parquet file."""
 RECORD = "prepared.json"
-
-Progress: TypeAlias = Callable[[str, float, float], None]
-"""Called with what is done in words, the number of pictures done, and of all."""
 
 
 @dataclass(frozen=True)

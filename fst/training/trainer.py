@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,7 +31,7 @@ from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
-from fst.training.data import Batch, FeedError, content_batches, open_data
+from fst.training.data import Batch, FeedError, content_batches, open_data, without_margin
 from fst.training.distributed import World, process_group
 from fst.training.judging import judge
 from fst.training.meter import Meter
@@ -322,8 +321,7 @@ class Trainer:
 
     def without_margin(self, images: Tensor) -> Tensor:
         """Return what the loss sees of (N, 3, S, S): all but `data.margin_px` on each side."""
-        margin = self.config.data.margin_px
-        return F.pad(images, [-margin] * 4)
+        return without_margin(images, self.config.data.margin_px)
 
     def passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""
