@@ -41,6 +41,15 @@ def train(*overrides: str) -> None:
 
 
 @app.command
+def train_upscaler(*overrides: str) -> None:
+    """Train a network for super-resolution: `fst train-upscaler data.path=DIR` (Hydra key=value).
+
+    `fst train-upscaler data.path=DIR --cfg job` shows every setting.
+    """
+    raise AssertionError("main() runs this command before flags are parsed")
+
+
+@app.command
 def prepare(
     source: str,
     *,
@@ -177,6 +186,63 @@ def stylize(
         try:
             console.show(stylize_pictures(pictures, stylizers, options, console.tiles))
             console.show(stylize_videos(videos, stylizers, options, console.frames))
+        finally:  # also when it is stopped
+            status = console.conclude(len(planned) - len(jobs), skipped)
+        return status
+
+
+@app.command
+def upscale(
+    model: str,
+    *inputs: str,
+    output: Annotated[str, Parameter(alias="-o")],
+    scale: float | None = None,
+    size: int | None = None,
+    tile_px: int | None = None,
+    quality: int = 95,
+    overwrite: bool = False,
+    shard: str = "1/1",
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """Enlarge pictures and videos with a trained model for super-resolution.
+
+    Args:
+        model: A model file, a run folder or the name of a released model.
+        inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
+        output: A file for one input, else a folder (as is NAME/).
+        scale: How many times as wide and as high, from 1 to the model's factor, the default.
+        size: Scale the shorter side to this many pixels first.
+        tile_px: Tile side in the small picture; 0 never tiles. Results are the same.
+        quality: Quality of JPEG and WebP files, 1 to 100.
+        overwrite: Replace existing results, which are otherwise kept.
+        shard: K/N enlarges the K-th of N shares of the inputs, for N processes or array jobs.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        dtype: fp32, fp16 or bf16; auto takes the fastest on the device.
+    """
+    from fst.stylizing.console import StylizeConsole
+    from fst.stylizing.files import find_inputs, plan, take_shard
+    from fst.upscaling.enlarger import load_enlarger
+    from fst.upscaling.files import enlarge_pictures, enlarge_videos
+    from fst.video.formats import is_video
+
+    if not inputs:
+        raise UserError("nothing to enlarge: fst upscale MODEL PICTURE... -o OUT")
+    Options(size=size, tile_px=tile_px, quality=quality)  # checks them
+    found, skipped = find_inputs(inputs, output)
+    _say_shadowed(model)
+    enlarger = load_enlarger(model, device, dtype)
+    scale = enlarger.scale_of(scale)
+    planned = take_shard(plan(found, [model], output), shard)
+    jobs = [job for job in planned if overwrite or not job.target.exists()]
+    pictures = [job for job in jobs if not is_video(job.source)]
+    videos = [job for job in jobs if is_video(job.source)]
+    with closing(StylizeConsole(len(jobs))) as console:
+        try:
+            console.show(
+                enlarge_pictures(pictures, enlarger, scale, size, tile_px, quality, console.tiles)
+            )
+            console.show(enlarge_videos(videos, enlarger, scale, size, tile_px, console.frames))
         finally:  # also when it is stopped
             status = console.conclude(len(planned) - len(jobs), skipped)
         return status
@@ -389,6 +455,35 @@ def evaluate(
     print(f"watch with  tensorboard --logdir {output}")
 
 
+@app.command
+def evaluate_upscaler(
+    *models: str,
+    photographs: list[Path],
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("upscaling"),
+) -> None:
+    """Score models for super-resolution on pictures that are made small first, beside bicubic.
+
+    Args:
+        models: Run folders, model files or names.
+        photographs: A folder of pictures at full resolution, such as Set5; several with one flag
+            each.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        output: The folder for upscaling.md, .json and .png, a sheet of details.
+    """
+    from fst.measuring.upscaling import evaluate_upscalers, markdown, write_upscaling_report
+    from fst.report import command_line
+    from fst.stylizing.console import WorkConsole
+
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    with closing(WorkConsole()) as console:
+        scores, sheet = evaluate_upscalers(models, photographs, device, console.show)
+    command = command_line()
+    print(markdown(scores, command))
+    print(*write_upscaling_report(output, scores, sheet, command), sep="\n")
+
+
 def _print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -448,7 +543,7 @@ def models() -> None:
     """List the released models, which every command takes by name."""
     from fst.models.released import released_models
 
-    rows = [("NAME", "PAINTING", "NETWORK", "PARAMETERS", "SIZE", "LICENCE")]
+    rows = [("NAME", "TITLE", "NETWORK", "PARAMETERS", "SIZE", "LICENCE")]
     notes: list[list[str]] = [[]]
     for model in released_models():
         painting = ", ".join(filter(None, (model.title, model.artist, model.year)))
@@ -498,10 +593,12 @@ def main() -> None:
     """Run the command in `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
     keep_compiled()
     let_threads_sleep()
-    if sys.argv[1:2] in (["train"], ["optimize"]):
+    if sys.argv[1:2] and sys.argv[1] in ("train", "train-upscaler", "optimize"):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]
-        importlib.import_module(f"fst.{command}").main()  # Hydra's, imported when it is needed
+        importlib.import_module(
+            f"fst.{command.replace('-', '_')}"
+        ).main()  # Hydra's, imported when it is needed
         return
     raise_on_sigterm()
     with one_line_errors("fst", LESS_MEMORY):

@@ -44,7 +44,7 @@ def shrunk(picture: Tensor) -> Tensor:
 
 def main() -> None:
     """Write the sheet of the models named, or of the smallest of each painting."""
-    of_one_style = [model for model in released_models() if not model.styles]
+    of_one_style = [m for m in released_models() if not (m.styles or m.enlarges)]
     largest_first = sorted(of_one_style, key=lambda model: -model.size_bytes)
     smallest = {model.title: model.name for model in largest_first}.values()
     chosen = sys.argv[1:] or sorted(smallest)

@@ -35,7 +35,8 @@ from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
 from fst.training.distributed import World
-from fst.training.trainer import StopRequest, Trainer
+from fst.training.stopping import StopRequest
+from fst.training.trainer import Trainer
 
 NETWORKS = ("vgg16", "slim")
 STAGES = (0, 20, 60, 160, 400)

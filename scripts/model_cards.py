@@ -4,6 +4,8 @@ for name in starry_night the_scream; do
     fst evaluate $name --style paintings/$name.jpg --photographs heldout/ --weights vgg16.pth \
         --curves 256 --images 2 --iterations 60 --sizes 512 --output evaluation/$name
 done
+fst evaluate-upscaler upscale_x4 upscale_x4_pixel --photographs Set5 --photographs Set14 \
+    --output evaluation/upscaling
 python scripts/model_cards.py evaluation/
 
 What a card says comes from the model file and from the evaluation of its name.
@@ -53,6 +55,10 @@ def main() -> None:
     given = parser.parse_args()
     cards = [HEADER]
     for model in released_models():
+        if model.enlarges:
+            scores = json.loads((given.evaluations / "upscaling" / "upscaling.json").read_text())
+            cards.append(card_of_upscaler(model, scores))
+            continue
         if model.styles:
             cards.append(card_of_several(model))
             write_sheet_of_several(model)
@@ -117,6 +123,34 @@ def card_of_several(model: ReleasedModel) -> str:
         )
     sheet = f"![A photograph in every style of {model.name}](../../.github/models/{model.name}.jpg)"
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def card_of_upscaler(model: ReleasedModel, scores: list[dict[str, Any]]) -> str:
+    """Return the card of a model for super-resolution, given what `fst evaluate-upscaler` wrote."""
+    info, _ = read_info(released_path(model.name))
+    config = info.training_config
+    loss = config["loss"]["name"]
+    init = f" init={config['init']}" if config["init"] else ""
+    training = (
+        f"fst train-upscaler data.path=photographs/ loss={loss}{init} "
+        f"training.images={config['training']['images']} "
+        f"training.batch_size={config['training']['batch_size']}"
+    )
+    facts = {
+        "network": f"`{model.network}`, {model.parameters:,} parameters, "
+        f"{model.size_bytes / 1e6:.2f} MB",
+        "training": f"`{training}`",
+        "images seen": f"{info.seen_images:,}",
+    }
+    for score in scores:
+        if score["model"] in ("bicubic", model.name):
+            facts[f"{score['model']} on {score['folder']}"] = (
+                f"PSNR {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}, GMSD "
+                f"{score['gmsd']:.4f}, colour {score['colour']:.2f} of 255 levels"
+            )
+    facts |= {"does well and badly": info.card["note"], "licence": f"{model.licence} (weights)"}
+    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
+    return f"## {model.name}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def command(info: ModelInfo) -> str:

@@ -23,6 +23,7 @@ from fst.models.model_file import find_model, load_network, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.released import CHECKSUMS, checksum, read_checksums
 from fst.networks.styled import StyledNetwork
+from fst.networks.upscaler import Upscaler
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
@@ -34,8 +35,8 @@ def main() -> None:
     )
     parser.add_argument("run", help="run folder or model file")
     parser.add_argument("name", help="what the model is to be called: lower case, digits, _")
-    parser.add_argument("--artist", required=True)
-    parser.add_argument("--year", required=True)
+    parser.add_argument("--artist", help="of the painting; none for super-resolution")
+    parser.add_argument("--year", help="of the painting")
     parser.add_argument("--note", required=True, help="what it does well and badly, in one line")
     parser.add_argument("--title", help="the painting; by default the title in the model")
     parser.add_argument("--styles", type=Path, help="CSV file, for a model of several styles")
@@ -79,7 +80,10 @@ def release(given: argparse.Namespace, folder: Path) -> Path:
         if given.styles is None:
             raise SystemExit(f"{given.run} has several styles: give --styles FILE.csv")
         network, info.styles = with_cards(network, info.styles, given.styles, given.rights)
-    card = {name: getattr(given, name) for name in ("artist", "year", "rights", "note")}
+    named = ("note",) if isinstance(network, Upscaler) else ("artist", "year", "rights", "note")
+    card = {name: getattr(given, name) for name in named}
+    if None in card.values():
+        raise SystemExit("a style is released with --artist and --year of its painting")
     title = given.title or info.title
     info = dataclasses.replace(
         info,

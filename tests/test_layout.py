@@ -15,9 +15,9 @@ LAYERS = (
     ("networks", "pictures", "losses"),
     ("models", "video"),
     ("stylizing",),
-    ("training",),
+    ("training", "upscaling"),
     ("measuring",),
-    ("train", "optimize", "webcam"),
+    ("train", "train_upscaler", "optimize", "webcam"),
     ("cli",),
 )
 """Packages and top-level modules of fst, from the ground up; imports go to lower layers only."""

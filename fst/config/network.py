@@ -1,4 +1,4 @@
-"""The transformer networks' settings."""
+"""The networks' settings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,19 @@ from fst.errors import UserError
 
 
 @dataclass
-class NetworkConfig:
-    """A transformer network: its name in `fst.networks.registry`, then its arguments."""
+class AnyNetworkConfig:
+    """A network: its name in `fst.networks.registry`, then its arguments."""
 
     name: str = MISSING
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of the network's constructor."""
         return {key: value for key, value in vars(self).items() if key != "name"}
+
+
+@dataclass
+class NetworkConfig(AnyNetworkConfig):
+    """A transformer network."""
 
 
 @dataclass

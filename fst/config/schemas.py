@@ -20,11 +20,19 @@ from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
 from fst.config.style import PictureConfig, PicturesConfig
-from fst.config.training import OptimizerConfig, TrainConfig, TrainingConfig
+from fst.config.training import OptimizerConfig, RunConfig, TrainConfig
+from fst.config.upscaling import (
+    FastUpscalerConfig,
+    JohnsonUpscalerConfig,
+    PerceptualLossConfig,
+    PixelLossConfig,
+    TrainUpscalerConfig,
+)
 from fst.errors import UserError, one_line
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
+    "train-upscaler": TrainUpscalerConfig,
     "optimize": OptimizeConfig,
     "network/johnson": JohnsonConfig,
     "network/fast": FastConfig,
@@ -40,6 +48,10 @@ SCHEMAS: dict[str, type] = {
     "optimizer/adam": OptimizerConfig,
     "style/picture": PictureConfig,
     "style/pictures": PicturesConfig,
+    "upscaling/network/fast": FastUpscalerConfig,
+    "upscaling/network/johnson": JohnsonUpscalerConfig,
+    "upscaling/loss/pixel": PixelLossConfig,
+    "upscaling/loss/perceptual": PerceptualLossConfig,
 }
 
 
@@ -85,9 +97,9 @@ def unknown_key(key: str, command: str) -> str:
     """Return a line that says that `command` has no such key, and suggests what was meant."""
     group, _, setting = key.rpartition(".")
     having = [
-        path.replace("/", "=")
-        for path, schema in SCHEMAS.items()
-        if path.startswith(f"{group}/") and setting in _field_names(schema)
+        f"{group}={path.rpartition('/')[2]}"
+        for path, schema in _choices(group, command).items()
+        if setting in _field_names(schema)
     ]
     if having:  # the group is set to another of its choices
         return f"{key} is unknown: it exists only with {' or '.join(having)}"
@@ -108,16 +120,24 @@ def likely_keys(name: str, command: str) -> list[str]:
 
 
 def _known_keys(command: str) -> set[str]:
-    groups = _field_names(SCHEMAS[command])
-    schemas = {
-        path: schema
-        for path, schema in {**SCHEMAS, "training/": TrainingConfig}.items()
-        if path == command or path.partition("/")[0] in groups
-    }
+    keys = set()
+    for entry in dataclasses.fields(SCHEMAS[command]):
+        schemas = [*_choices(entry.name, command).values()]
+        if isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
+            schemas.append(entry.type)
+        keys.add(entry.name)
+        keys |= {f"{entry.name}.{name}" for schema in schemas for name in _field_names(schema)}
+    return keys
+
+
+def _choices(group: str, command: str) -> dict[str, type]:
+    """Return the schemas that a command's group can be set to, by their paths."""
+    types = {entry.name: entry.type for entry in dataclasses.fields(SCHEMAS[command])}
+    base = types.get(group)
     return {
-        f"{path.partition('/')[0]}.{name}".removeprefix(f"{command}.")
-        for path, schema in schemas.items()
-        for name in _field_names(schema)
+        path: schema
+        for path, schema in SCHEMAS.items()
+        if isinstance(base, type) and path.rpartition("/")[0] and issubclass(schema, base)
     }
 
 
@@ -125,6 +145,6 @@ def _field_names(schema: type) -> set[str]:
     return {entry.name for entry in dataclasses.fields(schema)}
 
 
-def to_yaml(config: TrainConfig | OptimizeConfig) -> str:
+def to_yaml(config: RunConfig | OptimizeConfig) -> str:
     """Return the configuration as YAML, every value written out."""
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -10,7 +10,7 @@ from fst.config.checks import at_least, chosen_by_group, inside_folder, one_of, 
 from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
-from fst.config.network import NetworkConfig
+from fst.config.network import AnyNetworkConfig, NetworkConfig
 from fst.config.style import PicturesConfig, StyleConfig
 from fst.errors import UserError
 
@@ -45,8 +45,8 @@ class OptimizerConfig:
 
 
 @dataclass
-class TrainingConfig:
-    """How long to train and how to run."""
+class ScheduleConfig:
+    """How long to train and how to run, whatever is trained."""
 
     images: int = 160_000
     """Images to train on (rounded up to full batches)."""
@@ -58,9 +58,6 @@ class TrainingConfig:
     """Images between two saves, each with the held-out losses and pictures."""
     ema_half_life: int = 400
     """Half-life, in images, of the moving average of the weights that becomes the model."""
-    palette: float = 0.5
-    """How far to move the trained network's colours towards the painting's, 0 to 1: training alone
-    leaves them its hues, but less of its contrast."""
     precision: str = "auto"
     """`fp32` (TF32 on GPUs that have it), autocast to `bf16` or `fp16`, or `auto`: `bf16` where the
     device computes it fast, else `fp32`."""
@@ -75,24 +72,33 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
-        if not 0 <= self.palette <= 1:
-            raise UserError(f"training.palette={self.palette} must be in [0, 1]")
         one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 
 
 @dataclass
-class TrainConfig:
-    """Everything that `fst train` takes."""
+class TrainingConfig(ScheduleConfig):
+    """How long to train on a style, and how to run."""
 
-    network: NetworkConfig = MISSING
-    loss: LossConfig = MISSING
-    loss_network: LossNetworkConfig = MISSING
+    palette: float = 0.5
+    """How far to move the trained network's colours towards the painting's, 0 to 1: training alone
+    leaves them its hues, but less of its contrast."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.palette <= 1:
+            raise UserError(f"training.palette={self.palette} must be in [0, 1]")
+
+
+@dataclass
+class RunConfig:
+    """What every training takes, whatever is trained."""
+
+    network: AnyNetworkConfig = MISSING
     data: DataConfig = MISSING
     optimizer: OptimizerConfig = MISSING
-    style: StyleConfig = MISSING
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: ScheduleConfig = field(default_factory=ScheduleConfig)
     name: str | None = None
-    """The run's name; null uses the style's title."""
+    """The run's name."""
     runs_dir: str = "runs"
     """Folder of the run folders."""
     seed: int = 0
@@ -102,13 +108,38 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         valid_seed(self.seed)
-        for group in ("network", "loss", "loss_network", "optimizer"):
+        for group in ("network", "optimizer"):
             chosen_by_group(group, getattr(self, group))
         if self.data.kind != type(self.data).kind:
             raise UserError(f"data.kind={self.data.kind} cannot be set: choose it with data=...")
-        compatible(self.loss, self.loss_network)
         if self.init == "":
             raise UserError("init= is empty")
+        inside_folder(self.runs_dir, self.name)
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder."""
+        return Path(self.runs_dir) / str(self.name)
+
+
+@dataclass
+class TrainConfig(RunConfig):
+    """Everything that `fst train` takes."""
+
+    network: NetworkConfig = MISSING
+    loss: LossConfig = MISSING
+    loss_network: LossNetworkConfig = MISSING
+    style: StyleConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    name: str | None = None
+    """The run's name; null uses the style's title."""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.style.title
+        super().__post_init__()
+        for group in ("loss", "loss_network"):
+            chosen_by_group(group, getattr(self, group))
+        compatible(self.loss, self.loss_network)
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
         large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
         if self.loss.temporal_weight and self.data.crop_px < TEMPORAL_PX:
@@ -128,10 +159,3 @@ class TrainConfig:
                 "network.norm=batch has one style: several need network.norm=instance, "
                 "whose scales and shifts are a style"
             )
-        self.name = self.name or self.style.title
-        inside_folder(self.runs_dir, self.name)
-
-    @property
-    def run_dir(self) -> Path:
-        """The run folder."""
-        return Path(self.runs_dir) / str(self.name)

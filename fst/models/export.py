@@ -21,11 +21,13 @@ from fst.atomic import replacing
 from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.export_info import ExportInfo, export_metadata
-from fst.models.model_file import find_model, open_model
+from fst.models.model_file import find_model, load_any
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.plain import plain
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
 from fst.pictures.image import read_image, resize
 
 OPSET = 18
@@ -35,44 +37,57 @@ FLOOR_DB = {"fp32": 50.0, "fp16": 30.0, "bf16": 30.0}
 """The least PSNR to eager fp32, by precision: exports below it are rejected."""
 
 
-class Standalone(nn.Module):
-    """The network with its padding and conversions, for runtimes that know nothing about fst.
+class AnySize(nn.Module):
+    """A transformer network with its padding, in operations that keep H and W dynamic."""
 
-    Takes and returns (N, 3, H, W), float in [0, `range_max`], or with `uint8` bytes (N, H, W, 3).
-    """
-
-    def __init__(self, network: TransformerNetwork, dtype: torch.dtype, options: "Options") -> None:
+    def __init__(self, network: TransformerNetwork, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network.to(dtype)
+        self.network = network
         self.dtype = dtype
-        self.uint8 = options.uint8
-        self.range_max = options.range_max
 
     def forward(self, image: Tensor) -> Tensor:
-        """Stylize like `TransformerNetwork.forward`, in operations that keep H and W dynamic."""
-        if self.uint8:
-            image = image.permute(0, 3, 1, 2).float()
-        white = 255 if self.uint8 else self.range_max
-        if white != 1:
-            image = image / white
+        """Stylize like `TransformerNetwork.forward`, computing in the network's dtype."""
+        image = image.to(self.dtype)
         height, width = image.shape[-2:]
         network = self.network
         missing: list[Any] = [
             torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes support.
-        if fits := all(isinstance(px, int) and px == 0 for px in missing):
-            padded = image
-        else:
-            padded = F.pad(image, [0, missing[1], 0, missing[0]], mode="replicate")
-        stylized = network.body(padded.to(self.dtype)).float()
-        if not fits:
-            stylized = stylized[..., :height, :width]
-        if white != 1:
-            stylized = stylized * white
+        if all(isinstance(px, int) and px == 0 for px in missing):
+            return network.body(image)
+        padded = F.pad(image, [0, missing[1], 0, missing[0]], mode="replicate")
+        return network.body(padded)[..., :height, :width]
+
+
+class Standalone(nn.Module):
+    """The network with its conversions, for runtimes that know nothing about fst.
+
+    Takes and returns (N, 3, H, W), float in [0, `range_max`], or with `uint8` bytes (N, H, W, 3).
+    """
+
+    def __init__(
+        self, network: TransformerNetwork | Upscaler, dtype: torch.dtype, options: "Options"
+    ) -> None:
+        super().__init__()
+        network = network.to(dtype)
+        self.network = network if isinstance(network, Upscaler) else AnySize(network, dtype)
+        self.uint8 = options.uint8
+        self.range_max = options.range_max
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the network's result for a picture of any size."""
         if self.uint8:
-            return stylized.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        return stylized
+            image = image.permute(0, 3, 1, 2).float()
+        white = 255 if self.uint8 else self.range_max
+        if white != 1:
+            image = image / white
+        result: Tensor = self.network(image).float()
+        if white != 1:
+            result = result * white
+        if self.uint8:
+            return result.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        return result
 
 
 class _Fp32(nn.Module):
@@ -180,7 +195,7 @@ def export_model(
         raise UserError(f"{path} is already exported: use the .safetensors it came from")
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
-    network, info = open_model(model)
+    network, info = load_any(path, split_style(model)[1])
     say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
     with replacing(output) as temporary, _quiet():
         options = Options(half, uint8, size, device, range_max)
@@ -198,7 +213,10 @@ def export_model(
 
 
 def agree(
-    path: Path, network: TransformerNetwork, picture: Tensor, size: tuple[int, int] | None = None
+    path: Path,
+    network: TransformerNetwork | Upscaler,
+    picture: Tensor,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[Agreement]:
     """Compare an exported file with its network in eager fp32, at `SHAPES` or one size.
 
@@ -219,7 +237,7 @@ def agree(
 
 
 def export_onnx(
-    path: Path, network: TransformerNetwork, info: ModelInfo, options: Options
+    path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: Options
 ) -> ExportInfo:
     """Write the network as ONNX, computed as in the papers, for any device."""
     try:
@@ -238,7 +256,7 @@ def export_onnx(
         dynamo=True,
         opset_version=OPSET,
         input_names=["image"],
-        output_names=["stylized"],
+        output_names=["enlarged" if isinstance(network, Upscaler) else "stylized"],
         dynamic_shapes={"image": _open_dimensions(options)},
         verbose=False,
     )
@@ -252,13 +270,14 @@ def export_onnx(
         options.range_max,
     )
     program.model.metadata_props.update(export_metadata(info, export))
-    program.model.doc_string = f"{info.title}, a style by fst"
+    kind = "super-resolution" if isinstance(network, Upscaler) else "a style"
+    program.model.doc_string = f"{info.title}, {kind} by fst"
     program.save(str(path))
     return export
 
 
 def export_package(
-    path: Path, network: TransformerNetwork, info: ModelInfo, options: Options
+    path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: Options
 ) -> ExportInfo:
     """Compile the network to a `.pt2` with AOTInductor, for one kind of device."""
     place = pick_device(options.device)

@@ -9,6 +9,7 @@ from fst.models.model_name import refuse_style, split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.styled import in_style
+from fst.networks.upscaler import Upscaler
 
 
 def inspect_model(name_or_path: str | Path) -> dict[str, str]:
@@ -39,12 +40,15 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
         }
     else:
         network, info = open_model(name_or_path) if style else load_network(path)
-        single = in_style(network)
+        if isinstance(network, Upscaler):
+            flops = count_flops(network, 512 // network.factor, 512 // network.factor)
+        else:
+            flops = count_flops(in_style(network), 512, 512)
         own = path.suffix == ".safetensors"
         facts |= {
             "format": f"fst model, version {info.format_version}" if own else "foreign state dict",
             "parameters": f"{count_parameters(network):,}",
-            "work": f"{count_flops(single, 512, 512) / 1e9:.1f} GFLOP at 512x512",
+            "work": f"{flops / 1e9:.1f} GFLOP for a result of 512x512",
         }
     return facts | _of_the_model(info)
 

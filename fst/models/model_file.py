@@ -7,10 +7,11 @@ of the widespread PyTorch ports of Johnson's network load as well (`fst.models.f
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from fst.atomic import replacing
 from fst.errors import UserError, one_line
@@ -18,17 +19,25 @@ from fst.models.foreign import read_foreign
 from fst.models.model_info import METADATA_KEY, ModelInfo, read_info
 from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
-from fst.networks.registry import build_network, complete_arguments, network_name
+from fst.networks.registry import (
+    UPSCALERS,
+    build_network,
+    build_upscaler,
+    complete_arguments,
+    network_name,
+)
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
+
+Network: TypeAlias = TransformerNetwork | StyledNetwork | Upscaler
+"""What a model file holds."""
 
 LARGEST_ARGUMENT = 4096
 """The largest width of a network that is loaded from a file."""
 
 
-def save_model(
-    path: str | Path, network: TransformerNetwork | StyledNetwork, info: ModelInfo
-) -> None:
+def save_model(path: str | Path, network: nn.Module, info: ModelInfo) -> None:
     """Write the network's weights and `info` as one safetensors file, atomically."""
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
@@ -38,7 +47,7 @@ def save_model(
         save_file(tensors, temporary, metadata=metadata)
 
 
-def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, ModelInfo]:
+def load_any(path: str | Path, choice: str = "") -> tuple[TransformerNetwork | Upscaler, ModelInfo]:
     """Return the network of a model file, on the CPU in evaluation mode, and its metadata.
 
     The weights are fp32, however they are stored. Nothing of the size that the metadata ask for is
@@ -65,8 +74,25 @@ def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, 
     return network, info
 
 
-def load_network(path: Path) -> tuple[TransformerNetwork | StyledNetwork, ModelInfo]:
-    """Return what `load_model` does, a model of several styles with all of them."""
+def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, ModelInfo]:
+    """Return what `load_any` does, for a model that stylizes.
+
+    Raises:
+        UserError: as there, or it enlarges pictures.
+    """
+    network, info = load_any(path, choice)
+    if isinstance(network, Upscaler):
+        raise for_super_resolution(path)
+    return network, info
+
+
+def for_super_resolution(path: str | Path) -> UserError:
+    """Return the error for a model that enlarges pictures where one that stylizes is needed."""
+    return UserError(f"{path} is a model for super-resolution: use it with fst upscale")
+
+
+def load_network(path: Path) -> tuple[Network, ModelInfo]:
+    """Return what `load_any` does, a model of several styles with all of them."""
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
     if path.suffix == ".safetensors":
@@ -116,6 +142,20 @@ def open_model(name_or_path: str | Path) -> tuple[TransformerNetwork, ModelInfo]
     return load_model(find_model(name_or_path), split_style(name_or_path)[1])
 
 
+def open_upscaler(name_or_path: str | Path) -> tuple[Upscaler, ModelInfo]:
+    """Return what `load_any` does, for a model that enlarges pictures and `find_model` finds.
+
+    Raises:
+        UserError: as there, or it is a model for styles.
+    """
+    path = find_model(name_or_path)
+    refuse_style(path, split_style(name_or_path)[1])
+    network, info = load_network(path)
+    if not isinstance(network, Upscaler):
+        raise UserError(f"{path} is a model that stylizes: use it with fst stylize")
+    return network, info
+
+
 def shadowed_release(name_or_path: str | Path) -> str | None:
     """Return a line to print if `find_model` takes a run that has a released model's name."""
     name, _ = split_style(name_or_path)
@@ -124,14 +164,16 @@ def shadowed_release(name_or_path: str | Path) -> str | None:
     return f"{name}: using {found}, not the released model of the same name"
 
 
-def describe(network: TransformerNetwork | StyledNetwork, **fields: Any) -> ModelInfo:
+def describe(network: Network, **fields: Any) -> ModelInfo:
     """Return the `ModelInfo` of a network, with further fields given by name."""
     own = network.network if isinstance(network, StyledNetwork) else network
     version = 1 if own is network else 2
     return ModelInfo(network_name(own), own.arguments, format_version=version, **fields)
 
 
-def _build(info: ModelInfo) -> TransformerNetwork | StyledNetwork:
+def _build(info: ModelInfo) -> Network:
+    if info.network in UPSCALERS:
+        return build_upscaler(info.network, info.network_arguments)
     arguments = complete_arguments(info.network, info.network_arguments)
     network = build_network(info.network, arguments)
     return StyledNetwork(network, len(info.styles)) if info.styles else network

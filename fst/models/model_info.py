@@ -38,10 +38,10 @@ class ModelInfo:
     """The metadata of a model file."""
 
     network: str
-    """The network's name in `fst.networks.registry.NETWORKS`."""
+    """The network's name in `fst.networks.registry`."""
     network_arguments: dict[str, Any]
     title: str = ""
-    """The style's title."""
+    """The style's title, or the run's name."""
     seen_images: int = 0
     """Number of images it was trained on."""
     losses: dict[str, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fst.errors import UserError
 from fst.models.model_info import read_info
+from fst.networks.registry import UPSCALERS
 
 CHECKSUMS = "SHA256SUMS"
 """The file in the folder of released models that lists their checksums, as `sha256sum` does."""
@@ -21,7 +22,7 @@ class ReleasedModel:
     name: str
     """What to call it by: `fst stylize NAME photo.jpg -o out.jpg`."""
     title: str
-    """The painting."""
+    """The painting, or what it enlarges."""
     artist: str
     year: str
     network: str
@@ -32,6 +33,11 @@ class ReleasedModel:
     """What it does well and badly, in a line."""
     styles: tuple[str, ...]
     """Of a model of several styles their names, as in `NAME:STYLE`; else none."""
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether it is for super-resolution (`fst upscale`), not for a style."""
+        return self.network in UPSCALERS
 
 
 def released_folder() -> Path:

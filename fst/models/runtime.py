@@ -26,7 +26,7 @@ PROVIDERS = {
 
 
 class ExportedNetwork(ABC):
-    """An exported model: call it on (N, 3, H, W) in [0, 1] for the same shape, stylized."""
+    """An exported model: call it on (N, 3, H, W) in [0, 1] for its result."""
 
     engine: str
     """The name of what runs it."""
@@ -36,7 +36,7 @@ class ExportedNetwork(ABC):
     export: ExportInfo
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Stylize (N, 3, H, W), float in [0, 1].
+        """Return the result for (N, 3, H, W), float in [0, 1].
 
         Raises:
             UserError: the picture does not have the size that the model was exported for.

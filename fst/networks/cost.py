@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from fst.networks.plain import plain
-from fst.networks.registry import NETWORKS, network_name
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -13,7 +13,7 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_flops(network: TransformerNetwork, height: int, width: int) -> int:
+def count_flops(network: TransformerNetwork | Upscaler, height: int, width: int) -> int:
     """Return the floating-point operations of one picture's pass: 2 a multiply-add, convolutions.
 
     They are those of the network as it is written (`plain`), whatever is saved in computing it.
@@ -22,7 +22,7 @@ def count_flops(network: TransformerNetwork, height: int, width: int) -> int:
     from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
 
     with torch.device("meta"):
-        shapes = plain(NETWORKS[network_name(network)](**network.arguments))
+        shapes = plain(type(network)(**network.arguments))
         image = torch.empty(1, 3, height, width)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -13,10 +13,11 @@ from fst.networks.layers import (
     UpsampleNearest,
     convolution,
 )
-from fst.networks.transformer import TransformerNetwork
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def plain(network: TransformerNetwork) -> TransformerNetwork:
+def plain(network: Network) -> Network:
     """Return a copy that computes each step as it is written in the papers.
 
     It has the same weights and gives the same pictures. Other runtimes know its operations well and

@@ -2,13 +2,21 @@
 
 from typing import Any
 
+from torch import nn
+
 from fst.errors import UserError
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
 
 NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fast}
 """The networks by the name that the configuration and the model file give."""
+UPSCALERS: dict[str, type[Upscaler]] = {
+    "fast_upscaler": FastUpscaler,
+    "johnson_upscaler": JohnsonUpscaler,
+}
+"""The super-resolution networks, likewise."""
 
 
 def complete_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -36,6 +44,15 @@ def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
         raise UserError(f"cannot build network {name!r} with {arguments}: {error}") from error
 
 
-def network_name(network: TransformerNetwork) -> str:
-    """Return the name of the network in `NETWORKS`."""
-    return next(name for name, kind in NETWORKS.items() if type(network) is kind)
+def build_upscaler(name: str, arguments: dict[str, Any]) -> Upscaler:
+    """Return a new super-resolution network; raise UserError if it takes no such arguments."""
+    try:
+        return UPSCALERS[name](**arguments)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"cannot build network {name!r} with {arguments}: {error}") from error
+
+
+def network_name(network: nn.Module) -> str:
+    """Return the name of the network in `NETWORKS` or `UPSCALERS`."""
+    known = {**NETWORKS, **UPSCALERS}
+    return next(name for name, kind in known.items() if type(network) is kind)

@@ -65,6 +65,12 @@ class Picture:
     notes: tuple[str, ...] = ()
     """What was lost in reading the file."""
 
+    def replace_pixels(self, rgb: Tensor) -> None:
+        """Take other pixels, uint8 (1, 3, H, W) of any size; the transparency is scaled to it."""
+        self.rgb = rgb
+        if self.alpha is not None and self.alpha.shape[-2:] != rgb.shape[-2:]:
+            self.alpha = F.interpolate(self.alpha, rgb.shape[-2:], mode="bicubic", antialias=True)
+
 
 def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     """Return all files in a folder and its folders, sorted, but for hidden ones.
@@ -152,6 +158,11 @@ def to_unit_range(images: Tensor) -> Tensor:
     """
     scaled = images.float() if images.is_floating_point() else images.float() / 255
     return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def rounded(images: Tensor) -> Tensor:
+    """Return pictures in [0, 1] as 8 bits hold them, still in [0, 1]."""
+    return (images.clamp(0, 1) * 255).round() / 255
 
 
 def write_image(image: Tensor, path: str | Path, quality: int = 95) -> None:

@@ -6,6 +6,7 @@ Threads decode the next pictures and encode the last ones while the network runs
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -20,14 +21,14 @@ from fst.stylizing.options import LESS_MEMORY, Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
 from fst.video.motion import motion
-from fst.video.video import stylize_video
+from fst.video.video import VideoReport, stylize_video
 
 _AHEAD = 3
 """At most this many pictures are decoded in advance, and as many wait to be encoded ..."""
 _AHEAD_PX = 20_000_000
 """... and fewer if they have more pixels together: large pictures are processed one by one."""
 _BATCH_PX = 1_000_000
-"""Neighbours of the same size are stylized together up to this many pixels."""
+"""Neighbours of the same size are processed together up to this many pixels."""
 
 
 def stylize_pictures(
@@ -36,10 +37,7 @@ def stylize_pictures(
     options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Outcome]:
-    """Stylize pictures; yield the outcome of each, in order.
-
-    A stop (`KeyboardInterrupt`), or a bug, is raised again once every picture that was stylized is
-    written.
+    """Stylize pictures; yield the outcome of each, in order, as `change_pictures` does.
 
     Args:
         jobs: what `plan` returned.
@@ -48,9 +46,6 @@ def stylize_pictures(
         progress: called with the fraction of a large picture's tiles that is done.
     """
     mask_at = _mask(options)
-
-    def decode(job: Job) -> Picture:
-        return read_picture(job.source, options.size)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         return stylizers[model](
@@ -63,18 +58,40 @@ def stylize_pictures(
             progress=progress,
         )
 
+    yield from change_pictures(jobs, stylize, options.size, options.quality)
+
+
+def change_pictures(
+    jobs: Sequence[Job], change: Callable[[str, Tensor], Tensor], size: int | None, quality: int
+) -> Iterator[Outcome]:
+    """Read pictures, change them and write the results; yield the outcome of each, in order.
+
+    A stop (`KeyboardInterrupt`), or a bug, is raised again once every picture that was changed is
+    written.
+
+    Args:
+        jobs: what `plan` returned.
+        change: given the name of a model and pixels, uint8 (N, 3, H, W), it returns others, of any
+            size.
+        size: scale the shorter side to this many pixels first.
+        quality: of JPEG and WebP files.
+    """
+
+    def decode(job: Job) -> Picture:
+        return read_picture(job.source, size)
+
     encoding: _Encoding = deque()
     with ThreadPoolExecutor(_AHEAD) as readers, ThreadPoolExecutor(_AHEAD) as writers:
         try:
             for batch in _batches(jobs, readers, decode):
-                done = batch if isinstance(batch, Outcome) else _stylized(batch, stylize)
+                done = batch if isinstance(batch, Outcome) else _changed(batch, change)
                 for result in [done] if isinstance(done, Outcome) else done:
                     if isinstance(result, Outcome):
                         yield from _written(encoding, 0)
                         yield result
                         continue
                     job, picture = result
-                    encoding.append((job, writers.submit(_write, job, picture, options.quality)))
+                    encoding.append((job, writers.submit(_write, job, picture, quality)))
                     large = picture.rgb[0, 0].numel() > _AHEAD_PX
                     yield from _written(encoding, 0 if large else _AHEAD)
         except KeyboardInterrupt:
@@ -111,27 +128,37 @@ def stylize_videos(
             tile_px=options.tile_px,
         )
 
+    def make(job: Job) -> VideoReport:
+        return stylize_video(
+            partial(stylize, job.model),
+            job.source,
+            job.target,
+            size=options.size,
+            filters=partial(video_filters, options),
+            workers=stylizers[job.model].workers,
+            progress=progress,
+        )
+
+    for outcome in change_videos(jobs, make):
+        if outcome.error is None and options.smooth and motion() is None:
+            note = (
+                "smoothed only where nothing moves, as OpenCV is not installed: "
+                "pip install 'fst-style-transfer[webcam]'"
+            )
+            outcome = replace(outcome, notes=(*outcome.notes, note))
+        yield outcome
+
+
+def change_videos(jobs: Sequence[Job], make: Callable[[Job], VideoReport]) -> Iterator[Outcome]:
+    """Make videos one after the other; yield the outcome of each, with frames and their rate."""
     for job in jobs:
         try:
-            report = stylize_video(
-                partial(stylize, job.model),
-                job.source,
-                job.target,
-                size=options.size,
-                filters=partial(video_filters, options),
-                workers=stylizers[job.model].workers,
-                progress=progress,
-            )
+            report = make(job)
         except Exception as error:
             yield Outcome(job, _reason(error))
         else:
-            said = [f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"]
-            if options.smooth and motion() is None:
-                said.append(
-                    "smoothed only where nothing moves, as OpenCV is not installed: "
-                    "pip install 'fst-style-transfer[webcam]'"
-                )
-            yield Outcome(job, notes=(*said, *report.notes))
+            rate = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
+            yield Outcome(job, notes=(rate, *report.notes))
 
 
 def _reason(error: Exception) -> str:
@@ -213,28 +240,28 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
     return same and pixels <= _BATCH_PX
 
 
-def _stylized(
-    batch: _Batch, stylize: Callable[[str, Tensor], Tensor]
+def _changed(
+    batch: _Batch, change: Callable[[str, Tensor], Tensor]
 ) -> Sequence[tuple[Job, Picture] | Outcome]:
-    """Stylize a batch in place; if that fails, one by one, so that only those at fault fail."""
+    """Change a batch in place; if that fails, one by one, so that only those at fault fail."""
     try:
         pictures = [picture.rgb for _, picture in batch]
         # A large picture is always alone, and not copied.
         rgb = pictures[0] if len(batch) == 1 else torch.cat(pictures)
-        results = stylize(batch[0][0].model, rgb)
+        results = change(batch[0][0].model, rgb)
     except Exception as error:
         if len(batch) == 1:
             return [Outcome(batch[0][0], _reason(error))]
-        return [result for one in batch for result in _stylized([one], stylize)]
-    for (_, picture), stylized in zip(batch, torch.split(results, 1), strict=True):
-        picture.rgb = stylized  # in place, which frees the original
+        return [result for one in batch for result in _changed([one], change)]
+    for (_, picture), changed in zip(batch, torch.split(results, 1), strict=True):
+        picture.replace_pixels(changed)  # in place, which frees the original
     return batch
 
 
 def _write(job: Job, picture: Picture, quality: int) -> tuple[str, ...]:
     """Write a result; return what the user should know about it."""
     dropped = write_picture(picture, job.target, quality)
-    first = ("animated: the first frame was stylized",) if picture.animated else ()
+    first = ("animated: only the first frame was used",) if picture.animated else ()
     return (*first, *picture.notes, *dropped)
 
 

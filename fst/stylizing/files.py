@@ -131,7 +131,7 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
             raise UserError(f"{job.target} would overwrite an input: choose another -o")
         if job.target in sources:
             both = f"{sources[job.target]} and {job.source}"
-            raise UserError(f"{both} would both become {job.target}: stylize them separately")
+            raise UserError(f"{both} would both become {job.target}: process them separately")
         sources[job.target] = job.source
     return jobs
 

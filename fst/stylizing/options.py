@@ -11,7 +11,7 @@ STROKES = (0.25, 16)
 LOOKS_BEST_PX = 512
 """Shorter side of the pictures that networks paint best, as they were trained on smaller ones."""
 _NOT_WORTH_IT = 1.25  # a factor up to which strokes stay as trained
-LESS_MEMORY = "use a smaller --size, --strokes 1 with smaller tiles (--tile-px) or --device cpu"
+LESS_MEMORY = "use a smaller --size, smaller tiles (--tile-px) or --device cpu"
 """What to do when memory runs out."""
 
 

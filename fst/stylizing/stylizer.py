@@ -9,7 +9,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +18,19 @@ from torch import Tensor
 
 from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
-from fst.models.model_file import find_model, open_model
+from fst.models.model_file import find_model, for_super_resolution, open_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork
+from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
+from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
 from fst.report import few
 from fst.stylizing.options import Options
 from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
-Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 TILE_PX = 1024
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
@@ -130,7 +130,7 @@ class Stylizer:
             ValueError: they are of another shape or dtype.
         """
         Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
-        images = _to_tensor(picture)
+        images = to_images(picture)
         height, width = images.shape[-2:]
         if mask is not None:
             mask = _to_mask(mask, height, width)
@@ -144,7 +144,7 @@ class Stylizer:
             content = self._content(images)
             seen = scaled(content, 1 / strokes)
             stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
-            return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+            return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
         network = self.network
         if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
@@ -158,10 +158,10 @@ class Stylizer:
                 self._in_tiles(network, one, tile_px, progress, *options)
                 for one in torch.split(images, 1)
             ]
-            return _like(torch.cat(done) if len(done) > 1 else done[0], picture)
+            return in_form_of(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = self._content(images)
         stylized = self.run(content)
-        return _like(_from_unit_range(blend(content, stylized, *options), images), picture)
+        return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
 
     @torch.no_grad()
     def run(self, content: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class Stylizer:
             mask_here = None if mask is None else mask[..., rows, columns]
             self._check_finite(stylized)
             blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
-            result[..., rows, columns] = _from_unit_range(blended, image)
+            result[..., rows, columns] = from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
         with tf32(self.device, allowed=False):
@@ -242,6 +242,8 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
             raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
         pick_device(device)
         exported = EXPORTED[path.suffix](path, device)
+        if exported.info.network in UPSCALERS:
+            raise for_super_resolution(path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
     network, info = open_model(name_or_path)
@@ -311,37 +313,6 @@ def blend(
     return stylized if strength == 1 else torch.lerp(content, stylized, strength)
 
 
-def _to_tensor(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
-    """Return the picture as (N, 3, H, W), float in [0, 1] or uint8, without a copy if possible."""
-    if isinstance(picture, str | Path):
-        raise TypeError(
-            f"expected a picture, not the path {str(picture)!r}: pass PIL.Image.open(path) or "
-            "fst.read_image(path)"
-        )
-    if not isinstance(picture, Tensor | Image.Image | np.ndarray):
-        raise TypeError(f"expected a tensor, a PIL picture or a frame, not {type(picture)}")
-    if isinstance(picture, Image.Image):
-        if picture.has_transparency_data:
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture.convert("RGBA"))
-        picture = np.array(picture.convert("RGB"))
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-            raise ValueError(
-                f"expected uint8 frames (H, W, 3) or (N, H, W, 3), not {picture.dtype} of shape "
-                f"{picture.shape}"
-            )
-        frames = picture if picture.ndim == 4 else picture[None]
-        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    else:
-        images = picture
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"expected a picture (N, 3, H, W), not one of shape {tuple(images.shape)}")
-    if not (images.is_floating_point() or images.dtype == torch.uint8):
-        raise ValueError(f"expected floats in [0, 1] or uint8, not {images.dtype}")
-    return images
-
-
 def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:
     """Return a mask as (1, 1, height, width) in [0, 1]; a PIL picture is stretched to that size."""
     if isinstance(mask, Image.Image):
@@ -354,27 +325,3 @@ def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:
             f"expected a mask of shape (1, 1, {height}, {width}), not {tuple(mask.shape)}"
         )
     return mask
-
-
-def _from_unit_range(result: Tensor, like: Tensor) -> Tensor:
-    """Return floats in [0, 1] in the dtype and on the device of `like`."""
-    if like.dtype == torch.uint8:
-        result = result.mul(255).round_().clamp_(0, 255)
-    return result.to(like.device, like.dtype)
-
-
-def _like(result: Tensor, picture: Picture) -> Picture:
-    """Return (N, 3, H, W) in the form in which the picture was passed."""
-    if isinstance(picture, Tensor):  # in its layout, as a copy of a large picture costs memory
-        interleaved = not picture.is_contiguous() and picture.is_contiguous(
-            memory_format=torch.channels_last
-        )
-        layout = torch.channels_last if interleaved else torch.contiguous_format
-        return result.contiguous(memory_format=layout)
-    frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    if isinstance(picture, Image.Image):
-        stylized = Image.fromarray(frames[0])
-        if picture.has_transparency_data:
-            stylized.putalpha(picture.convert("RGBA").getchannel("A"))
-        return stylized
-    return frames if picture.ndim == 4 else frames[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fst.config import FolderDataConfig, MomentsLossConfig, SlimConfig
 from fst.config.checks import at_least
@@ -17,10 +17,11 @@ from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model, load_network, save_model
+from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_name import split_style
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
+from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
@@ -102,10 +103,7 @@ def add_styles(
     if chosen := split_style(model)[1]:
         raise UserError(f"a style is added to the whole model: leave out :{chosen}")
     if not isinstance(network, StyledNetwork):
-        raise UserError(
-            f"{path} has one style, and learning needs a model of several styles (fst train "
-            f"styles=...): fst train init={model} starts a model of its own from it"
-        )
+        raise _of_one_style(network, path, model)
     styles = open_styles(pictures, size_px, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
         raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
@@ -230,3 +228,13 @@ def _closest(
         ]
         totals.append(torch.cat(losses).mean())
     return int(torch.stack(totals).argmin())
+
+
+def _of_one_style(network: nn.Module, path: Path, model: str) -> UserError:
+    """Return the error for a model to which no style can be added."""
+    if isinstance(network, Upscaler):
+        return for_super_resolution(path)
+    return UserError(
+        f"{path} has one style, and learning needs a model of several styles (fst train "
+        f"styles=...): fst train init={model} starts a model of its own from it"
+    )

@@ -80,7 +80,7 @@ def run(command: Command) -> None:
                     runs = math.prod(len(list(o.sweep_string_iterator())) for o in swept)
                     number = HydraConfig.get().job.num + 1
                     print(f"run {number} of {runs}: {config.name}", flush=True)
-            stopped_by = command.action(config, {o.key_or_group for o in swept})
+            stopped_by = command.action(config, swept_keys(given) if swept else set())
         if stopped_by:
             sys.exit(128 + stopped_by)
 
@@ -138,8 +138,9 @@ def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
 
 
 def _help(command: Command) -> str:
-    width = max(map(len, command.groups))
-    lines = [f"  {group:{width}}  {', '.join(choices(group))}" for group in command.groups]
+    named = {group.rpartition("/")[2]: choices(group) for group in command.groups}
+    width = max(map(len, named))
+    lines = [f"  {group:{width}}  {', '.join(names)}" for group, names in named.items()]
     return "\n".join(
         [
             command.usage.strip(),
@@ -193,7 +194,7 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
         task: this run's.
     """
     overrides = _overrides(given)
-    named = {o.key_or_group for o in _sweeps(given)}
+    named = swept_keys(given)
     if not any(o.key_or_group == "name" for o in overrides):
         named -= {"style", "styles", "content"}  # the common name has them
         styles = next((o.value() for o in overrides if o.key_or_group == "style.picture"), None)
@@ -203,7 +204,8 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
                 named -= {"style.picture"}
     parts = []
     for key, _, value in (override.partition("=") for override in task):
-        if key in named:
+        if _plain_key(key) in named:
+            key = _plain_key(key)
             plain = value.strip("'").replace("/", "_")
             parts.append(f"{key}={plain}")
     return "/".join([name, *filter(None, ["+".join(parts)])])
@@ -215,6 +217,16 @@ def _overrides(given: Sequence[str]) -> list[Override]:
 
 def _sweeps(given: Sequence[str]) -> list[Override]:
     return [override for override in _overrides(given) if override.is_sweep_override()]
+
+
+def swept_keys(given: Sequence[str]) -> set[str]:
+    """Return the keys and groups that a command line sweeps over, as its user writes them."""
+    return {_plain_key(override.get_key_element()) for override in _sweeps(given)}
+
+
+def _plain_key(key: str) -> str:
+    """Return `network` for `upscaling/network@network`, which is how Hydra takes it."""
+    return key.rpartition("@")[2]
 
 
 def _explain(error: BaseException, command: str) -> str:
@@ -236,6 +248,7 @@ def _explain(error: BaseException, command: str) -> str:
         group, name, known = missing.groups()
         if group == "hydra/launcher" and name.startswith(("joblib", "submitit")):
             return f"{group}={name} needs: pip install 'fst-style-transfer[sweep]'"
+        group = group.rpartition("/")[2] if group.startswith("upscaling/") else group
         return f"{group}={name} is unknown; choose one of {known.replace(' ', ', ')}"
     if isinstance(error, OverrideParseException):
         return (

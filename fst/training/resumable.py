@@ -34,7 +34,8 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
         raise UnfitStateError("seen_images or meter.steps")
     of_floats = (("heldout_terms", float), ("heldout_totals", float))
     for name, kind in (*of_floats, ("skipped", str), ("inputs", str)):
-        _check_values(name, state[name], kind)
+        if name in fresh:
+            _check_values(name, state[name], kind)
     sums = state["meter"]["sums"]
     _check_values("meter.sums", sums, Tensor)
     _check_like("meter.sums", sums, dict.fromkeys(sums, torch.zeros(())))
@@ -46,7 +47,8 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[T
         adam = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
         _check_like(f"optimizer.state.{index}", moments[index], adam)
     for name in ("seconds", "network", "ema", "optimizer", "style_weight", "meter"):
-        _check_finite(name, state[name])
+        if name in fresh:
+            _check_finite(name, state[name])
     try:
         torch.Generator().set_state(state["rng"])
     except RuntimeError as error:

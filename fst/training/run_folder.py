@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.atomic import replacing
-from fst.config import OptimizeConfig, TrainConfig, to_yaml
+from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
 from fst.models.foreign import refuse_zip_bombs
 from fst.models.model_info import is_count
@@ -107,7 +107,7 @@ class RunFolder:
         """Which process holds the lock, in words."""
         return self.path / ".lock-owner"
 
-    def refuse_other_run(self, config: TrainConfig) -> None:
+    def refuse_other_run(self, config: RunConfig) -> None:
         """Raise UserError, naming what differs, if the folder holds another configuration."""
         if not self.state.exists():
             return  # a run that failed before its first save may start again in another way
@@ -144,7 +144,7 @@ class RunFolder:
             )
         return flatten(values)
 
-    def write_config(self, config: TrainConfig | OptimizeConfig) -> None:
+    def write_config(self, config: RunConfig | OptimizeConfig) -> None:
         """Write the configuration with every value spelled out."""
         with replacing(self.config) as temporary:
             temporary.write_text(to_yaml(config))

@@ -1,6 +1,7 @@
 """What a run starts with: its losses, and the weights of a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,9 +13,13 @@ from fst.losses.perceptual import PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
 from fst.models.model_file import open_model
+from fst.models.model_info import ModelInfo
 from fst.networks.registry import network_name
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
 from fst.training.distributed import World
+
+Network: TypeAlias = TransformerNetwork | Upscaler
 
 
 def build_losses(
@@ -48,15 +53,19 @@ def build_losses(
     return loss, judge
 
 
-def start_from(network: TransformerNetwork, name_or_path: str) -> None:
-    """Load the weights of a trained model, found by `open_model`, into the network.
+def start_from(
+    network: Network,
+    name_or_path: str,
+    open_trained: Callable[[str], tuple[Network, ModelInfo]] = open_model,
+) -> None:
+    """Load the weights of a trained model, found by `open_trained`, into the network.
 
     Raises:
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture.
     """
     try:
-        trained, _ = open_model(name_or_path)
+        trained, _ = open_trained(name_or_path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
     if (type(trained), trained.arguments) != (type(network), network.arguments):
@@ -67,9 +76,9 @@ def start_from(network: TransformerNetwork, name_or_path: str) -> None:
     network.load_state_dict(trained.state_dict())
 
 
-def _shape(network: TransformerNetwork) -> str:
+def _shape(network: Network) -> str:
     """Return a network's name and arguments in the command line's notation."""
-    arguments = {"network": network_name(network)} | {
+    arguments = {"network": network_name(network).removesuffix("_upscaler")} | {
         f"network.{key}": value for key, value in network.arguments.items()
     }
     return " ".join(f"{key}={value}" for key, value in arguments.items())

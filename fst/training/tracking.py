@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
-from fst.config import OptimizeConfig, TrainConfig, to_yaml
+from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.pictures.image import write_image
 from fst.training.run_folder import RunFolder, flatten
 
@@ -26,7 +26,7 @@ class Tracker:
     def __init__(
         self,
         folder: RunFolder,
-        config: TrainConfig,
+        config: RunConfig,
         seen_images: int,
         skipped: dict[str, str],
         is_main: bool,
@@ -260,7 +260,7 @@ def add_settings(
         events.add_summary(summary)
 
 
-def _indented(config: TrainConfig | OptimizeConfig) -> str:
+def _indented(config: RunConfig | OptimizeConfig) -> str:
     """Return the configuration as TensorBoard's Markdown shows it unchanged."""
     return "".join(f"    {line}\n" for line in to_yaml(config).splitlines())
 

@@ -55,6 +55,7 @@ def stylize_video(
     size: int | None = None,
     filters: Callable[[], Sequence[VideoFilter]] = tuple,
     workers: int = 1,
+    scale: float = 1,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> VideoReport:
     """Stylize a video file; if it fails or is interrupted, the target is left unchanged.
@@ -66,8 +67,8 @@ def stylize_video(
     or, for .webm, VP9. H.264 requires even sides: the last row or column is repeated if necessary.
 
     Args:
-        stylizer: called with a frame, (H, W, 3) uint8 RGB; returns one of the same size. It is
-            called in other threads.
+        stylizer: called with a frame, (H, W, 3) uint8 RGB; returns one of `scale` times its size.
+            It is called in other threads.
         source: a file of any format that FFmpeg reads.
         target: the file to write or replace: .mp4, .m4v, .mov, .mkv or .webm.
         size: scale the shorter side to this many pixels; both sides are rounded to even numbers.
@@ -75,6 +76,7 @@ def stylize_video(
             stylized frame, in this order.
         workers: call the stylizer from this many threads at once, among which torch's threads are
             divided.
+        scale: how many times as wide and high as the frames the stylizer's results are.
         progress: called with the number of frames done and, if known, about how many there are.
 
     Raises:
@@ -93,8 +95,8 @@ def stylize_video(
         with (
             VideoWriter(
                 temporary,
-                reader.width,
-                reader.height,
+                round(reader.width * scale),
+                round(reader.height * scale),
                 reader.rate,
                 time_base=reader.time_base,
                 colors=reader.colors,

@@ -18,6 +18,7 @@ from fst.models.model_file import (
     find_model,
     load_model,
     open_model,
+    open_upscaler,
     save_model,
     shadowed_release,
 )
@@ -137,7 +138,10 @@ def test_every_checkpoint_matches_its_checksum():
         released.read_checksums(folder).keys()
     )
     for model in released.released_models():
-        open_model(":".join([model.name, *model.styles[:1]]))
+        if model.enlarges:
+            open_upscaler(model.name)
+        else:
+            open_model(":".join([model.name, *model.styles[:1]]))
 
 
 def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):

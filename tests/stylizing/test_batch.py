@@ -88,7 +88,7 @@ def test_an_animated_picture_is_noted(stylizers, tmp_path: Path):
     frames[0].save(tmp_path / "b.gif")
     planned = jobs(tmp_path / "a.gif", tmp_path / "b.gif", output=tmp_path / "o")
     animated, still = stylize_pictures(planned, stylizers, Options())
-    assert animated.notes == ("animated: the first frame was stylized",)
+    assert animated.notes == ("animated: only the first frame was used",)
     assert still.notes == ()
 
 
@@ -442,7 +442,7 @@ def test_lack_of_memory_is_the_failure_of_a_file(photos, stylizers, tmp_path, mo
     outcomes = list(stylize_pictures(jobs(photos, output=tmp_path), stylizers, Options()))
     assert len(outcomes) == 12
     assert {outcome.error for outcome in outcomes} == {
-        "out of memory: use a smaller --size, --strokes 1 with smaller tiles (--tile-px) or "
+        "out of memory: use a smaller --size, smaller tiles (--tile-px) or "
         "--device cpu (tried to allocate 9 GiB)"
     }
 

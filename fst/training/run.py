@@ -1,0 +1,378 @@
+"""A training run, whatever is trained: how it steps, reports, saves, stops and resumes.
+
+Progress is counted in images seen, so batch size and number of processes do not change what a
+schedule means. Running the same command again resumes.
+"""
+
+import copy
+import math
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fst.config import RunConfig
+from fst.device import autocast, pick_device, tf32, training_precision
+from fst.errors import TrainingStoppedError, UserError
+from fst.models.model_file import save_model
+from fst.models.model_info import ModelInfo
+from fst.training.data import Batch, FeedError, content_batches, open_data
+from fst.training.distributed import World, process_group
+from fst.training.meter import Meter
+from fst.training.profiling import profiled
+from fst.training.resident import ResidentDataset
+from fst.training.resumable import UnfitStateError, check_state
+from fst.training.run_folder import RunFolder
+from fst.training.schedule import learning_rate, update_average
+from fst.training.stopping import StopRequest
+from fst.training.tracking import Tracker
+
+
+def run_training(
+    kind: type["TrainingRun"], config: RunConfig, console: bool, swept: Collection[str]
+) -> int:
+    """Run a training to its end, or resume the run if its folder holds one.
+
+    Args:
+        kind: what is trained.
+        config: everything.
+        console: print progress.
+        swept: the keys that differ between the runs of a sweep, which TensorBoard shows first.
+
+    Returns:
+        0 when the run is complete, else the number of the signal that stopped it.
+
+    Raises:
+        UserError: the run folder holds another run, or a picture or weights file is unusable.
+        FileNotFoundError: VGG16 weights, pictures or the model of `init` are missing.
+        TrainingStoppedError: the loss is no longer finite; the last good state is kept.
+    """
+    device = pick_device(config.training.device)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches have one size
+    with process_group() as world, tf32(device, allowed=True):
+        run = kind(config, world, device)
+        with run.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
+            return run.run(stop, console, swept)
+
+
+class TrainingRun(ABC):
+    """What the runs of every kind share; a kind says what its network is and what it minimises."""
+
+    inputs: dict[str, str]
+    """Hashes of what must not change before a run resumes, by what it is in words."""
+
+    def __init__(self, config: RunConfig, world: World, device: torch.device) -> None:
+        """Open the run folder and the pictures; a kind then calls `begin_with` its network."""
+        if config.training.batch_size % world.size:
+            raise UserError(
+                f"training.batch_size={config.training.batch_size} cannot be shared by "
+                f"{world.size} processes: it counts the images of all of them, so use a multiple"
+            )
+        self.config = config
+        self.world = world
+        self.device = device
+        self.folder = RunFolder(config.run_dir)
+        self.folder.refuse_other_run(config)
+        self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
+        self.heldout = self.data.heldout.to(device)
+
+    def begin_with(self, network: nn.Module) -> None:
+        """Take the network to train, and all that training it needs."""
+        config, device = self.config, self.device
+        has_batch_norm = any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
+        if has_batch_norm and self.world.size > 1:
+            raise UserError(
+                "batch norm normalises over one process's batch: train this network on one process"
+            )
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.precision = training_precision(config.training.precision, device)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=config.optimizer.learning_rate,
+            betas=(config.optimizer.beta1, config.optimizer.beta2),
+            fused=device.type == "cuda",
+        )
+        self.scaler = torch.amp.GradScaler(
+            device.type,
+            init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
+            enabled=self.precision == "fp16",
+        )
+        self.meter = Meter()
+        self.seen_images = 0
+        self.seconds = 0.0
+        self.heldout_terms: dict[str, float] = {}
+        self.skipped: dict[str, str] = {}
+
+        self.parallel: nn.Module = self.network
+        if self.world.size > 1:
+            self.parallel = DistributedDataParallel(
+                self.network, device_ids=[device] if device.type == "cuda" else None
+            )
+        if self.compiles:
+            self.parallel.compile()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether steps are compiled."""
+        chosen = self.config.training.compile
+        return self.device.type == "cuda" if chosen is None else chosen
+
+    @abstractmethod
+    def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
+        """Return the named terms of a batch, uint8 (N, 3, S, S); `total` is minimised.
+
+        Args:
+            images: this process's share of the batch.
+            position: the number of images seen before the first of them.
+        """
+
+    def after_step(self) -> None:  # noqa: B027, most kinds adapt nothing
+        """Adapt what follows from the last step."""
+
+    @abstractmethod
+    def judge(self, tracker: Tracker) -> dict[str, float]:
+        """Judge the model by the held-out pictures; return its terms by TensorBoard's names."""
+
+    @abstractmethod
+    def describe_model(self, model: nn.Module) -> ModelInfo:
+        """Return what the model file says."""
+
+    @abstractmethod
+    def about(self) -> list[str]:
+        """Return lines that describe the run."""
+
+    @abstractmethod
+    def use(self) -> list[str]:
+        """Return lines that say what can be done with the result."""
+
+    def model(self) -> nn.Module:
+        """Return the model as it stands: the average of the weights."""
+        return self.ema
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that is needed to resume exactly."""
+        return {
+            "seen_images": self.seen_images,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "meter": self.meter.state_dict(),
+            "heldout_terms": self.heldout_terms,
+            "skipped": self.skipped,
+            "inputs": self.inputs,
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned.
+
+        Raises:
+            UserError: the state is damaged, or pictures or weights have changed since the run
+                began.
+        """
+        try:
+            check_state(state, self.state_dict(), list(self.network.parameters()))
+        except UnfitStateError as error:
+            raise self.folder.damaged_state() from error
+        for what, hashed in self.inputs.items():
+            if state["inputs"][what] != hashed:
+                raise UserError(
+                    f"{what} have changed since {self.folder.path} began, so it cannot resume "
+                    "exactly: restore them, or give another name=..."
+                )
+        self.seen_images = state["seen_images"]
+        self.seconds = state["seconds"]
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        settings = self.optimizer.state_dict()["param_groups"]  # those of this configuration
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
+        self.scaler.load_state_dict(state["scaler"])
+        self.meter.load_state_dict(state["meter"], self.device)
+        self.heldout_terms = state["heldout_terms"]
+        self.skipped = state["skipped"]
+        torch.set_rng_state(state["rng"])
+
+    def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
+        """Train to the end or until stopped; return the number of the stopping signal, or 0."""
+        settings = self.config.training
+        if (state := self.folder.read_state()) is not None:
+            self.load_state_dict(state)
+        self.world.barrier()  # nobody writes before all have read
+        with closing(
+            Tracker(
+                self.folder,
+                self.config,
+                self.seen_images,
+                self.skipped,
+                self.world.is_main,
+                console,
+            )
+        ) as tracker:
+            self.introduce(tracker)
+            if self.seen_images == 0:
+                tracker.begin(self.judge(tracker), swept)
+            batches = self.batches()
+            if settings.profile and self.world.is_main:
+                batches = profiled(batches, self.folder.trace, tracker.say)
+            for images, skipped in batches:
+                self.step(images)
+                tracker.advance(settings.batch_size, skipped)
+                complete = self.seen_images >= settings.images
+                to_save = complete or self.passed(settings.save_every)
+                to_report = to_save or self.passed(settings.report_every)
+                stopping = not complete and self.world.any(stop.signal is not None)
+                if not (to_report or stopping):
+                    continue
+                report = self.measure()
+                if to_save:
+                    report |= self.judge(tracker)
+                if to_report:
+                    tracker.report(report)
+                    self.meter.reset()
+                if to_save or stopping:
+                    self.save()
+                if stopping:
+                    tracker.conclude()
+                    tracker.say(
+                        f"stopped at {self.seen_images} of {settings.images} images; "
+                        "run the same command again to resume"
+                    )
+                    return stop.signal or signal.SIGTERM
+                self.restart_clock()
+            self.conclude(tracker)
+        return 0
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches still to be seen, this process's share of each.
+
+        Raises:
+            FeedError: the photographs are unusable; what was trained is saved first.
+        """
+        start, resident = self.seen_images, self.config.data.resident
+        if resident:
+            self.data.train = ResidentDataset(self.data.train, self.device)
+        self.restart_clock()
+        try:
+            yield from content_batches(
+                self.data.train,
+                batch_size=self.config.training.batch_size,
+                start=start,
+                end=self.config.training.images,
+                rank=self.world.rank,
+                world_size=self.world.size,
+                workers=0 if resident else self.config.data.workers,
+                pin_memory=self.device.type == "cuda" and not resident,
+            )
+        except FeedError as error:
+            if self.seen_images == start:
+                raise
+            self.save()
+            raise FeedError(
+                f"{error}. {self.folder.path} is saved at {self.seen_images} images: restore the "
+                "pictures and run the same command again to resume"
+            ) from error
+
+    def step(self, images: Tensor) -> None:
+        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
+        settings = self.config.training
+        rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        position = self.seen_images + self.world.rank * len(images)
+        with autocast(self.device, self.precision):
+            terms = self.terms(images, position)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimizer)
+        gradient_norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.config.optimizer.clip_norm
+        )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.after_step()
+        self.seen_images += settings.batch_size
+        half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
+        update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
+        self.meter.add({**terms, "gradient_norm": gradient_norm})
+
+    def passed(self, every: int) -> bool:
+        """Return whether the last step reached or passed a multiple of `every` images."""
+        return self.seen_images % every < self.config.training.batch_size
+
+    def restart_clock(self) -> None:
+        """Count time and images from here: evaluating and saving are not training time."""
+        self.clock = (self.seen_images, time.perf_counter())
+
+    def measure(self) -> dict[str, float]:
+        """Return the report of the steps since the last one.
+
+        Raises:
+            TrainingStoppedError: the loss or a weight is not finite.
+        """
+        images_before, time_before = self.clock
+        seconds = time.perf_counter() - time_before
+        self.seconds += seconds
+        terms = self.meter.means(self.world)
+        # Not `total`: that of held-out pictures is weighted in another way.
+        terms = {"objective": terms.pop("total"), **terms}
+        weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
+        if not (math.isfinite(terms["objective"]) and weights.isfinite().all()):
+            kept = f"the last good state is in {self.folder.path}"
+            what = "a weight" if math.isfinite(terms["objective"]) else "the loss"
+            raise TrainingStoppedError(
+                f"{what} became infinite or NaN within {self.seen_images} images; "
+                f"{kept if self.folder.state.exists() else 'no state was saved yet'}. "
+                "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
+            )
+        return {
+            "seen_images": self.seen_images,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round((self.seen_images - images_before) / seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **terms,
+        }
+
+    def save(self) -> None:
+        """Write the model, then the state: a run killed in between resumes from the old state."""
+        if self.world.is_main:
+            model = self.model()
+            save_model(self.folder.model, model, self.describe_model(model))
+            self.folder.write_state(self.state_dict())
+
+    def introduce(self, tracker: Tracker) -> None:
+        """Print what is trained, on what and with what."""
+        config = self.config
+        for line in self.about():
+            tracker.say(line)
+        images = config.training.images
+        start = f"starting from {config.init}" if config.init else "starting"
+        verb = "resuming" if self.seen_images else start
+        if self.seen_images >= images:
+            verb = "nothing left to train"
+        tracker.say(f"{verb} at {self.seen_images} of {images} images")
+
+    def conclude(self, tracker: Tracker) -> None:
+        """Print the result, and what can be done with it."""
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in self.heldout_terms.items() if "/" not in k)
+        tracker.conclude()
+        tracker.say(
+            f"complete: {self.seen_images} images in {self.seconds:.0f} s"
+            + (f"; held out: {losses}" if losses else "")
+        )
+        tracker.say(f"model          {self.folder.model}")
+        if self.heldout_terms:
+            tracker.say(f"contact sheet  {self.folder.contact_sheet}")
+        for line in self.use():
+            tracker.say(line)
+        tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")

@@ -1,0 +1,191 @@
+"""Enlarging with a trained network: `load_enlarger` a model, call it on tensors, pictures, frames.
+
+>>> enlarge = load_enlarger("upscale_x4")
+>>> enlarge(PIL.Image.open("photo.jpg"))  # four times as wide and as high
+>>> enlarge(frame, scale=3)  # numpy frames (H, W, 3), uint8 RGB
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst.config import LARGEST_FACTOR
+from fst.device import DTYPES, fast_dtype, pick_device, tf32
+from fst.errors import UserError
+from fst.models.model_file import find_model, open_upscaler
+from fst.models.model_info import ModelInfo
+from fst.models.model_name import refuse_style, split_style
+from fst.models.runtime import EXPORTED, ExportedNetwork
+from fst.networks.registry import UPSCALERS
+from fst.networks.upscaler import Upscaler
+from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
+from fst.pictures.image import MOST_PIXELS, to_unit_range
+from fst.stylizing.options import Options
+from fst.stylizing.tiles import split
+
+TILE_PX = 256
+"""Side of the tiles of the small picture, without their margins."""
+
+
+class Enlarger:
+    """A trained super-resolution network, ready to use: call it on pictures."""
+
+    def __init__(
+        self,
+        network: Upscaler | ExportedNetwork,
+        info: ModelInfo,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        """Move a network to the device and the dtype; an exported one has its own."""
+        if isinstance(network, Upscaler):
+            network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
+        self.network = network
+        self.info = info
+        self.device = device
+        self.dtype = dtype
+        self.factor: int = (
+            network.factor if isinstance(network, Upscaler) else info.network_arguments["factor"]
+        )
+        """How many times as wide and as high its results are."""
+
+    @property
+    def workers(self) -> int:
+        """How many threads should call this at once for the frames of a video (see `Stylizer`)."""
+        eager = isinstance(self.network, Upscaler) and self.device.type == "cpu"
+        return 2 if eager and torch.get_num_threads() > 1 else 1
+
+    def scale_of(self, scale: float | None) -> float:
+        """Return how many times as wide and as high results are, the factor unless `scale` is set.
+
+        Raises:
+            UserError: the model does not reach this scale.
+        """
+        if scale is None:
+            return self.factor
+        if not 1 <= scale <= self.factor:
+            raise UserError(
+                f"scale={scale:g} must be in [1, {self.factor}], the model's own factor"
+            )
+        return scale
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        scale: float | None = None,
+        tile_px: int | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Picture:
+        """Enlarge a picture; the result has its type, range and device.
+
+        Tiles give the values of a single pass: the network sees no farther than their margins.
+        Several threads may call one `Enlarger`.
+
+        Args:
+            picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
+                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture keeps its
+                transparency.
+            scale: how many times as wide and as high the result is, from 1 to the model's factor,
+                which is the default; below it the full result is scaled down.
+            tile_px: side of the tiles of the small picture; 0 never tiles, None takes `TILE_PX`
+                (and no tiles for exported models).
+            progress: called with the fraction of the tiles done, in [0, 1].
+
+        Raises:
+            UserError: the scale is out of range, the result would have more than `MOST_PIXELS` or
+                is not finite.
+        """
+        Options(tile_px=tile_px)  # checks it
+        chosen = self.scale_of(scale)
+        images = to_images(picture)
+        height, width = (length * self.factor for length in images.shape[-2:])
+        if height * width > MOST_PIXELS:
+            raise UserError(
+                f"a picture of {images.shape[-1]}x{images.shape[-2]} pixels would become "
+                f"{width}x{height}, above the limit of {MOST_PIXELS / 1e6:.0f} megapixels: scale "
+                "it down first (--size)"
+            )
+        result = images.new_empty(len(images), 3, height, width)
+        for number, one in enumerate(torch.split(images, 1)):
+            self._enlarge(one, result[number, None], tile_px, progress)
+        if chosen != self.factor:
+            size = [max(1, round(length * chosen)) for length in images.shape[-2:]]
+            result = torch.cat([_scaled(one, size) for one in torch.split(result, 1)])
+        return in_form_of(result, picture)
+
+    def _enlarge(
+        self,
+        image: Tensor,
+        result: Tensor,
+        tile_px: int | None,
+        progress: Callable[[float], None],
+    ) -> None:
+        """Write what the network makes of (1, 3, H, W) into `result`, tile by tile."""
+        height, width = image.shape[-2:]
+        network, factor = self.network, self.factor
+        margin_px = 0
+        if isinstance(network, Upscaler):
+            side = TILE_PX if tile_px is None else tile_px
+            margin_px = network.margin_px
+        elif tile_px:
+            raise UserError(f"tile_px={tile_px}: exported models do not support tiles")
+        else:
+            side = 0
+        tiles = split(height, width, side or max(height, width), margin_px)
+        for number, tile in enumerate(tiles, 1):
+            rows, columns = tile.outer
+            small = to_unit_range(image[..., rows, columns].to(self.device))
+            with tf32(self.device, allowed=False):
+                enlarged = network(small).float()
+            expected = [length * factor for length in small.shape[-2:]]
+            if list(enlarged.shape[-2:]) != expected:
+                raise UserError(f"the model does not enlarge by {factor}, as its file says")
+            if not torch.isfinite(enlarged.sum()):
+                raise UserError("the result is not finite: the model may be damaged")
+            rows, columns = (slice(s.start * factor, s.stop * factor) for s in tile.inner)
+            result[..., rows, columns] = from_unit_range(tile.keep(enlarged), image)
+            progress(number / len(tiles))
+
+
+def _scaled(image: Tensor, size: list[int]) -> Tensor:
+    """Return (1, 3, H, W) scaled down, in its dtype."""
+    floats = to_unit_range(image)
+    scaled = F.interpolate(floats, size, mode="bicubic", antialias=True).clamp(0, 1)
+    return from_unit_range(scaled, image)
+
+
+def load_enlarger(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Enlarger:
+    """Return the `Enlarger` of a model file, a run folder or a released model's name.
+
+    Args:
+        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
+        device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        UserError: it does not enlarge pictures, is damaged, or there is no such device or dtype.
+    """
+    if dtype not in ("auto", *DTYPES):
+        raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+    path = find_model(name_or_path)
+    refuse_style(path, split_style(name_or_path)[1])
+    place = pick_device(device)
+    if path.suffix not in EXPORTED:
+        network, info = open_upscaler(name_or_path)
+        return Enlarger(
+            network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
+        )
+    if dtype != "auto":
+        raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
+    exported = EXPORTED[path.suffix](path, device)
+    factor = exported.info.network_arguments.get("factor")
+    usable = type(factor) is int and 2 <= factor <= LARGEST_FACTOR
+    if exported.info.network not in UPSCALERS or not usable:
+        raise UserError(f"{path} is not a model that enlarges pictures")
+    return Enlarger(exported, exported.info, exported.device, torch.float32)
