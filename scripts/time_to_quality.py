@@ -54,12 +54,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--images", type=int, default=8, help="held-out photographs, of 256 px")
     parser.add_argument("-o", "--output", type=Path, default=Path("curves"))
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with one_line_errors("time_to_quality"):
         curves = {
-            style.stem: {recipe: curve(given, style, recipe) for recipe in RECIPES}
+            style.stem: {recipe: curve(given, style, recipe) for recipe in given.recipes}
             for style in given.styles
         }
     draw(curves, given.output / "curves.png")
