@@ -111,7 +111,7 @@ class PerceptualLossConfig(UpscalingLossConfig):
     name: str = "perceptual"
     pixel_weight: float = 2.0
     feature_weight: float = 1.0
-    grid_weight: float = 20.0
+    grid_weight: float = 50.0
     tv_weight: float = 0.002
 
 

@@ -165,14 +165,26 @@ def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[st
         there = json.loads(record.read_text())
         before, files = there["settings"], there["files"]
         differing = [key for key, value in settings.items() if before[key] != value]
-    except (ValueError, KeyError, TypeError) as error:
+        files = {name: _checked_entry(entry) for name, entry in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{record} is damaged: delete {output} and prepare it again") from error
     if differing:
         raise UserError(
             f"{output} was prepared from other pictures or settings ({', '.join(differing)}): name "
             "a new folder"
         )
-    return dict(files)
+    return files
+
+
+def _checked_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what is recorded of a file; raise ValueError unless it is what `prepare` writes."""
+    texts = [
+        entry["sha256"],
+        *(text for name, reason in entry["skipped"] for text in (name, reason)),
+    ]
+    if type(entry["photographs"]) is not int or not all(isinstance(text, str) for text in texts):
+        raise ValueError(entry)
+    return entry
 
 
 def _read(source: Source, index: int, size_px: int, quality: int) -> _Photograph | tuple[str, str]:

@@ -164,6 +164,12 @@ def test_other_settings_other_pictures_and_other_folders_are_refused(photos: Pat
     (tmp_path / "file").write_text("hello")
     with pytest.raises(UserError, match="file is a file"):
         prepared(photos, tmp_path / "file")
+    recorded = json.loads((output / RECORD).read_text())
+    (name, entry), *_ = recorded["files"].items()
+    for files in (3, [1], {name: 3}, {name: {**entry, "skipped": [1]}}, {name: {"sha256": "a"}}):
+        (output / RECORD).write_text(json.dumps({**recorded, "files": files}))
+        with pytest.raises(UserError, match=f"{RECORD} is damaged: delete"):
+            prepared(photos, output)
     (output / RECORD).write_text('{"settings": 3}')
     with pytest.raises(UserError, match=f"{RECORD} is damaged: delete"):
         prepared(photos, output)
