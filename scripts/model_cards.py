@@ -129,13 +129,14 @@ def card_of_upscaler(model: ReleasedModel, scores: list[dict[str, Any]]) -> str:
     """Return the card of a model for super-resolution, given what `fst evaluate-upscaler` wrote."""
     info, _ = read_info(released_path(model.name))
     config = info.training_config
-    loss = config["loss"]["name"]
-    init = f" init={config['init']}" if config["init"] else ""
-    training = (
-        f"fst train-upscaler data.path=photographs/ loss={loss}{init} "
-        f"training.images={config['training']['images']} "
-        f"training.batch_size={config['training']['batch_size']}"
-    )
+    init = [f"init={config['init']}"] if config["init"] else []
+    settings = (
+        "network.factor", "data.crop_px", "optimizer.learning_rate",
+        "training.images", "training.batch_size", "training.ema_half_life",
+    )  # fmt: skip
+    values = [f"{key}={config[key.partition('.')[0]][key.partition('.')[2]]}" for key in settings]
+    chosen = [f"loss={config['loss']['name']}", *init, *values]
+    training = " ".join(["fst train-upscaler data.path=photographs/", *chosen])
     facts = {
         "network": f"`{model.network}`, {model.parameters:,} parameters, "
         f"{model.size_bytes / 1e6:.2f} MB",

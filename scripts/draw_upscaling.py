@@ -1,0 +1,43 @@
+"""Draw details of photographs enlarged four times: .github/super_resolution.jpg.
+
+    python scripts/draw_upscaling.py
+
+Photographs of scikit-image are downscaled by four and enlarged by bicubic interpolation and by the
+released models.
+"""
+
+from pathlib import Path
+
+import torch.nn.functional as F
+from gallery import photograph
+
+from fst.networks.downscale import Downscale
+from fst.pictures.image import rounded, write_image
+from fst.pictures.sheet import labelled_sheet
+from fst.upscaling.enlarger import load_enlarger
+
+SHEET = Path(__file__).parents[1] / ".github" / "super_resolution.jpg"
+DETAILS = {"chelsea.png": (60, 150), "astronaut.png": (0, 150), "coffee.png": (100, 220)}
+"""Top and left of what is shown of each photograph, in pixels."""
+SIDE = 192
+
+
+def main() -> None:
+    """Write the sheet."""
+    models = ("upscale_x4_pixel", "upscale_x4")
+    rows = []
+    for name, (top, left) in DETAILS.items():
+        picture = photograph(name)
+        height, width = (length // 4 * 4 for length in picture.shape[-2:])
+        picture = picture[..., :height, :width]
+        small = rounded(Downscale(4)(picture))
+        bicubic = F.interpolate(small, scale_factor=4, mode="bicubic", antialias=True).clamp(0, 1)
+        enlarged = [load_enlarger(model, dtype="fp32")(small) for model in models]
+        row = [bicubic, *enlarged, picture]
+        rows.append([each[..., top : top + SIDE, left : left + SIDE] for each in row])
+    write_image(labelled_sheet(["bicubic", *models, "original"], rows), SHEET)
+    print(SHEET)
+
+
+if __name__ == "__main__":
+    main()
