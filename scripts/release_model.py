@@ -52,6 +52,8 @@ def without_folders(value: Any) -> Any:
     """Return a configuration whose paths are names alone: folders of this machine mean nothing."""
     if isinstance(value, dict):
         return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_folders(entry) for entry in value]
     return Path(value).name if isinstance(value, str) and "/" in value else value
 
 

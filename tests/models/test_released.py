@@ -132,6 +132,12 @@ def test_a_run_of_the_same_name_wins_and_this_can_be_said(folder: Path):
     assert str(run) in (shadowed_release("the_scream") or "")
 
 
+def test_released_files_name_no_folder_of_the_machine_they_were_trained_on():
+    for name in released.released_names():
+        info, _ = read_info(released.released_path(name))
+        assert "/" not in str(info.training_config), name
+
+
 def test_every_checkpoint_matches_its_checksum():
     folder = released.released_folder()
     assert {f"{name}.safetensors" for name in released.released_names()} == (
