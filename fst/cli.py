@@ -165,9 +165,8 @@ def stylize(
     """
     from fst.stylizing.batch import stylize_pictures, stylize_videos
     from fst.stylizing.console import StylizeConsole
-    from fst.stylizing.files import find_inputs, plan, take_shard
+    from fst.stylizing.files import find_inputs, plan, take_shard, to_do
     from fst.stylizing.stylizer import load_several
-    from fst.video.formats import is_video
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
@@ -178,17 +177,15 @@ def stylize(
         if compile:
             stylizer.compile()
     planned = take_shard(plan(found, list(stylizers), output), shard)
-    jobs = [job for job in planned if overwrite or not job.target.exists()]
-    pictures = [job for job in jobs if not is_video(job.source)]
-    videos = [job for job in jobs if is_video(job.source)]
-    with closing(StylizeConsole(len(jobs))) as console:
+    pictures, videos = to_do(planned, overwrite)
+    with closing(StylizeConsole(len(pictures) + len(videos))) as console:
         console.tell_engines(stylizers)
-        try:
-            console.show(stylize_pictures(pictures, stylizers, options, console.tiles))
-            console.show(stylize_videos(videos, stylizers, options, console.frames))
-        finally:  # also when it is stopped
-            status = console.conclude(len(planned) - len(jobs), skipped)
-        return status
+        return console.run(
+            stylize_pictures(pictures, stylizers, options, console.tiles),
+            stylize_videos(videos, stylizers, options, console.frames),
+            existing=len(planned) - len(pictures) - len(videos),
+            skipped=skipped,
+        )
 
 
 @app.command
@@ -221,10 +218,9 @@ def upscale(
         dtype: fp32, fp16 or bf16; auto takes the fastest on the device.
     """
     from fst.stylizing.console import StylizeConsole
-    from fst.stylizing.files import find_inputs, plan, take_shard
+    from fst.stylizing.files import find_inputs, plan, take_shard, to_do
     from fst.upscaling.enlarger import load_enlarger
     from fst.upscaling.files import enlarge_pictures, enlarge_videos
-    from fst.video.formats import is_video
 
     if not inputs:
         raise UserError("nothing to enlarge: fst upscale MODEL PICTURE... -o OUT")
@@ -234,18 +230,14 @@ def upscale(
     enlarger = load_enlarger(model, device, dtype)
     scale = enlarger.scale_of(scale)
     planned = take_shard(plan(found, [model], output), shard)
-    jobs = [job for job in planned if overwrite or not job.target.exists()]
-    pictures = [job for job in jobs if not is_video(job.source)]
-    videos = [job for job in jobs if is_video(job.source)]
-    with closing(StylizeConsole(len(jobs))) as console:
-        try:
-            console.show(
-                enlarge_pictures(pictures, enlarger, scale, size, tile_px, quality, console.tiles)
-            )
-            console.show(enlarge_videos(videos, enlarger, scale, size, tile_px, console.frames))
-        finally:  # also when it is stopped
-            status = console.conclude(len(planned) - len(jobs), skipped)
-        return status
+    pictures, videos = to_do(planned, overwrite)
+    with closing(StylizeConsole(len(pictures) + len(videos))) as console:
+        return console.run(
+            enlarge_pictures(pictures, enlarger, scale, size, tile_px, quality, console.tiles),
+            enlarge_videos(videos, enlarger, scale, size, tile_px, console.frames),
+            existing=len(planned) - len(pictures) - len(videos),
+            skipped=skipped,
+        )
 
 
 @app.command
@@ -596,9 +588,8 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in ("train", "train-upscaler", "optimize"):
         command = sys.argv[1]
         sys.argv[0:2] = [f"fst {command}"]
-        importlib.import_module(
-            f"fst.{command.replace('-', '_')}"
-        ).main()  # Hydra's, imported when it is needed
+        module = f"fst.{command.replace('-', '_')}"
+        importlib.import_module(module).main()  # Hydra's, imported when it is needed
         return
     raise_on_sigterm()
     with one_line_errors("fst", LESS_MEMORY):

@@ -59,6 +59,17 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if computes_bf16(device) else torch.float32
 
 
+def check_dtype(name: str) -> None:
+    """Raise UserError unless the name is `auto` or one of `DTYPES`."""
+    if name not in ("auto", *DTYPES):
+        raise UserError(f"dtype={name} is unknown; choose one of auto, {', '.join(DTYPES)}")
+
+
+def inference_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype to run a network in: `auto` is the device's fastest."""
+    return fast_dtype(device) if name == "auto" else DTYPES[name]
+
+
 def training_precision(wanted: str, device: torch.device) -> str:
     """Return the precision to train in: `auto` is `bf16` where it is fast, else `fp32`."""
     if wanted != "auto":

@@ -8,11 +8,10 @@ released models.
 
 from pathlib import Path
 
-import torch.nn.functional as F
 from gallery import photograph
 
 from fst.networks.downscale import Downscale
-from fst.pictures.image import rounded, write_image
+from fst.pictures.image import enlarge_bicubic, rounded, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.upscaling.enlarger import load_enlarger
 
@@ -31,7 +30,7 @@ def main() -> None:
         height, width = (length // 4 * 4 for length in picture.shape[-2:])
         picture = picture[..., :height, :width]
         small = rounded(Downscale(4)(picture))
-        bicubic = F.interpolate(small, scale_factor=4, mode="bicubic", antialias=True).clamp(0, 1)
+        bicubic = enlarge_bicubic(small, 4)
         enlarged = [load_enlarger(model, dtype="fp32")(small) for model in models]
         row = [bicubic, *enlarged, picture]
         rows.append([each[..., top : top + SIDE, left : left + SIDE] for each in row])

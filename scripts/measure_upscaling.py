@@ -9,16 +9,15 @@ paper's; `tiled` is what `fst upscale` does, from bytes to bytes.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fst.measuring.machine import machine_line
+from fst.measuring.machine import machine_line, seconds_of
 from fst.models.model_file import describe
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
+from fst.pictures.image import enlarge_bicubic
 from fst.report import table
 from fst.upscaling.enlarger import Enlarger
 
@@ -41,7 +40,7 @@ def main() -> None:
     pixels = (image * 255).byte()
     cpu = torch.device("cpu")
     tiled = Enlarger(networks["fast"], describe(networks["fast"]), cpu, torch.float32)
-    ways: dict[str, Callable[[], Tensor]] = {"bicubic": lambda: bicubic(image)}
+    ways: dict[str, Callable[[], Tensor]] = {"bicubic": lambda: enlarge_bicubic(image, FACTOR)}
     for name, network in networks.items():
         network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         ways[name] = lambda network=network: network(image)  # type: ignore[misc]
@@ -50,23 +49,17 @@ def main() -> None:
     with torch.no_grad():
         for number in range(given.rounds + 1):
             for name, run in ways.items():
-                began = time.perf_counter()
-                run()
+                taken = seconds_of(cpu, run)
                 if number:  # the first round warms up
-                    seconds[name].append(time.perf_counter() - began)
-    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+                    seconds[name].append(taken)
+    medians = {name: statistics.median(measured) for name, measured in seconds.items()}
     rows = [
-        [name, f"{1000 * taken:.0f}", f"{1 / taken:.1f}", f"{medians['johnson'] / taken:.1f}"]
-        for name, taken in medians.items()
+        [name, f"{1000 * median:.0f}", f"{1 / median:.1f}", f"{medians['johnson'] / median:.1f}"]
+        for name, median in medians.items()
     ]
     header = ["", f"ms for {given.size} x{FACTOR}", "per second", "times as fast as the paper's"]
     print(*table(header, rows), sep="\n")
     print(f"\n{machine_line(cpu)}")
-
-
-def bicubic(image: Tensor) -> Tensor:
-    """Enlarge as the scores' first row does."""
-    return F.interpolate(image, scale_factor=FACTOR, mode="bicubic", antialias=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,16 +15,16 @@ import torch.nn.functional as F
 from PIL import ImageMode
 from torch import Tensor
 
-from fst.atomic import replacing
+from fst.atomic import write_texts
 from fst.errors import UserError
 from fst.models.model_name import split_models
 from fst.models.runtime import EXPORTED
 from fst.networks.downscale import Downscale
 from fst.pictures.fidelity import gmsd, psnr, ssim
 from fst.pictures.formats import is_picture, open_picture
-from fst.pictures.image import files_below, read_image, rounded, write_image
+from fst.pictures.image import enlarge_bicubic, files_below, read_image, rounded, write_image
 from fst.pictures.sheet import labelled_sheet
-from fst.report import table
+from fst.report import Progress, table
 from fst.upscaling.enlarger import Enlarger, load_enlarger
 
 PROTOCOL = (
@@ -61,7 +62,7 @@ def evaluate_upscalers(
     models: Sequence[str],
     folders: Sequence[Path],
     device: str = "auto",
-    progress: Callable[[str, float, float], None] = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
 ) -> tuple[list[UpscalingScore], Tensor]:
     """Score models, and bicubic enlargement by their factors, on folders of pictures.
 
@@ -88,11 +89,11 @@ def evaluate_upscalers(
     for file in (file for files in pictures.values() for file in files):
         _cut(file, max(factors))  # before minutes of work
     ways: list[tuple[str, int, Callable[[Tensor], Tensor]]] = [
-        ("bicubic", factor, _Bicubic(factor)) for factor in factors
+        ("bicubic", factor, partial(enlarge_bicubic, factor=factor)) for factor in factors
     ]
     ways += [(name, enlarger.factor, enlarger) for name, enlarger in enlargers.items()]
     scores: list[UpscalingScore] = []
-    columns: list[list[list[Tensor]]] = []
+    columns: list[list[tuple[Tensor, Tensor]]] = []
     total = len(ways) * sum(map(len, pictures.values()))
     done = 0
     for name, factor, enlarge in ways:
@@ -100,39 +101,21 @@ def evaluate_upscalers(
         if isinstance(enlarge, Enlarger):
             degradation = enlarge.info.network_arguments.get("degradation", "bicubic")
         downscale = Downscale(factor, degradation)
-        details: list[list[Tensor]] = []
+        columns.append([])
         for folder, files in pictures.items():
             found = []
             for file in files:
                 progress(f"{name} x{factor}", done, total)
                 done += 1
-                original = _cut(file, factor)
-                small = rounded(downscale(original))
-                enlarged = rounded(enlarge(small))
-                means = (downscale(enlarged) - small).mean((0, 2, 3))
-                measured = [
-                    measure(enlarged, original, factor, _is_grey(file)).mean()
-                    for measure in (psnr, ssim, gmsd)
-                ]
-                found.append(torch.stack([*measured, 255 * means.abs().max().double()]))
-                if folder == folders[0] and len(details) < SHOWN:
-                    details.append([_detail(enlarged), _detail(original)])
-            means = torch.stack(found)
-            decibels, similarity, edges, _ = means.mean(0).tolist()
-            colour = means[:, -1].max().item()
-            scores.append(
-                UpscalingScore(
-                    name,
-                    factor,
-                    folder.resolve().name,
-                    len(files),
-                    decibels,
-                    similarity,
-                    edges,
-                    colour,
-                )
-            )
-        columns.append(details)
+                figures, enlarged, original = _scored(file, enlarge, downscale)
+                found.append(figures)
+                if folder == folders[0] and len(columns[-1]) < SHOWN:
+                    columns[-1].append((_detail(enlarged), _detail(original)))
+            figures = torch.stack(found)
+            decibels, similarity, edges, _ = figures.mean(0).tolist()
+            label, colour = folder.resolve().name, figures[:, 3].max().item()
+            means = (decibels, similarity, edges)
+            scores.append(UpscalingScore(name, factor, label, len(files), *means, colour))
     rows = [
         [*(column[number][0] for column in columns), columns[0][number][1]]
         for number in range(len(columns[0]))
@@ -147,13 +130,17 @@ def _exact(name: str, device: str) -> Enlarger:
     return load_enlarger(name, device, "auto" if exported else "fp32")
 
 
-@dataclass
-class _Bicubic:
-    factor: int
-
-    def __call__(self, small: Tensor) -> Tensor:
-        # Antialiased, as that has the usual kernel (a = -0.5); enlarging needs no antialiasing.
-        return F.interpolate(small, scale_factor=self.factor, mode="bicubic", antialias=True)
+def _scored(
+    file: Path, enlarge: Callable[[Tensor], Tensor], downscale: Downscale
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return PSNR, SSIM, GMSD and the difference in colour; the result; and the original."""
+    factor, grey = downscale.factor, _is_grey(file)
+    original = _cut(file, factor)
+    small = rounded(downscale(original))
+    enlarged = rounded(enlarge(small))
+    quality = [measure(enlarged, original, factor, grey).mean() for measure in (psnr, ssim, gmsd)]
+    colour = 255 * (downscale(enlarged) - small).mean((0, 2, 3)).abs().max().double()
+    return torch.stack([*quality, colour]), enlarged, original
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -206,11 +193,8 @@ def write_upscaling_report(
     folder: Path, scores: Sequence[UpscalingScore], sheet: Tensor, command: str
 ) -> list[Path]:
     """Write upscaling.md, .json and .png into a folder; return them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page, data, picture = (folder / f"upscaling.{suffix}" for suffix in ("md", "json", "png"))
-    with replacing(page) as temporary:
-        temporary.write_text(markdown(scores, command))
-    with replacing(data) as temporary:
-        temporary.write_text(json.dumps([dataclasses.asdict(score) for score in scores], indent=1))
+    data = json.dumps([dataclasses.asdict(score) for score in scores], indent=1)
+    texts = {"upscaling.md": markdown(scores, command), "upscaling.json": data}
+    written, picture = write_texts(folder, texts), folder / "upscaling.png"
     write_image(sheet, picture)
-    return [page, data, picture]
+    return [*written, picture]

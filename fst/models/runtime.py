@@ -122,6 +122,19 @@ class PackageNetwork(ExportedNetwork):
         return result
 
 
+def open_exported(path: Path, device: str, dtype: str) -> ExportedNetwork:
+    """Return the runtime of an exported file.
+
+    Raises:
+        ImportError: it is an ONNX model, and onnxruntime is not installed.
+        UserError: the file is damaged, there is no such device, or a dtype is chosen.
+    """
+    if dtype != "auto":
+        raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
+    pick_device(device)
+    return EXPORTED[path.suffix](path, device)
+
+
 EXPORTED: dict[str, type[OnnxNetwork] | type[PackageNetwork]] = {
     ".onnx": OnnxNetwork,
     ".pt2": PackageNetwork,

@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.pictures.image import rounded
+from fst.pictures.image import luminance, rounded
 
 
 def studio_luminance(image: Tensor) -> Tensor:
     """Return Y of BT.601, (N, 1, H, W) in [16, 235], of pictures rounded to 8 bits."""
-    image = rounded(image).double()
-    weights = image.new_tensor([65.481, 128.553, 24.966])[:, None, None]
-    return 16 + (image * weights).sum(1, keepdim=True)
+    return 16 + 219 * luminance(rounded(image).double())
 
 
 def psnr(image: Tensor, original: Tensor, border: int = 0, grey: bool = False) -> Tensor:

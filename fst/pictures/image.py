@@ -247,6 +247,13 @@ def resize(image: Tensor, size_px: int) -> Tensor:
     return F.interpolate(image, list(size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def enlarge_bicubic(images: Tensor, factor: int) -> Tensor:
+    """Return (N, 3, factor H, factor W) for (N, 3, H, W) in [0, 1], by bicubic interpolation."""
+    # Antialiased, as that has the usual kernel (a = -0.5); enlarging needs no antialiasing.
+    enlarged = F.interpolate(images, scale_factor=factor, mode="bicubic", antialias=True)
+    return enlarged.clamp(0, 1)
+
+
 def scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
     """Return the height and width at which the shorter side has `size_px` pixels."""
     scale = size_px / min(height, width)

@@ -83,6 +83,15 @@ class StylizeConsole:
             self.bar.n = len(self.done) + len(self.failed)
             self.bar.refresh()
 
+    def run(self, *works: Iterable[Outcome], existing: int, skipped: Sequence[Path]) -> int:
+        """Show the outcomes of one work after the other; return what `conclude` does."""
+        try:
+            for outcomes in works:
+                self.show(outcomes)
+        finally:  # also when it is stopped
+            status = self.conclude(existing, skipped)
+        return status
+
     def conclude(self, existing: int, skipped: Sequence[Path]) -> int:
         """Print what was not done and why; return the exit status: 1 if some failed, 2 if all did.
 

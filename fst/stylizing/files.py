@@ -155,6 +155,13 @@ def take_shard(jobs: Sequence[Job], share: str) -> list[Job]:
     raise UserError(f"shard={share} must be K/N with K from 1 to N, such as 3/8")
 
 
+def to_do(planned: Sequence[Job], overwrite: bool) -> tuple[list[Job], list[Job]]:
+    """Return the jobs of pictures and of videos; without `overwrite`, those with no result yet."""
+    jobs = [job for job in planned if overwrite or not job.target.exists()]
+    videos = [job for job in jobs if is_video(job.source)]
+    return [job for job in jobs if not is_video(job.source)], videos
+
+
 def _check_suffix(source: Path, target: Path) -> None:
     """Raise UserError if the result of `source` cannot be written as `target`."""
     if is_video(source):

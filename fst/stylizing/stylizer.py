@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fst.device import DTYPES, fast_dtype, pick_device, prepare_compiler, tf32
+from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, for_super_resolution, open_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_models, split_style
-from fst.models.runtime import EXPORTED, ExportedNetwork
+from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
 from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
@@ -233,21 +233,17 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         ImportError: it is an ONNX model, and onnxruntime is not installed.
         UserError: the file is damaged or not a model, or there is no such device or dtype.
     """
-    if dtype not in ("auto", *DTYPES):
-        raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+    check_dtype(dtype)
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
         refuse_style(path, split_style(name_or_path)[1])
-        if dtype != "auto":
-            raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
-        pick_device(device)
-        exported = EXPORTED[path.suffix](path, device)
+        exported = open_exported(path, device, dtype)
         if exported.info.network in UPSCALERS:
             raise for_super_resolution(path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
     network, info = open_model(name_or_path)
-    return Stylizer(network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype])
+    return Stylizer(network, info, place, inference_dtype(dtype, place))
 
 
 def load_several(

@@ -1,14 +1,14 @@
 """What a run starts with: its losses, and the weights of a trained model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from fst.config import MomentsLossConfig, TrainConfig
+from fst.config import LossNetworkConfig, MomentsLossConfig, TrainConfig
 from fst.errors import UserError
-from fst.losses.loss_network import load_loss_network
+from fst.losses.loss_network import LossNetwork, load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
@@ -30,7 +30,7 @@ def build_losses(
     Args:
         config: the run's configuration.
         styles: the style pictures, each (1, 3, H, W) in [0, 1].
-        world: the main process downloads the weights while the others wait.
+        world: see `load_in_turn`.
     """
     judging = MomentsLossConfig()
     layers = {
@@ -39,18 +39,25 @@ def build_losses(
         judging.content_layer,
         *judging.style_layers,
     }
-    if not world.is_main:
-        world.barrier()
-    network = load_loss_network(config.loss_network, layers).to(styles[0].device)
-    if world.is_main:
-        world.barrier()
-    network = network.to(memory_format=torch.channels_last)
+    network = load_in_turn(config.loss_network, layers, world, styles[0].device)
     loss = LOSSES[config.loss.name](network, styles[0], config.loss)
     judge = MomentsLoss(network, styles[0], judging)
     for style in styles[1:]:
         loss.add_style(style)
         judge.add_style(style)
     return loss, judge
+
+
+def load_in_turn(
+    config: LossNetworkConfig, layers: Collection[str], world: World, device: torch.device
+) -> LossNetwork:
+    """Return a loss network on the device; the main process downloads while the others wait."""
+    if not world.is_main:
+        world.barrier()
+    network = load_loss_network(config, layers).to(device)
+    if world.is_main:
+        world.barrier()
+    return network.to(memory_format=torch.channels_last)
 
 
 def start_from(

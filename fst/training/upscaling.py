@@ -7,11 +7,9 @@ import dataclasses
 from collections.abc import Collection
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.config import TrainUpscalerConfig
-from fst.losses.loss_network import load_loss_network
 from fst.losses.upscaling import UpscalingLoss
 from fst.models.model_file import describe, open_upscaler
 from fst.models.model_info import ModelInfo
@@ -20,13 +18,13 @@ from fst.networks.downscale import Downscale
 from fst.networks.registry import build_upscaler
 from fst.networks.upscaler import Upscaler
 from fst.pictures.fidelity import psnr
-from fst.pictures.image import rounded, to_unit_range
+from fst.pictures.image import enlarge_bicubic, rounded, to_unit_range
 from fst.pictures.sheet import labelled_sheet
 from fst.training.distributed import World
 from fst.training.full_size import KEPT_BYTES, FullSizeDataset
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun, run_training
-from fst.training.setup import start_from
+from fst.training.setup import load_in_turn, start_from
 from fst.training.tracking import Tracker
 
 
@@ -58,13 +56,8 @@ class UpscalerTrainer(TrainingRun):
         self.downscale = Downscale(config.network.factor, arguments["degradation"]).to(device)
         loss_network = None
         if config.loss.feature_weight:
-            if not world.is_main:
-                world.barrier()
             layers = {config.loss.feature_layer}
-            loss_network = load_loss_network(config.loss_network, layers).to(device)
-            loss_network = loss_network.to(memory_format=torch.channels_last)
-            if world.is_main:
-                world.barrier()
+            loss_network = load_in_turn(config.loss_network, layers, world, device)
         self.loss = UpscalingLoss(config.loss, config.network.factor, loss_network)
         self.inputs = {
             "the pictures in data.path": self.data.fingerprint,
@@ -103,8 +96,7 @@ class UpscalerTrainer(TrainingRun):
         border = self.config.network.factor
         terms["psnr"] = psnr(enlarged.cpu(), original.cpu(), border).mean().item()
         self.heldout_terms = terms
-        size = original.shape[-2:]
-        bicubic = F.interpolate(small, size, mode="bicubic", antialias=True).clamp(0, 1)
+        bicubic = enlarge_bicubic(small, border)
         rows = [
             [picture[None].cpu() for picture in row]
             for row in zip(bicubic[:4], enlarged[:4], original[:4], strict=True)

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import LARGEST_FACTOR
-from fst.device import DTYPES, fast_dtype, pick_device, tf32
+from fst.device import check_dtype, inference_dtype, pick_device, tf32
 from fst.errors import UserError
 from fst.models.model_file import find_model, open_upscaler
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_style
-from fst.models.runtime import EXPORTED, ExportedNetwork
+from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
 from fst.networks.registry import UPSCALERS
 from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
@@ -171,21 +171,16 @@ def load_enlarger(name_or_path: str | Path, device: str = "auto", dtype: str = "
         FileNotFoundError: there is no such model.
         UserError: it does not enlarge pictures, is damaged, or there is no such device or dtype.
     """
-    if dtype not in ("auto", *DTYPES):
-        raise UserError(f"dtype={dtype} is unknown; choose one of auto, {', '.join(DTYPES)}")
+    check_dtype(dtype)
     path = find_model(name_or_path)
-    refuse_style(path, split_style(name_or_path)[1])
+    if path.suffix in EXPORTED:
+        refuse_style(path, split_style(name_or_path)[1])
+        exported = open_exported(path, device, dtype)
+        factor = exported.info.network_arguments.get("factor")
+        usable = type(factor) is int and 2 <= factor <= LARGEST_FACTOR
+        if exported.info.network not in UPSCALERS or not usable:
+            raise UserError(f"{path} is not a model that enlarges pictures")
+        return Enlarger(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    if path.suffix not in EXPORTED:
-        network, info = open_upscaler(name_or_path)
-        return Enlarger(
-            network, info, place, fast_dtype(place) if dtype == "auto" else DTYPES[dtype]
-        )
-    if dtype != "auto":
-        raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
-    exported = EXPORTED[path.suffix](path, device)
-    factor = exported.info.network_arguments.get("factor")
-    usable = type(factor) is int and 2 <= factor <= LARGEST_FACTOR
-    if exported.info.network not in UPSCALERS or not usable:
-        raise UserError(f"{path} is not a model that enlarges pictures")
-    return Enlarger(exported, exported.info, exported.device, torch.float32)
+    network, info = open_upscaler(name_or_path)
+    return Enlarger(network, info, place, inference_dtype(dtype, place))
