@@ -92,19 +92,20 @@ def learn(
     photographs: Path,
     output: Annotated[Path, Parameter(alias="-o")],
     images: int = 150,
-    size: int = 448,
+    size: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> None:
     """Add styles to a model that has several, in a minute each; the others stay as they are.
 
     Args:
-        model: A model that was trained with `fst train styles=...`.
+        model: A model that was trained with `fst train styles=...` or `any=...`.
         pictures: The new styles' pictures, or folders of them. Each style gets its file's name.
         photographs: A folder of photographs to learn on; a hundred are plenty.
         output: The .safetensors file for the model with all styles; a sheet is written beside it.
         images: How many photographs are seen for each style.
         size: The style picture's shorter side when it is measured: larger gives larger strokes.
+            Default: as the model was trained, 448 for styles= and 320 for any=.
         device: cuda, mps, cpu ...; auto takes the first available.
         overwrite: Replace the file if it exists.
     """
@@ -544,7 +545,8 @@ def models() -> None:
         rows.append((model.name, painting, model.network, parameters, size, model.licence))
         names = ", ".join(model.styles)
         styles = f"{len(model.styles)} styles, {model.name}:STYLE: {names}" if names else ""
-        notes.append([model.note, styles])
+        painting = f"any painting, {model.name}:PAINTING.jpg" if model.takes_any else ""
+        notes.append([model.note, styles, painting])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, note in zip(rows, notes, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -14,6 +14,7 @@ a stopped run.
 fst train style=painting.jpg data.path=photographs/
 fst train style=painting.jpg data.path=photographs/ experiment=quick
 fst train styles=paintings/ data.path=photographs/
+fst train any=paintings/ data.path=photographs/
 fst train -m style=painting.jpg data.path=photographs/ loss.style_weight=2,5,10
 torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photographs/
 """
@@ -24,6 +25,8 @@ _PATHS = (
     "loss_network.weights",
     "name",
     "runs_dir",
+    "style.heldout_path",
+    "style.path",
     "style.picture",
     "style.title",
 )
@@ -38,14 +41,17 @@ def main() -> None:
 def expand(override: str) -> list[str]:
     """Return an override as Hydra takes it: `style=PICTURE` is two, and paths are quoted.
 
-    So is `styles=FOLDER` or `styles=[PICTURE,PICTURE]`, for one network of several styles. A
-    style without a file of that name in `conf/style/` is a picture.
+    So is `styles=FOLDER` or `styles=[PICTURE,PICTURE]`, for one network of several styles, and
+    `any=FOLDER`, for one that takes any painting. A style without a file of that name in
+    `conf/style/` is a picture.
 
     Raises:
         UserError: the list of styles holds both names and pictures.
         FileNotFoundError: the style is neither.
     """
     key, _, value = override.partition("=")
+    if key == "any" and value:
+        return ["style=any", f"style.path={quoted(value)}"]
     if key == "styles" and value:
         listed = [value] if Path(value).exists() else value.strip("[]").split(",")
         pictures = ",".join(quoted(path.strip()) for path in listed)
@@ -66,7 +72,7 @@ def expand(override: str) -> list[str]:
 
 
 def _train(config: TrainConfig, swept: Collection[str]) -> int:
-    from fst.training.trainer import train  # torch: imported once the configuration is good
+    from fst.training.registry import train  # torch: imported once the configuration is good
 
     return train(config, console=True, swept=swept)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fst.errors import UserError
+from fst.stylizing.options import MOST_STRENGTH
 from fst.video.camera import Camera
 from fst.video.formats import format_of
 from fst.video.live import (
@@ -51,7 +52,8 @@ def webcam(
         fps: The rate, in frames per second, for which the working size is chosen.
         size: The working size: the shorter side of the network's input, in pixels. By default it
             is chosen for the rate, and lowered if the network lags.
-        strength: 1 is the network's result, 0 the camera's picture.
+        strength: 1 is the network's result, 0 the camera's picture; up to 1.5 with a model that
+            takes any painting.
         keep_colors: Keep the camera's colours.
         smooth: Less flicker: share of the last frame that is kept where the picture shows the
             same, in [0, 1).
@@ -99,7 +101,7 @@ def webcam(
         other = VirtualCamera(width, height, fps)
         say(f"virtual camera: {other.name}")
         outputs.append(other)
-    loaded = [_load(model, device) for model in models]
+    loaded = _load_all(models, device, strength)
     settings = Settings(0, strength=strength, keep_colors=keep_colors, recording=output is not None)
     settings = with_size(settings, size, loaded[0], source.first, fps, say)
     for model in filter(lambda model: model.engine, loaded):
@@ -122,12 +124,20 @@ def _check(
         raise UserError(f"fps={fps} must be above 0")
     if size is not None and size < SMALLEST_PX:
         raise UserError(f"size={size} must be at least {SMALLEST_PX} pixels")
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength={strength} must be in [0, 1]")
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise UserError(f"strength={strength} must be in [0, {MOST_STRENGTH}]")
     if not 0 <= smooth < 1:
         raise UserError(f"smooth={smooth} must be in [0, 1)")
     if frames is not None and frames < 1:
         raise UserError(f"frames={frames} must be at least 1")
+
+
+def _load_all(models: Sequence[str | Path], device: str, strength: float) -> list[Model]:
+    """Return the models; raise UserError if none is made for such a strength."""
+    loaded = [_load(model, device) for model in models]
+    if strength > max(model.most_strength for model in loaded):
+        raise UserError(f"strength={strength}: above 1 it needs a model that takes any painting")
+    return loaded
 
 
 def _load(model: str | Path, device: str) -> Model:
@@ -135,7 +145,8 @@ def _load(model: str | Path, device: str) -> Model:
 
     stylizer = load(model, device=device)
     title = (stylizer.info.title or Path(model).stem).replace("_", " ")
-    return Model(title, stylizer, stylizer.engine)
+    has_strokes = stylizer.choice is not None and stylizer.choice.has_strokes
+    return Model(title, stylizer, stylizer.engine, stylizer.most_strength, has_strokes)
 
 
 def _smoother(smooth: float) -> Callable[[], LiveFilter]:

@@ -52,9 +52,9 @@ from fst.measuring.evaluation import evaluate
 from fst.models.inspection import inspect_model
 from fst.models.model_file import load_model
 from fst.networks.registry import build_network
+from fst.training.registry import train
 from fst.training.run_folder import RunFolder
 from fst.training.setup import start_from
-from fst.training.trainer import train
 
 STATE, METRICS, CONFIG, MODEL = "state.pt", "metrics.jsonl", "config.yaml", "model.safetensors"
 FIRST, ALL = 8, 16

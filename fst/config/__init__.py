@@ -45,6 +45,7 @@ from fst.config.schemas import (
     unknown_key,
 )
 from fst.config.style import (
+    AnyStyleConfig,
     PictureConfig,
     PicturesConfig,
     StyleConfig,
@@ -70,6 +71,7 @@ from fst.config.upscaling import (
 )
 
 __all__ = [
+    "AnyStyleConfig",
     "DEGRADATIONS",
     "LARGEST_FACTOR",
     "CocoDataConfig",

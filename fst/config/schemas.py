@@ -19,7 +19,7 @@ from fst.config.loss import (
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import FastConfig, JohnsonConfig
 from fst.config.optimize import OptimizeConfig
-from fst.config.style import PictureConfig, PicturesConfig
+from fst.config.style import AnyStyleConfig, PictureConfig, PicturesConfig
 from fst.config.training import OptimizerConfig, RunConfig, TrainConfig
 from fst.config.upscaling import (
     FastUpscalerConfig,
@@ -48,6 +48,7 @@ SCHEMAS: dict[str, type] = {
     "optimizer/adam": OptimizerConfig,
     "style/picture": PictureConfig,
     "style/pictures": PicturesConfig,
+    "style/any": AnyStyleConfig,
     "upscaling/network/fast": FastUpscalerConfig,
     "upscaling/network/johnson": JohnsonUpscalerConfig,
     "upscaling/loss/pixel": PixelLossConfig,

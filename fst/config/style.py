@@ -67,3 +67,43 @@ class PicturesConfig(StyleConfig):
     def paths(self) -> list[str]:
         """The pictures and folders."""
         return self.pictures
+
+
+@dataclass
+class AnyStyleConfig(StyleConfig):
+    """A folder of many paintings, for one network that takes any painting."""
+
+    path: str = MISSING
+    """The folder; `any=FOLDER` is short for `style=any style.path=FOLDER`."""
+    size_px: int = 320
+    """Its shorter side when the loss measures it; what `--strokes 1` means later."""
+    crop_px: int = 192
+    """Side of the squares that are cut from the paintings, and measured."""
+    min_crop_scale: float = 0.3
+    """Smallest side of a square before resizing, as a share of the painting's shorter side: how
+    different in size the strokes are."""
+    mixed: float = 0.25
+    """Share of the images whose style is a mixture of two paintings."""
+    heldout_path: str | None = None
+    """A folder of paintings to judge by; null holds out some of the others."""
+    heldout_styles: int = 8
+    """Number of paintings to judge by."""
+
+    def __post_init__(self) -> None:
+        existing("style.path", self.path)
+        super().__post_init__()
+        for name in ("size_px", "crop_px"):  # smaller ones have no features in three sizes
+            at_least(f"style.{name}", getattr(self, name), 64)
+        at_least("style.heldout_styles", self.heldout_styles, 0)
+        if not 0 < self.min_crop_scale <= 1:
+            raise UserError(f"style.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
+        if not 0 <= self.mixed <= 1:
+            raise UserError(f"style.mixed={self.mixed} must be in [0, 1]")
+        if self.heldout_path is not None:
+            existing("style.heldout_path", self.heldout_path)
+        self.title = self.title or "any"
+
+    @property
+    def paths(self) -> list[str]:
+        """The folder."""
+        return [self.path]

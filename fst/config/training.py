@@ -11,7 +11,7 @@ from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import AnyNetworkConfig, NetworkConfig
-from fst.config.style import PicturesConfig, StyleConfig
+from fst.config.style import PictureConfig, StyleConfig
 from fst.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -148,7 +148,7 @@ class TrainConfig(RunConfig):
                 f"data.crop_px={self.data.crop_px} is too small for that: use at least "
                 f"{TEMPORAL_PX}"
             )
-        several = isinstance(self.style, PicturesConfig)
+        several = not isinstance(self.style, PictureConfig)
         if several and self.training.palette:
             raise UserError(
                 f"training.palette={self.training.palette} is for one style: it changes the last "

@@ -5,7 +5,7 @@ picture of a batch may have its own style.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -63,14 +63,26 @@ class PerceptualLoss(nn.Module, ABC):
         shares = sum(share for _, share in pictures)
         targets: dict[str, Tensor] = {}
         for picture, share in pictures:
-            for level, image in enumerate(_pyramid(picture, self.config.style_levels)):
-                for layer, features in self.loss_network(image, self.config.style_layers).items():
-                    name, part = _target_name(level, layer), self.style_statistic(features)
-                    targets[name] = targets.get(name, 0) + part * (share / shares)
+            for name, part in self.style_targets(picture).items():
+                targets[name] = targets.get(name, 0) + part * (share / shares)
         targets["style_weight"] = targets[name].new_tensor([self.config.style_weight])
         for name, target in targets.items():
             known = [getattr(self, name)] if hasattr(self, name) else []
             self.register_buffer(name, torch.cat([*known, target]))
+
+    @torch.no_grad()
+    def style_targets(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Return the style statistics of (N, 3, H, W) in [0, 1] by level and layer, (N, ...)."""
+        return {
+            _target_name(level, layer): self.style_statistic(features)
+            for level, image in enumerate(_pyramid(pictures, self.config.style_levels))
+            for layer, features in self.loss_network(image, self.config.style_layers).items()
+        }
+
+    def replace_styles(self, targets: Mapping[str, Tensor], weights: Tensor) -> None:
+        """Forget the styles, and take those with these `style_targets` and weights (styles,)."""
+        for name, target in {**targets, "style_weight": weights}.items():
+            self.register_buffer(name, target)
 
     def forward(
         self, stylized: Tensor, content: Tensor, styles: Tensor | None = None

@@ -211,7 +211,8 @@ def _refuse_none(models: Models) -> None:
 
 
 def _has_several_styles(path: Path) -> bool:
-    return path.suffix == ".safetensors" and bool(read_info(path)[0].styles)
+    info = read_info(path)[0] if path.suffix == ".safetensors" else None
+    return info is not None and bool(info.styles or info.predictor_px)
 
 
 def _without_suffix(model: Path) -> Path:

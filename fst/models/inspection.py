@@ -8,7 +8,7 @@ from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
-from fst.networks.styled import in_style
+from fst.networks.styled import StyledNetwork
 from fst.networks.upscaler import Upscaler
 
 
@@ -43,7 +43,9 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
         if isinstance(network, Upscaler):
             flops = count_flops(network, 512 // network.factor, 512 // network.factor)
         else:
-            flops = count_flops(in_style(network), 512, 512)
+            flops = count_flops(
+                network.network if isinstance(network, StyledNetwork) else network, 512, 512
+            )
         own = path.suffix == ".safetensors"
         facts |= {
             "format": f"fst model, version {info.format_version}" if own else "foreign state dict",
@@ -73,6 +75,8 @@ def _of_the_model(info: ModelInfo) -> dict[str, str]:
         **info.card,
         "licence": info.licence,
         "written by": f"fst {info.fst_version}",
-        "styles": ", ".join(style.name for style in info.styles),
+        "styles": ", ".join(
+            [style.name for style in info.styles] + ["any PAINTING.jpg"] * bool(info.predictor_px)
+        ),
     }
     return {name: value for name, value in facts.items() if value}

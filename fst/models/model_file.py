@@ -6,6 +6,7 @@ of the widespread PyTorch ports of Johnson's network load as well (`fst.models.f
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +17,10 @@ from torch import nn
 from fst.atomic import replacing
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
-from fst.models.model_info import METADATA_KEY, ModelInfo, read_info
+from fst.models.model_info import METADATA_KEY, ModelInfo, StyleInfo, read_info
 from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
+from fst.models.style_choice import StyleChoice
 from fst.networks.registry import (
     UPSCALERS,
     build_network,
@@ -55,7 +57,8 @@ def load_any(path: str | Path, choice: str = "") -> tuple[TransformerNetwork | U
 
     Args:
         path: the file.
-        choice: for a model of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`.
+        choice: for a model of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`; for
+            one with a predictor, paintings' files as well.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,12 +69,30 @@ def load_any(path: str | Path, choice: str = "") -> tuple[TransformerNetwork | U
     path = Path(path)
     network, info = load_network(path)
     if isinstance(network, StyledNetwork):
-        shares = chosen_shares(path, [style.name for style in info.styles], choice)
-        return network.folded(torch.tensor(shares)).eval().requires_grad_(False), _of_style(
-            info, shares, choice
-        )
+        chosen, info = choose(path, network, info, choice)
+        return chosen.folded().eval().requires_grad_(False), info
     refuse_style(path, choice)
     return network, info
+
+
+def choose(
+    path: Path, network: StyledNetwork, info: ModelInfo, choice: str
+) -> tuple[StyleChoice, ModelInfo]:
+    """Return a style, a painting or a blend of a model of several styles, and what is known of it.
+
+    Args:
+        path: the model's, for messages.
+        network: what `load_network` returned.
+        info: likewise.
+        choice: what follows the model's name; see `chosen_shares`.
+
+    Raises:
+        UserError: it is not one of the styles, or a painting cannot be read.
+    """
+    names = [style.name for style in info.styles]
+    shares = chosen_shares(path, names, choice, bool(info.predictor_px))
+    chosen = StyleChoice(network, names, shares, info.predictor_px)
+    return chosen, _of_style(info, shares, choice)
 
 
 def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, ModelInfo]:
@@ -166,9 +187,10 @@ def shadowed_release(name_or_path: str | Path) -> str | None:
 
 def describe(network: Network, **fields: Any) -> ModelInfo:
     """Return the `ModelInfo` of a network, with further fields given by name."""
-    own = network.network if isinstance(network, StyledNetwork) else network
-    version = 1 if own is network else 2
-    return ModelInfo(network_name(own), own.arguments, format_version=version, **fields)
+    if not isinstance(network, StyledNetwork):
+        return ModelInfo(network_name(network), network.arguments, **fields)
+    own = network.network
+    return ModelInfo(network_name(own), own.arguments, format_version=2, **fields)
 
 
 def _build(info: ModelInfo) -> Network:
@@ -176,29 +198,31 @@ def _build(info: ModelInfo) -> Network:
         return build_upscaler(info.network, info.network_arguments)
     arguments = complete_arguments(info.network, info.network_arguments)
     network = build_network(info.network, arguments)
-    return StyledNetwork(network, len(info.styles)) if info.styles else network
+    if not (info.styles or info.predictor_px):
+        return network
+    return StyledNetwork(network, len(info.styles), predicts=bool(info.predictor_px))
 
 
-def _of_style(info: ModelInfo, shares: list[float], choice: str) -> ModelInfo:
+def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> ModelInfo:
     """Return what is known of a style of a model, or of a blend, as of a model of its own."""
-    chosen = [style for style, share in zip(info.styles, shares, strict=True) if share]
-    if len(chosen) > 1:
-        return dataclasses.replace(
-            info, title=choice, styles=[], losses={}, card={}, format_version=1
-        )
-    (style,) = chosen
+    alone = dataclasses.replace(
+        info, title=choice, styles=[], losses={}, card={}, format_version=1, predictor_px=0
+    )
+    known = {style.name: style for style in info.styles}
+    if len(shares) > 1:
+        return alone
+    (name,) = shares
+    style = known.get(name) or StyleInfo(Path(name).stem, picture=name)
     config = info.training_config
     given = config.get("style")
     if isinstance(given, dict):
         config = {**config, "style": {**given, "picture": style.picture}}
     return dataclasses.replace(
-        info,
+        alone,
         title=style.card.get("title", style.name),
-        styles=[],
         losses=style.losses,
         training_config=config,
         card={**info.card, **style.card} if style.card else {},  # of a learnt style none is known
-        format_version=1,
     )
 
 
@@ -228,5 +252,6 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
             f"{path} does not fit the network it names: {len(differing)} tensors differ, such as "
             f"{name} (the file {found}, the network {needed})"
         )
-    if any(0 in shape for shape in shapes.values()):
+    of_styles = {"codes", "residuals"} if info.predictor_px else set()  # which need not be any
+    if any(0 in shape for name, shape in shapes.items() if name not in of_styles):
         raise UserError(f"{path} does not fit the network it names: it has empty tensors")

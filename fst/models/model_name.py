@@ -18,7 +18,9 @@ def split_style(name_or_path: str | Path) -> tuple[str, str]:
     """
     given = str(name_or_path)
     model, colon, style = given.rpartition(":")
-    if not colon or style.startswith(("/", "\\")) or Path(given).exists():
+    if drive := re.search(r"(^|:)[A-Za-z]$", model) if style.startswith(("/", "\\")) else None:
+        model, colon, style = model[: drive.start()], drive[1], given[drive.end() - 1 :]
+    if not colon or Path(given).exists():
         return given, ""
     return model, style
 
@@ -45,27 +47,35 @@ def split_models(names_or_paths: str) -> list[str]:
     return names
 
 
-def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]:
-    """Return the share of each style of a model in a choice, `NAME` or `NAME=SHARE,NAME=SHARE`.
+def chosen_shares(
+    path: Path, styles: Sequence[str], choice: str, predicts: bool = False
+) -> dict[str, float]:
+    """Return the share of each style in a choice, `NAME` or `NAME=SHARE,NAME=SHARE`.
 
     They add up to 1.
+
+    Args:
+        path: the model.
+        styles: the names of its styles.
+        choice: what follows the model's name.
+        predicts: whether the name of a picture is a style as well.
 
     Raises:
         UserError: nothing is chosen, a style is unknown, or the shares are not numbers of at least
             0, one of them more.
     """
     if not choice:
-        raise UserError(
-            f"{path} has {len(styles)} styles: choose one with {path}:STYLE, or blend several with "
-            f":STYLE=0.7,STYLE=0.3; they are {', '.join(styles)}"
-        )
-    shares = dict.fromkeys(styles, 0.0)
-    parts = choice.split(",")
+        raise UserError(_nothing_chosen(path, styles, predicts))
+    shares: dict[str, float] = {}
+    is_picture = predicts and choice not in styles and Path(choice).is_file()
+    parts = [choice] if is_picture else choice.split(",")
     for part in parts:
-        name, equals, number = part.partition("=")
-        if name not in shares:
+        name, equals, number = (choice, "", "") if is_picture else part.partition("=")
+        if name not in styles and not (predicts and Path(name).is_file()):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
+            if predicts:
+                hint = f"nor is there a picture {name}; {hint}" if styles else f"no picture {name}"
             raise UserError(f"{path} has no style {name}: {hint}")
         try:
             share = float(number) if equals else 1.0
@@ -73,8 +83,18 @@ def chosen_shares(path: Path, styles: Sequence[str], choice: str) -> list[float]
             share = math.nan
         if not 0 <= share < math.inf or (len(parts) > 1 and not equals):
             raise UserError(f"{part}: the share must be a number of at least 0, as in {name}=0.7")
-        shares[name] += share
+        shares[name] = shares.get(name, 0.0) + share
     if not (largest := max(shares.values())):
         raise UserError(f"{choice}: at least one share must be above 0")
-    relative = [share / largest for share in shares.values()]  # first: their sum may be infinite
-    return [share / sum(relative) for share in relative]
+    relative = {name: share / largest for name, share in shares.items() if share}
+    return {name: share / sum(relative.values()) for name, share in relative.items()}
+
+
+def _nothing_chosen(path: Path, styles: Sequence[str], predicts: bool) -> str:
+    if predicts:
+        also = f", or one of {', '.join(styles)}" if styles else ""
+        return f"{path} takes any painting as its style: {path}:PAINTING.jpg{also}"
+    return (
+        f"{path} has {len(styles)} styles: choose one with {path}:STYLE, or blend several with "
+        f":STYLE=0.7,STYLE=0.3; they are {', '.join(styles)}"
+    )

@@ -33,6 +33,8 @@ class ReleasedModel:
     """What it does well and badly, in a line."""
     styles: tuple[str, ...]
     """Of a model of several styles their names, as in `NAME:STYLE`; else none."""
+    takes_any: bool
+    """Whether any painting is a style of it, as in `NAME:PAINTING.jpg`."""
 
     @property
     def enlarges(self) -> bool:
@@ -68,6 +70,7 @@ def released_models() -> list[ReleasedModel]:
                 info.licence,
                 info.card.get("note", ""),
                 tuple(style.name for style in info.styles),
+                bool(info.predictor_px),
             )
         )
     return models

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fst.networks.layers import InstanceNorm
+from fst.networks.predictor import StylePredictor
 from fst.networks.transformer import TransformerNetwork
 
 CODE_SIZE = 32
 """Values of a style's code."""
 HIDDEN = 64
-"""Width of the mapper."""
+WIDER = 256
+"""Width of the mapper, and of that of a network with a predictor."""
 MAPPED = 0.01
 """Size of the mapper's first outputs: all styles start close to the network's own."""
 
@@ -52,30 +54,47 @@ class StyledNetwork(nn.Module):
 
     The vector of a style is the network's own, plus what the mapper makes of the style's code, plus
     the style's residual. Codes are few values, in which similar styles are close, so that a new
-    style is found from few photographs; the residual is free to be anything.
+    style is found from few photographs; the residual is free to be anything. With a predictor, the
+    code of any painting follows from its statistics, and the mapper has an input for the strength.
     """
 
-    def __init__(self, network: TransformerNetwork, styles: int) -> None:
+    def __init__(self, network: TransformerNetwork, styles: int, predicts: bool = False) -> None:
         """Take a network, whose own style is where all styles start.
 
         Args:
             network: with instance norms.
             styles: how many, K.
+            predicts: whether to have a predictor, and the strength as an input.
         """
         super().__init__()
         self.network = network
         size = len(style_vector(network))
         self.codes = nn.Parameter(torch.randn(styles, CODE_SIZE))
         self.residuals = nn.Parameter(torch.zeros(styles, size))
-        last = nn.Linear(HIDDEN, size, bias=False)
+        self.predictor = StylePredictor(CODE_SIZE) if predicts else None
+        inputs, hidden = (CODE_SIZE + 1, WIDER) if predicts else (CODE_SIZE, HIDDEN)
+        last = nn.Linear(hidden, size, bias=False)
         nn.init.normal_(last.weight, std=MAPPED)
-        self.mapper = nn.Sequential(nn.Linear(CODE_SIZE, HIDDEN), nn.ReLU(), last)
+        self.mapper = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), last)
 
-    def vectors(self, styles: Tensor | None = None) -> Tensor:
+    def vectors(self, styles: Tensor | None = None, strength: float = 0.0) -> Tensor:
         """Return the vectors (N, S) of the styles with the numbers (N,); None is all, (K, S)."""
         numbers = slice(None) if styles is None else styles
-        mapped = self.mapper(self.codes[numbers])
-        vectors: Tensor = style_vector(self.network) + mapped + self.residuals[numbers]
+        codes = self.codes[numbers]
+        strengths = codes.new_full((len(codes),), strength)
+        return self.mapped(codes, strengths) + self.residuals[numbers]
+
+    def mapped(self, codes: Tensor, strengths: Tensor) -> Tensor:
+        """Return the vectors (N, S) of codes (N, CODE_SIZE), without a residual.
+
+        Args:
+            codes: the styles'.
+            strengths: (N,), logarithms of the style's weight to the base of 4, 0 being its default;
+                without effect where there is no predictor.
+        """
+        if self.predictor is not None:
+            codes = torch.cat([codes, strengths[:, None]], dim=1)
+        vectors: Tensor = style_vector(self.network) + self.mapper(codes)
         return vectors
 
     def forward(self, image: Tensor, styles: Tensor) -> Tensor:
@@ -103,27 +122,35 @@ class StyledNetwork(nn.Module):
 
     @torch.no_grad()
     def _with(self, codes: Tensor, residuals: Tensor) -> "StyledNetwork":
-        other = StyledNetwork(copy.deepcopy(self.network), len(codes))
+        predicts = self.predictor is not None
+        other = StyledNetwork(copy.deepcopy(self.network), len(codes), predicts)
         other.mapper.load_state_dict(self.mapper.state_dict())
+        if self.predictor is not None and other.predictor is not None:
+            other.predictor.load_state_dict(self.predictor.state_dict())
         other.codes.copy_(codes)
         other.residuals.copy_(residuals)
         return other.to(codes.device).train(self.training)
 
     @torch.no_grad()
-    def folded(self, shares: Tensor) -> TransformerNetwork:
+    def folded(self, shares: Tensor, strength: float = 0.0) -> TransformerNetwork:
         """Return a network of one style: the mean of all styles' vectors, weighted by `shares`.
 
         Args:
             shares: (K,), which are divided by their sum.
+            strength: as in `mapped`.
         """
-        network = copy.deepcopy(self.network)
         # One by one: a style must not change by a bit when the network learns another.
         rows = [
-            share * self.vectors(torch.tensor([number], device=self.codes.device))[0]
+            share * self.vectors(torch.tensor([number], device=self.codes.device), strength)[0]
             for number, share in enumerate((shares / shares.sum()).tolist())
             if share
         ]
-        vector = torch.stack(rows).sum(0)
+        return self.with_vector(torch.stack(rows).sum(0))
+
+    @torch.no_grad()
+    def with_vector(self, vector: Tensor) -> TransformerNetwork:
+        """Return a network of the one style whose vector, (S,), this is."""
+        network = copy.deepcopy(self.network)
         own = norm_parameters(network).values()
         values = torch.split(vector, [len(parameter) for parameter in own])
         for parameter, value in zip(own, values, strict=True):

@@ -6,6 +6,8 @@ from pathlib import Path
 from fst.errors import UserError
 
 MIN_TILE_PX = 32
+MOST_STRENGTH = 1.5
+"""The largest strength, which only models have whose strength was trained; others end at 1."""
 STROKES = (0.25, 16)
 """Smallest and largest factor of the strokes' size."""
 LOOKS_BEST_PX = 512
@@ -24,7 +26,8 @@ class Options:
     """
 
     strength: float = 1.0
-    """1 is the model's result, 0 the picture itself."""
+    """1 is the model's result, 0 the picture itself; up to 1.5 with a model that takes any
+    painting."""
     keep_colors: bool = False
     """Keep the picture's colours and take only the luminance from the result."""
     size: int | None = None
@@ -42,8 +45,8 @@ class Options:
     """Quality of JPEG and WebP files, 1 to 100; 85 makes them about three times smaller."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UserError(f"strength={self.strength} must be in [0, 1]")
+        if not 0 <= self.strength <= MOST_STRENGTH:
+            raise UserError(f"strength={self.strength} must be in [0, {MOST_STRENGTH}]")
         if self.size is not None and self.size < 1:
             raise UserError(f"size={self.size} must be at least 1 pixel")
         low, high = STROKES
@@ -58,9 +61,9 @@ class Options:
         if not 1 <= self.quality <= 100:
             raise UserError(f"quality={self.quality} must be in [1, 100]")
 
-    def strokes_in(self, height: int, width: int) -> float:
-        """Return how large strokes are in a picture of this size."""
+    def shrink_in(self, height: int, width: int) -> float:
+        """Return at which part of its resolution a picture of this size is stylized by default."""
         if self.strokes is not None:
-            return self.strokes
+            return 1.0
         factor = min(height, width) / LOOKS_BEST_PX
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0

@@ -18,23 +18,30 @@ from torch import Tensor
 
 from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
-from fst.models.model_file import find_model, for_super_resolution, open_model
+from fst.models.model_file import choose, find_model, for_super_resolution, load_network
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
+from fst.models.style_choice import STROKES, StyleChoice
 from fst.networks.registry import UPSCALERS
+from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
 from fst.report import few
-from fst.stylizing.options import Options
+from fst.stylizing.options import MOST_STRENGTH, Options
 from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
 TILE_PX = 1024
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
+LEAST_TRAINED = 0.5
+"""Strength from which it is an input of a network that has it, up to `MOST_STRENGTH`: the style's
+weight is a quarter of its default here, and four times that there."""
 _COMPILED_SIZES = 2**20
+_SETTINGS = 8  # of trained knobs, whose networks are kept
 
 
 class Stylizer:
@@ -46,8 +53,17 @@ class Stylizer:
         info: ModelInfo,
         device: torch.device,
         dtype: torch.dtype,
+        choice: StyleChoice | None = None,
     ) -> None:
-        """Move a network to the device and the dtype; an exported one has its own."""
+        """Move a network to the device and the dtype; an exported one has its own.
+
+        Args:
+            network: what stylizes.
+            info: what is known of it.
+            device: where.
+            dtype: of its weights.
+            choice: what the network is a style of, for the knobs that were trained.
+        """
         if isinstance(network, TransformerNetwork):
             network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
             self.engine = f"torch {str(dtype).removeprefix('torch.')} on {device}"
@@ -58,6 +74,8 @@ class Stylizer:
         self.info = info
         self.device = device
         self.dtype = dtype
+        self.choice = choice
+        self.turned: dict[tuple[float, float], Stylizer] = {}
 
     def compile(self) -> None:
         """Compile the network at the first picture of each size, which takes 5 to 30 s.
@@ -89,6 +107,11 @@ class Stylizer:
         return 2 if eager and self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
     @property
+    def most_strength(self) -> float:
+        """The largest `strength`: more than 1 where it was trained."""
+        return MOST_STRENGTH if self.choice and self.choice.has_strength else 1.0
+
+    @property
     def fixed_size(self) -> bool:
         """Whether this is an exported model that takes pictures of one size only."""
         network = self.network
@@ -103,6 +126,7 @@ class Stylizer:
         keep_colors: bool = False,
         mask: Tensor | Image.Image | None = None,
         strokes: float = 1.0,
+        shrink: float = 1.0,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Picture:
@@ -115,12 +139,16 @@ class Stylizer:
                 picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture is laid over
                 white where it is transparent, and keeps its transparency.
             strength: 1 is the network's result, 0 the picture itself, values between blend them.
+                Where the strength was trained, the network paints less below 1, and only what is
+                below `LEAST_TRAINED` is blended; above 1 it paints more, up to `most_strength`.
             keep_colors: take only the luminance from the result and the colours from the picture.
             mask: how much to stylize where: a tensor (1, 1, H, W) in [0, 1], or a PIL picture,
                 stretched over the picture: white is stylized, black kept.
-            strokes: how large strokes and shapes are, 1 as the network was trained; see
-                `fst.stylizing.strokes`. The picture is stylized at 1/`strokes` of its resolution,
-                and tiles are of that.
+            strokes: how large strokes and shapes are, 1 as the network was trained. A predicted
+                style is that of a painting of this size, from a half to 2; beyond that, and in
+                every other style, as `shrink`.
+            shrink: the picture is stylized at 1/`shrink` of its resolution, and its details are
+                brought back; see `fst.stylizing.strokes`. Tiles are of that resolution.
             tile_px: tile side in pixels; 0 never tiles, None tiles above `WHOLE_PX` pixels.
             progress: called with the fraction of the tiles done, in [0, 1].
 
@@ -130,19 +158,36 @@ class Stylizer:
             ValueError: they are of another shape or dtype.
         """
         Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
+        if strength > self.most_strength:
+            raise UserError(
+                f"strength={strength}: above 1 it needs a model that takes any painting"
+            )
+        turned, strength, strokes = self._turn(strength, strokes)
+        if turned is not self:
+            return turned(
+                picture,
+                strength=strength,
+                keep_colors=keep_colors,
+                mask=mask,
+                strokes=strokes,
+                shrink=shrink,
+                tile_px=tile_px,
+                progress=progress,
+            )
+        shrink *= strokes
         images = to_images(picture)
         height, width = images.shape[-2:]
         if mask is not None:
             mask = _to_mask(mask, height, width)
         options = (strength, keep_colors, mask)
-        if strokes != 1:
+        if shrink != 1:
             if self.fixed_size:
                 raise UserError(
-                    f"strokes={strokes}: this model was exported for one size of picture; leave it "
-                    "out, or export the model without --size"
+                    f"strokes={shrink:g}: this model was exported for one size of picture; leave "
+                    "it out, or export the model without --size"
                 )
             content = self._content(images)
-            seen = scaled(content, 1 / strokes)
+            seen = scaled(content, 1 / shrink)
             stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
             return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
         network = self.network
@@ -162,6 +207,29 @@ class Stylizer:
         content = self._content(images)
         stylized = self.run(content)
         return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
+
+    def _turn(self, strength: float, strokes: float) -> tuple["Stylizer", float, float]:
+        """Return the stylizer whose knobs are turned, and what they leave of strength and strokes.
+
+        Networks for the last settings are kept.
+        """
+        choice = self.choice
+        if choice is None:
+            return self, strength, strokes
+        here = max(LEAST_TRAINED, strength) if choice.has_strength else 1.0
+        there = min(max(strokes, STROKES[0]), STROKES[1]) if choice.has_strokes else 1.0
+        left = strength / here, strokes / there
+        if (here, there) == (1.0, 1.0):
+            return self, *left
+        if (here, there) not in self.turned:
+            network = choice.folded(2 * (here - 1), there).requires_grad_(False)
+            turned = Stylizer(network, self.info, self.device, self.dtype)
+            if self.compiled:
+                turned.compile()
+            kept = list(self.turned.items())[-_SETTINGS:]
+            self.turned = {**dict(kept), (here, there): turned}
+            return turned, *left
+        return self.turned[here, there], *left
 
     @torch.no_grad()
     def run(self, content: Tensor) -> Tensor:
@@ -242,8 +310,17 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
             raise for_super_resolution(path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    network, info = open_model(name_or_path)
-    return Stylizer(network, info, place, inference_dtype(dtype, place))
+    network, info = load_network(path)
+    style = split_style(name_or_path)[1]
+    choice = None
+    if isinstance(network, StyledNetwork):
+        choice, info = choose(path, network, info, style)
+        network = choice.folded().requires_grad_(False)
+    else:
+        refuse_style(path, style)
+    if isinstance(network, Upscaler):
+        raise for_super_resolution(path)
+    return Stylizer(network, info, place, inference_dtype(dtype, place), choice)
 
 
 def load_several(

@@ -202,6 +202,8 @@ def content_batches(
     )
     for images, skipped in loader:
         if images is None:
+            if (root := dataset.source.root) is not None and not Path(root).exists():
+                raise FeedError(f"{root} no longer exists")
             name, reason = skipped[-1]
             raise FeedError(
                 f"{MOST_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"

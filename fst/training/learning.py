@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fst.config import FolderDataConfig, MomentsLossConfig, SlimConfig
+from fst.config import FolderDataConfig, MomentsLossConfig, PicturesConfig, SlimConfig
 from fst.config.checks import at_least
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
@@ -20,6 +20,7 @@ from fst.losses.relative import MomentsLoss
 from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_name import split_style
+from fst.models.style_choice import predicted_code
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
@@ -37,6 +38,7 @@ CROP_PX = 128
 """Side of what the loss sees. Training a network's own weights needs larger crops, but scales and
 shifts are found from these as well, in a quarter of the time."""
 MARGIN_PX = FolderDataConfig.margin_px
+SIZE_PX = PicturesConfig.size_px
 SHOWN = 4
 SHOWN_PX = 256
 """Photographs on the sheet of what was learnt: how many, and their side without the margin."""
@@ -48,8 +50,8 @@ class Learnt:
 
     code: Tensor
     residual: Tensor
-    started_from: int
-    """The number of the known style that was the closest."""
+    started_from: int | None
+    """The number of the known style that was the closest; None where it was predicted."""
     terms: dict[str, float]
     """The loss's terms, means over the last tenth of the images."""
 
@@ -60,7 +62,7 @@ def add_styles(
     photographs: Path,
     output: Path,
     images: int = 150,
-    size_px: int = 448,
+    size_px: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
@@ -73,7 +75,8 @@ def add_styles(
         photographs: a folder.
         output: the file to write; the sheet has its name and `.sheet.jpg`.
         images: how many photographs are seen for each style.
-        size_px: the style picture's shorter side when it is measured.
+        size_px: the style picture's shorter side when it is measured; None takes that at which
+            the model's predictor sees it, or else `SIZE_PX`.
         device: `cuda`, `cpu` ...; see `pick_device`.
         overwrite: replace `output` if it exists.
         progress: called after each image.
@@ -88,15 +91,7 @@ def add_styles(
             be read.
         TrainingStoppedError: the loss is not finite.
     """
-    at_least("images", images, 1)
-    at_least("size", size_px, 32)
-    if not photographs.is_dir():
-        raise FileNotFoundError(f"--photographs {photographs} is not a folder")
-    if output.suffix != ".safetensors":
-        raise UserError(f"cannot write {output}: give a name that ends in .safetensors")
-    for file in (output, sheet_of(output)):
-        if file.exists() and not overwrite:
-            raise FileExistsError(f"{file} exists: --overwrite replaces it")
+    _check(photographs, output, images, size_px, overwrite)
     place = pick_device(device)
     path = find_model(model)
     network, info = load_network(path)
@@ -104,7 +99,7 @@ def add_styles(
         raise UserError(f"a style is added to the whole model: leave out :{chosen}")
     if not isinstance(network, StyledNetwork):
         raise _of_one_style(network, path, model)
-    styles = open_styles(pictures, size_px, place)
+    styles = open_styles(pictures, size_px or info.predictor_px or SIZE_PX, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
         raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
     config = MomentsLossConfig()
@@ -123,7 +118,8 @@ def add_styles(
 
         loss = MomentsLoss(features, style.picture, config)
         contents = _photographs(crops, images + TRIALS, place)
-        learnt = learn_style(network, loss, contents, images, MARGIN_PX, tell)
+        painting = None if network.predictor is None else style.picture
+        learnt = learn_style(network, loss, contents, images, MARGIN_PX, painting, tell)
         network = network.with_style(learnt.code, learnt.residual)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
@@ -137,6 +133,21 @@ def add_styles(
     sheet = styles_sheet(by_name, torch.cat(shown).cpu(), [result.cpu() for result in results])
     write_image(sheet, sheet_of(output))
     return info.styles[known:]
+
+
+def _check(
+    photographs: Path, output: Path, images: int, size_px: int | None, overwrite: bool
+) -> None:
+    at_least("images", images, 1)
+    if size_px is not None:
+        at_least("size", size_px, 32)
+    if not photographs.is_dir():
+        raise FileNotFoundError(f"--photographs {photographs} is not a folder")
+    if output.suffix != ".safetensors":
+        raise UserError(f"cannot write {output}: give a name that ends in .safetensors")
+    for file in (output, sheet_of(output)):
+        if file.exists() and not overwrite:
+            raise FileExistsError(f"{file} exists: --overwrite replaces it")
 
 
 def sheet_of(output: Path) -> Path:
@@ -163,9 +174,12 @@ def learn_style(
     contents: Iterable[Tensor],
     images: int,
     margin_px: int,
+    painting: Tensor | None = None,
     progress: Callable[[int, dict[str, float]], None] = lambda done, terms: None,
 ) -> Learnt:
-    """Learn the code and the residual of a style, starting from the closest of the known ones.
+    """Learn the code and the residual of a style, starting close to it.
+
+    That is what a predictor makes of the painting, or else the closest of the known styles.
 
     Args:
         network: what knows them; it is not changed.
@@ -173,6 +187,7 @@ def learn_style(
         contents: photographs, each (1, 3, S, S) in [0, 1], on the network's device.
         images: how many of them are seen.
         margin_px: what the network sees on each side of a photograph and the loss does not.
+        painting: (1, 3, H, W) in [0, 1], for the network's predictor; None where it has none.
         progress: called after each image with their number and the loss's terms.
 
     Raises:
@@ -180,11 +195,15 @@ def learn_style(
     """
     network.requires_grad_(False)
     photographs = iter(contents)
-    tried = [next(photographs) for _ in range(TRIALS)]
-    closest = _closest(network, loss, tried, margin_px)
-    code, residual = (
-        rows[closest].clone().requires_grad_() for rows in (network.codes, network.residuals)
-    )
+    closest = None
+    if painting is None:
+        tried = [next(photographs) for _ in range(TRIALS)]
+        closest = _closest(network, loss, tried, margin_px)
+        start = network.codes[closest], network.residuals[closest]
+    else:
+        code = predicted_code(network, painting, min(painting.shape[-2:]))
+        start = code, torch.zeros_like(style_vector(network.network))
+    code, residual = (each.clone().requires_grad_() for each in start)
     optimizer = torch.optim.Adam(
         [{"params": [code], "lr": CODE_RATE}, {"params": [residual], "lr": RESIDUAL_RATE}],
         betas=(0.9, 0.99),
@@ -192,11 +211,11 @@ def learn_style(
     falling = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda done: (1 + math.cos(math.pi * done / images)) / 2
     )
-    first = torch.zeros(1, dtype=torch.long, device=code.device)
+    default_strength = first = torch.zeros(1, dtype=torch.long, device=code.device)
     seen: list[dict[str, float]] = []
     for photograph in itertools.islice(photographs, images):
-        vector = style_vector(network.network) + network.mapper(code) + residual
-        stylized = stylized_with(network.network, vector[None], photograph)
+        vectors = network.mapped(code[None], default_strength) + residual
+        stylized = stylized_with(network.network, vectors, photograph)
         inner, content = (without_margin(x, margin_px) for x in (stylized, photograph))
         terms = loss(inner, content)
         optimizer.zero_grad()

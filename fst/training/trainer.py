@@ -2,14 +2,14 @@
 
 import copy
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from fst.config import PictureConfig, TrainConfig
+from fst.config import PictureConfig, PicturesConfig, TrainConfig
 from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo, StyleInfo
@@ -24,23 +24,13 @@ from fst.training.distributed import World
 from fst.training.judging import judge
 from fst.training.palette import PICTURES, fit_palette
 from fst.training.resumable import fingerprint
-from fst.training.run import TrainingRun, run_training
+from fst.training.run import TrainingRun
 from fst.training.setup import build_losses, start_from
-from fst.training.styles import drawn_styles, open_styles
+from fst.training.styles import Style, drawn_styles, open_styles
 from fst.training.tracking import Tracker
 
-
-def train(config: TrainConfig, console: bool = False, swept: Collection[str] = ()) -> int:
-    """Train a network as configured, or resume it; see `run_training`.
-
-    Args:
-        config: everything; `fst.config.TrainConfig` documents each field.
-        console: print progress.
-        swept: the keys that differ between the runs of a sweep.
-    """
-    return run_training(Trainer, config, console, swept)
-
-
+Stylize: TypeAlias = Callable[[Tensor], Tensor]
+"""From pictures (N, 3, H, W) in [0, 1] to stylized ones."""
 WORST = 3
 """Styles that are named at the end because their held-out total is highest."""
 
@@ -58,7 +48,7 @@ class Trainer(TrainingRun):
         if config.training.palette:  # now, as the photographs may be gone when it is finished
             crops, _ = next(content_batches(self.data.train, PICTURES, 0, PICTURES))
             self.palette_crops = crops.to(device)
-        self.styles = open_styles(config.style.paths, config.style.size_px, device)
+        self.styles = self.open_styles()
         self.loss, self.heldout_loss = build_losses(
             config, [style.picture for style in self.styles], world
         )
@@ -73,15 +63,24 @@ class Trainer(TrainingRun):
 
         torch.manual_seed(config.seed)
         network = build_network(config.network.name, config.network.arguments())
-        if config.init is not None and not self.folder.state.exists():
-            start_from(network, config.init)
         self.one_style = isinstance(config.style, PictureConfig)
-        self.begin_with(network if self.one_style else StyledNetwork(network, len(self.styles)))
+        self.transformer = network
+        self.begin_with(self.network_of(network))
         if self.compiles:
             self.loss.compile()  # not the loss network: it sees six shapes
         self.finished = (-1, self.ema)
         self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.missing_content = torch.zeros(len(self.styles), device=device)
+
+    def open_styles(self) -> list[Style]:
+        """Return the styles to judge by, which are those trained on."""
+        return open_styles(self.config.style.paths, self.config.style.size_px, self.device)
+
+    def network_of(self, network: TransformerNetwork) -> nn.Module:
+        """Return what is trained, begun with the weights of `init`."""
+        if self.config.init is not None and not self.folder.state.exists():
+            start_from(network, self.config.init)
+        return network if self.one_style else StyledNetwork(network, len(self.styles))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly."""
@@ -99,9 +98,7 @@ class Trainer(TrainingRun):
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms, and the mean weight of the style."""
         content = to_unit_range(images.to(self.device, non_blocking=True))
-        styles = drawn_styles(len(self.styles), self.config.seed, position, len(content))
-        styles = styles.to(self.device, non_blocking=True)
-        stylize = self.parallel if self.one_style else partial(self.parallel, styles=styles)
+        stylize, styles = self.in_drawn_styles(position, len(content))
         stylized = stylize(content)
         stylized, content = (self.without_margin(each) for each in (stylized, content))
         stylized = stylized.float()  # bf16 has 8 significant bits
@@ -114,6 +111,17 @@ class Trainer(TrainingRun):
             terms["total"] = terms["total"] + weight * terms["temporal"]
         self.missing_content = self.loss.missing_content(of_each["content"], styles)
         return {**terms, "style_weight": self.loss.style_weight[styles].mean()}
+
+    def in_drawn_styles(self, position: int, count: int) -> tuple[Stylize, Tensor]:
+        """Return what stylizes pictures, each in a style drawn for it, and the styles' numbers.
+
+        Args:
+            position: the number of images seen before the first picture.
+            count: how many pictures there are, N.
+        """
+        styles = drawn_styles(len(self.styles), self.config.seed, position, count)
+        styles = styles.to(self.device, non_blocking=True)
+        return self.parallel if self.one_style else partial(self.parallel, styles=styles), styles
 
     def after_step(self) -> None:
         """Adapt the weight of each style to the content that its pictures missed."""
@@ -135,13 +143,17 @@ class Trainer(TrainingRun):
             self.finished = (self.seen_images, model)
         return model
 
+    def judged(self) -> TransformerNetwork | StyledNetwork:
+        """Return the model with the styles that it is judged by."""
+        return self.model()
+
     def judge(self, tracker: Tracker) -> dict[str, float]:
         """Judge the model by the held-out pictures; return its terms by TensorBoard's names."""
         if not self.world.is_main or not len(self.heldout):
             return {}
         seed = self.config.seed if self.config.loss.temporal_weight else None
         found = judge(
-            self.model(), self.styles, to_unit_range(self.heldout), self.heldout_loss, seed
+            self.judged(), self.styles, to_unit_range(self.heldout), self.heldout_loss, seed
         )
         tracker.contact_sheet(found.sheet, self.seen_images)
         self.heldout_terms, self.heldout_totals = found.terms, found.totals
@@ -159,7 +171,7 @@ class Trainer(TrainingRun):
             loss_network=self.config.loss_network.name,
             training_config=dataclasses.asdict(self.config),
         )
-        if not self.one_style:
+        if isinstance(self.config.style, PicturesConfig):
             totals = self.heldout_totals
             info.styles = [
                 StyleInfo(
@@ -174,7 +186,7 @@ class Trainer(TrainingRun):
         config, network = self.config, self.network
         lines = [
             f"{config.network.name} network: {count_parameters(network):,} parameters, "
-            f"{count_flops(in_style(self.ema), 512, 512) / 1e9:.1f} GFLOP at 512x512",
+            f"{count_flops(self.transformer, 512, 512) / 1e9:.1f} GFLOP at 512x512",
             self.data.summary,
             f"{self.style_line()}, {config.loss.name} loss, "
             f"loss network {config.loss_network.name}; "

@@ -30,10 +30,13 @@ from fst.video.working_size import SMALLEST_PX, LagRule
 CANVAS_PX = 540
 """The shorter side of the displayed picture, so that text is legible at any working size."""
 TITLE = "fst webcam"
+STROKES, STROKES_STEP = (0.5, 2.0), 2**0.25
+"""Smallest and largest size of strokes, and the factor from one to the next."""
 QUIT_KEYS = ("q", "\x1b")  # and Esc
 HELP = (
     "1-9 n p   model",
     "+ -   strength",
+    ", .   size of strokes, of any:PAINTING",
     "[ ]   working size",
     "c   keep the camera's colours",
     "s   save a picture",
@@ -178,8 +181,9 @@ class Viewer:
                 Image.fromarray(self._newest.pixels).save(temporary)
             self._say(f"saved {path}")
         else:
-            models = len(self._pipeline.models)
-            self._pipeline.settings = press(settings, key, models, self._largest)
+            models = self._pipeline.models
+            most = models[settings.model].most_strength
+            self._pipeline.settings = press(settings, key, len(models), self._largest, most)
 
     def _mind_lag(self, result: Result) -> None:
         size = self._lag.size(result)
@@ -192,24 +196,30 @@ class Viewer:
             return []
         height, width = self._newest.pixels.shape[:2]
         latency = (time.monotonic() - self._newest.captured) * 1000
+        model = self._pipeline.models[settings.model]
         colors = ", camera's colours" if settings.keep_colors else ""
+        strokes = f", strokes {settings.strokes:.1f}" if model.has_strokes else ""
+        strength = min(settings.strength, model.most_strength)
         lines = [
-            f"{self._pipeline.models[settings.model].title}, "
-            f"strength {settings.strength:.1f}{colors}",
+            f"{model.title}, strength {strength:.1f}{strokes}{colors}",
             f"{self._meter.fps():.1f} fps, latency {latency:.0f} ms, {width}x{height}, h: help",
         ]
         return [*lines, "", *HELP] if settings.help else lines
 
 
-def press(settings: Settings, key: str, models: int, largest: int) -> Settings:
+def press(
+    settings: Settings, key: str, models: int, largest: int, most_strength: float = 1.0
+) -> Settings:
     """Return the settings after a key; keys without a function change nothing."""
     smallest = min(SMALLEST_PX, largest)
     step = max(8, settings.size // 40 * 8)  # a fifth
     changes: dict[str, dict[str, Any]] = {
         "n": {"model": (settings.model + 1) % models},
         "p": {"model": (settings.model - 1) % models},
-        "+": {"strength": min(1.0, round(settings.strength + 0.1, 2))},
+        "+": {"strength": min(most_strength, round(settings.strength + 0.1, 2))},
         "-": {"strength": max(0.0, round(settings.strength - 0.1, 2))},
+        ".": {"strokes": min(STROKES[1], settings.strokes * STROKES_STEP)},
+        ",": {"strokes": max(STROKES[0], settings.strokes / STROKES_STEP)},
         "]": {"size": min(largest, settings.size + step), "automatic": False},
         "[": {"size": max(smallest, settings.size - step), "automatic": False},
         "c": {"keep_colors": not settings.keep_colors},

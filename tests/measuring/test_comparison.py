@@ -23,7 +23,7 @@ from fst.networks.fast import Fast
 from fst.networks.styled import StyledNetwork
 from fst.pictures.sheet import GAP_PX
 from fst.training.heldout import heldout_of, squared_pictures
-from fst.training.trainer import train
+from fst.training.registry import train
 
 JUDGED = ("content", "style", "total_variation", "total")
 

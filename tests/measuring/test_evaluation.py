@@ -30,7 +30,7 @@ from fst.networks.fast import Fast
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.heldout import squared_pictures
 from fst.training.optimization import descend
-from fst.training.trainer import train
+from fst.training.registry import train
 from fst.video.video_writer import VideoWriter
 
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}

@@ -19,6 +19,9 @@ STYLES = ["starry_night", "the_scream", "udnie"]
         (r"C:\models\a.safetensors", (r"C:\models\a.safetensors", "")),
         (r"C:\models\a.safetensors:udnie", (r"C:\models\a.safetensors", "udnie")),
         ("C:/models/a.safetensors", ("C:/models/a.safetensors", "")),
+        ("any:/home/me/sea.jpg", ("any", "/home/me/sea.jpg")),
+        (r"any:D:\sea.jpg", ("any", r"D:\sea.jpg")),
+        ("C:/a.safetensors:D:/sea.jpg", ("C:/a.safetensors", "D:/sea.jpg")),
     ],
 )
 def test_the_last_colon_separates_the_style(given: str, expected: tuple[str, str]):
@@ -45,16 +48,32 @@ def test_commas_separate_models_but_not_the_styles_of_a_blend(given: str, expect
     assert split_models(given) == expected
 
 
-def test_shares_are_in_the_order_of_the_styles():
-    assert chosen_shares(Path("m"), STYLES, "udnie") == [0, 0, 1]
-    found = chosen_shares(Path("m"), STYLES, "udnie=0.6,starry_night=0.2")
-    assert found == pytest.approx([0.25, 0, 0.75])
+def test_shares_add_up_to_one():
+    assert chosen_shares(Path("m"), STYLES, "udnie") == {"udnie": 1}
+    found = chosen_shares(Path("m"), STYLES, "udnie=0.6,starry_night=0.2,the_scream=0")
+    assert found == pytest.approx({"udnie": 0.75, "starry_night": 0.25})
+
+
+def test_pictures_are_styles_where_there_is_a_predictor(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sea.jpg", "a=1,b=2.jpg", "udnie"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="m has no style sea.jpg"):
+        chosen_shares(Path("m"), STYLES, "sea.jpg")
+    assert chosen_shares(Path("m"), STYLES, "sea.jpg", predicts=True) == {"sea.jpg": 1}
+    assert chosen_shares(Path("m"), [], "a=1,b=2.jpg", predicts=True) == {"a=1,b=2.jpg": 1}
+    blend = chosen_shares(Path("m"), STYLES, "sea.jpg=1,udnie=3", predicts=True)
+    assert blend == {"sea.jpg": 0.25, "udnie": 0.75}
+    with pytest.raises(ValueError, match="m takes any painting as its style: m:PAINTING.jpg$"):
+        chosen_shares(Path("m"), [], "", predicts=True)
+    with pytest.raises(ValueError, match="m has no style lake.jpg: no picture lake.jpg"):
+        chosen_shares(Path("m"), [], "lake.jpg", predicts=True)
 
 
 @pytest.mark.parametrize("share", ["1e39", "1e-60", "1e308"])
 def test_shares_of_any_size_are_relative(share: str):
     choice = f"udnie={share},the_scream={share}"
-    assert chosen_shares(Path("m"), STYLES, choice) == [0, 0.5, 0.5]
+    assert chosen_shares(Path("m"), STYLES, choice) == {"udnie": 0.5, "the_scream": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from fst.config import DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
 from fst.training import prepare as module
 from fst.training.prepare import RECORD, Prepared, prepare
+from fst.training.registry import train
 from fst.training.sources import Source, describe_source, open_source
-from fst.training.trainer import train
 
 
 def quietly(what: str, done: float, total: float) -> None:

@@ -20,8 +20,9 @@ import torch
 from fst.errors import UserError
 from fst.training import run_folder
 from fst.training.distributed import World
+from fst.training.registry import train
 from fst.training.run_folder import RunFolder
-from fst.training.trainer import Trainer, train
+from fst.training.trainer import Trainer
 
 CONTENDER = """
 import subprocess, sys

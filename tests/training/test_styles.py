@@ -13,8 +13,9 @@ from fst.models.model_file import load_network, open_model
 from fst.networks.styled import StyledNetwork
 from fst.training import judging
 from fst.training.distributed import World
+from fst.training.registry import train
 from fst.training.styles import drawn_styles, open_styles
-from fst.training.trainer import Trainer, train
+from fst.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hydra.errors import HydraException
 from PIL import Image
+from samples import draw_picture
 
 from fst.models.model_file import load_model
 from fst.training.overrides import _explain
-from tests.samples import draw_picture
 
 pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
 

@@ -31,10 +31,11 @@ from fst.training import run_folder, setup
 from fst.training import trainer as trainer_module
 from fst.training.distributed import World
 from fst.training.meter import Meter
+from fst.training.registry import train
 from fst.training.run_folder import RunFolder, flatten
 from fst.training.schedule import learning_rate, update_average
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Trainer, train
+from fst.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -339,7 +340,9 @@ def test_pictures_that_disappear_stop_the_run_which_resumes_when_they_are_back(
     straight = compose([*overrides, "name=straight"])
     train(straight)
     stopped = compose(overrides)
-    with pytest.raises(UserError, match=r"no longer exists\. .* is saved at 12 images: restore"):
+    with pytest.raises(
+        UserError, match=r"photos no longer exists\. .* saved at 12 images: restore"
+    ):
         train_until(12, stopped, lambda: folder.rename(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").rename(folder)
     assert train(stopped) == 0

@@ -30,6 +30,7 @@ from fst.video.live import (
     Settings,
     changes_picture,
     recording_path,
+    stylize_frame,
 )
 from fst.video.video_file import VideoReader
 from fst.video.viewer import Viewer, Window, press
@@ -239,6 +240,8 @@ os.kill(os.getpid(), signal.SIGKILL)
         ("-", {"strength": 0.4}),
         ("]", {"size": 240, "automatic": False}),
         ("[", {"size": 160, "automatic": False}),
+        (".", {"strokes": 2**0.25}),
+        (",", {"strokes": 1 / 2**0.25}),
         ("c", {"keep_colors": True}),
         ("r", {"recording": True}),
         ("h", {"help": True}),
@@ -263,6 +266,26 @@ def test_keys_stay_within_bounds():
     for _ in range(40):
         settings = press(settings, "[", 1, 480)
     assert settings.size == 64
+    for _ in range(20):
+        settings = press(press(settings, "+", 1, 480, 1.5), ".", 1, 480)
+    assert (settings.strength, settings.strokes) == (1.5, 2.0)
+
+
+def test_trained_knobs_are_for_the_models_that_have_them():
+    taken: list[dict] = []
+
+    def stylize(pixels, **knobs):
+        taken.append(knobs)
+        return pixels
+
+    settings = Settings(size=24, strength=1.3, strokes=2.0)
+    frame = np.zeros((24, 32, 3), np.uint8)
+    for model in (Model("one style", stylize), Model("any", stylize, "", 1.5, True)):
+        stylize_frame(model, frame, settings)
+    assert taken == [
+        {"strength": 1.0, "keep_colors": False},
+        {"strength": 1.3, "keep_colors": False, "strokes": 2.0},
+    ]
 
 
 @pytest.mark.parametrize("fps", [5, 24, 60])
@@ -453,7 +476,7 @@ def test_without_a_display_the_message_names_headless(monkeypatch):
         ({"headless": True}, "--output"),
         ({"fps": 0}, "fps=0"),
         ({"size": 8}, "size=8"),
-        ({"strength": 1.5}, "strength=1.5"),
+        ({"strength": 1.6}, "strength=1.6"),
         ({"smooth": 1.0}, "smooth=1.0"),
         ({"frames": 0}, "frames=0"),
     ],

@@ -1,0 +1,99 @@
+"""What is chosen of a model of several styles: one of them, any painting, or a blend of both."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fst.networks.predictor import predictor_input
+from fst.networks.styled import StyledNetwork, style_vector
+from fst.networks.transformer import TransformerNetwork
+from fst.pictures.image import read_image, resize
+
+if TYPE_CHECKING:
+    from fst.losses.relative import MomentsLoss
+
+STROKES = (0.5, 2.0)
+"""Smallest and largest size of strokes that a predictor was trained for."""
+
+
+class StyleChoice:
+    """A style or a blend, as a network of its own for each setting of the trained knobs."""
+
+    def __init__(
+        self,
+        network: StyledNetwork,
+        names: list[str],
+        shares: Mapping[str, float],
+        predictor_px: int,
+    ) -> None:
+        """Read the paintings that are chosen.
+
+        Args:
+            network: of several styles.
+            names: of its styles, in the order of their numbers.
+            shares: how much of each style or painting, a file; they add up to 1.
+            predictor_px: shorter side of a painting that the predictor sees, for strokes of size 1.
+
+        Raises:
+            UserError: a painting cannot be read.
+        """
+        self.network = network
+        self.predictor_px = predictor_px
+        self.shares = torch.tensor([shares.get(name, 0.0) for name in names])
+        self.paintings = [
+            (read_image(file), share) for file, share in shares.items() if file not in names
+        ]
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether the strength of the style is an input of the network."""
+        return self.network.predictor is not None
+
+    @property
+    def has_strokes(self) -> bool:
+        """Whether the size of its strokes is: that of the painting that the predictor sees."""
+        return bool(self.paintings)
+
+    def folded(self, strength: float = 0.0, strokes: float = 1.0) -> TransformerNetwork:
+        """Return an ordinary network of this style.
+
+        Args:
+            strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
+            strokes: how large strokes are, in `STROKES`.
+        """
+        network, shares = self.network, self.shares
+        for painting, share in self.paintings:
+            code = predicted_code(network, painting, round(strokes * self.predictor_px))
+            network = network.with_style(code, torch.zeros_like(style_vector(network.network)))
+            shares = torch.cat([shares, shares.new_tensor([share])])
+        return network.folded(shares, strength)
+
+
+@torch.no_grad()
+def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Tensor:
+    """Return the code (CODE_SIZE,) that a network's predictor gives a painting.
+
+    Args:
+        network: with a predictor.
+        painting: (1, 3, H, W) in [0, 1].
+        side_px: shorter side at which it is seen.
+    """
+    assert network.predictor is not None
+    device = network.codes.device
+    seen = predictor_eyes(device).style_targets(resize(painting, side_px).to(device))
+    codes: Tensor = network.predictor(predictor_input(seen))
+    return codes[0]
+
+
+def predictor_eyes(device: torch.device) -> "MomentsLoss":
+    """Return the loss whose `style_targets` a predictor sees, whatever the network's loss was."""
+    from fst.config import MomentsLossConfig, SlimConfig  # here: models without one need no loss
+    from fst.losses.loss_network import load_loss_network
+    from fst.losses.relative import MomentsLoss
+
+    config = MomentsLossConfig()
+    slim = load_loss_network(SlimConfig(), config.style_layers)
+    slim = slim.to(device).to(memory_format=torch.channels_last)
+    return MomentsLoss(slim, torch.zeros(1, 3, 64, 64, device=device), config)

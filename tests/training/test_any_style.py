@@ -1,0 +1,150 @@
+"""Trainings of one network for any painting, and what the model does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from samples import draw_picture
+
+import fst
+from fst.models.model_file import load_network, open_model
+from fst.models.style_choice import predicted_code
+from fst.networks.predictor import predictor_input
+from fst.networks.styled import StyledNetwork, stylized_with
+from fst.training.any_style import AnyStyleTrainer, mixed
+from fst.training.distributed import World
+from fst.training.registry import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paintings")
+    for i in range(6):
+        draw_picture(folder / f"{i}.png", 300 + i, 72, 66)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overrides(
+    tiny_overrides_in: Callable[[Path], list[str]],
+    paintings: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[str]:
+    tiny = tiny_overrides_in(tmp_path_factory.mktemp("runs"))
+    given = {"style": "", "style.size_px": ""}
+    return [
+        f"any={paintings}",
+        "style.size_px=64",
+        "style.crop_px=64",
+        "style.heldout_styles=2",
+        *(override for override in tiny if override.partition("=")[0] not in given),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(compose, overrides: list[str]) -> Path:
+    config = compose(overrides)
+    assert train(config) == 0
+    return config.run_dir
+
+
+def test_the_model_paints_in_the_style_that_it_predicts(run: Path, paintings: Path):
+    model = run / "model.safetensors"
+    network, info = load_network(model)
+    assert isinstance(network, StyledNetwork) and network.predictor is not None
+    assert (len(network.codes), info.predictor_px, info.styles) == (0, 64, [])
+    painting, photo = paintings / "1.png", torch.rand(1, 3, 40, 56)
+    code = predicted_code(network, fst.read_image(painting), 64)
+    expected = stylized_with(network.network, network.mapped(code[None], torch.zeros(1)), photo)
+    one, of_one = open_model(f"{run}:{painting}")
+    assert (of_one.title, of_one.predictor_px) == ("1", 0)
+    torch.testing.assert_close(one(photo), expected)
+    torch.testing.assert_close(fst.load(f"{model}:{painting}", dtype="fp32")(photo), expected)
+    other = open_model(f"{run}:{paintings / '2.png'}")[0]
+    assert (other(photo) - one(photo)).abs().max() > 1e-4
+
+
+def test_a_blend_of_paintings_is_the_mean_of_their_vectors(run: Path, paintings: Path):
+    first, second = paintings / "1.png", paintings / "2.png"
+    choices = [f"{run}:{first}", f"{run}:{second}", f"{run}:{first}=0.25,{second}=0.75"]
+    one, two, blend = (open_model(choice)[0].stem[2].weight for choice in choices)
+    torch.testing.assert_close(blend, 0.25 * one + 0.75 * two)
+
+
+def test_knobs_turn_the_network(run: Path, paintings: Path):
+    stylize = fst.load(f"{run}:{paintings / '1.png'}", dtype="fp32")
+    assert stylize.choice is not None
+    photo = torch.rand(1, 3, 48, 48)
+    weakest = stylize.choice.folded(-1.0)(photo)
+    torch.testing.assert_close(stylize(photo, strength=0.5), weakest)
+    torch.testing.assert_close(stylize(photo, strength=0.125), torch.lerp(photo, weakest, 0.25))
+    assert torch.equal(stylize(photo, strength=0.0), photo)
+    strongest = stylize.choice.folded(1.0)(photo)
+    torch.testing.assert_close(stylize(photo, strength=1.5), strongest)
+    assert (strongest - weakest).abs().max() > 1e-4
+
+    large = stylize.choice.folded(0.0, strokes=2.0)(photo)
+    torch.testing.assert_close(stylize(photo, strokes=2.0), large)
+    assert (large - stylize(photo)).abs().max() > 1e-4
+    torch.testing.assert_close(stylize(photo, strokes=1.0), stylize.choice.folded()(photo))
+
+
+def test_an_ordinary_model_has_no_strength_above_one(run: Path, paintings: Path):
+    museum = fst.load("starry_night", dtype="fp32")
+    with pytest.raises(ValueError, match="above 1 it needs a model that takes any painting"):
+        museum(torch.rand(1, 3, 32, 32), strength=1.2)
+
+
+def test_a_stopped_run_resumes_bit_for_bit(compose, overrides: list[str], run: Path, tmp_path):
+    whole = load_network(run / "model.safetensors")[0].state_dict()
+    elsewhere = [*overrides, f"runs_dir={tmp_path}"]
+    config = compose(elsewhere)
+    trainer = AnyStyleTrainer(config, World(), CPU)
+    for images, _ in trainer.batches():
+        trainer.step(images)
+        trainer.seen_images += config.training.batch_size
+        if trainer.seen_images == 12:
+            trainer.save()
+            break
+    assert train(compose(elsewhere)) == 0
+    resumed = load_network(config.run_dir / "model.safetensors")[0].state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
+    compose, overrides: list[str], tmp_path: Path
+):
+    config = compose([*overrides, "style.mixed=0", f"runs_dir={tmp_path}"])
+    trainer = AnyStyleTrainer(config, World(), CPU)
+    stylize, styles = trainer.in_drawn_styles(position=8, count=3)
+    crops = torch.stack([trainer.paintings.train[position][0] for position in (8, 9, 10)]) / 255
+    expected = trainer.loss.style_targets(crops)
+    for name, target in expected.items():
+        torch.testing.assert_close(trainer.loss.get_buffer(name)[styles], target)
+    weights = trainer.loss.style_weight / config.loss.style_weight
+    assert ((weights >= 0.25) & (weights <= 4)).all() and weights.std() > 0
+    styled = trainer.network.styled
+    images = torch.rand(3, 3, 40, 40)
+    with torch.no_grad():
+        codes = styled.predictor(predictor_input(trainer.eyes.style_targets(crops)))
+        strengths = weights.log() / torch.tensor(4.0).log()
+        vectors = styled.mapped(codes, strengths)
+        torch.testing.assert_close(stylize(images), stylized_with(styled.network, vectors, images))
+
+
+def test_mixed_values_are_part_of_the_one_before():
+    values = torch.tensor([[0.0, 0.0], [4.0, 8.0]])
+    result = mixed(values, torch.tensor([0.0, 0.25]))
+    assert result.tolist() == [[0.0, 0.0], [3.0, 6.0]]
+
+
+def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
+    compose, overrides: list[str], run: Path, tmp_path: Path
+):
+    config = compose([*overrides, f"init={run}", f"runs_dir={tmp_path}"])
+    begun = AnyStyleTrainer(config, World(), CPU).network.styled.state_dict()
+    trained = load_network(run / "model.safetensors")[0].state_dict()
+    assert all(torch.equal(begun[name], trained[name]) for name in trained)
