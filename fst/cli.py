@@ -251,6 +251,7 @@ def export(
     size: str | None = None,
     device: str = "auto",
     range: Literal[1, 255] = 1,
+    blend: bool = False,
     photograph: Path | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -265,6 +266,8 @@ def export(
         size: HEIGHTxWIDTH, for runtimes that need a fixed size; otherwise any size is accepted.
         device: What a .pt2 is compiled for: cuda, cpu ...
         range: The value of white in and out: 1, or 255 for OpenCV's own style transfer sample.
+        blend: Take the shares of the styles as a second input, (N, K), of a model of K styles:
+            the .onnx then has all of them, and any blend.
         photograph: The picture to check it on; otherwise one that ships with fst.
         overwrite: Replace the file if it exists.
     """
@@ -285,6 +288,7 @@ def export(
         size=height_width,
         device=device,
         range_max=range,
+        blend=blend,
         photograph=photograph,
         overwrite=overwrite,
         say=_print_progress,

@@ -16,16 +16,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fst.atomic import replacing
 from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.export_info import ExportInfo, export_metadata
-from fst.models.model_file import find_model, load_any
+from fst.models.model_file import find_model, load_any, load_network
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.plain import plain
+from fst.networks.styled import StyledNetwork, norm_parameters
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.pictures.image import read_image, resize
@@ -77,17 +79,54 @@ class Standalone(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the network's result for a picture of any size."""
+        return self.converted(image, self.network)
+
+    def converted(self, image: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return a network's result with the conversions around it."""
         if self.uint8:
             image = image.permute(0, 3, 1, 2).float()
         white = 255 if self.uint8 else self.range_max
         if white != 1:
             image = image / white
-        result: Tensor = self.network(image).float()
+        result = network(image).float()
         if white != 1:
             result = result * white
         if self.uint8:
             return result.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
         return result
+
+
+class StandaloneBlend(Standalone):
+    """A network of several styles, whose shares are its second input."""
+
+    def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: "Options") -> None:
+        network = plain(styled.network)
+        for parent in list(network.modules()):
+            for name, module in list(parent.named_children()):
+                if isinstance(module, nn.InstanceNorm2d):
+                    setattr(parent, name, _FedNorm(module))
+        super().__init__(network, dtype, options)
+        self.names = [f"network.{name}" for name in norm_parameters(styled.network)]
+        self.sizes = [len(values) for values in norm_parameters(styled.network).values()]
+        self.register_buffer("vectors", styled.vectors().detach())
+
+    def forward(self, image: Tensor, shares: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the pictures, each in its own blend of the styles, shares (N, K)."""
+        values = torch.split(shares @ self.get_buffer("vectors"), self.sizes, dim=1)
+        fed = dict(zip(self.names, (each[:, :, None, None] for each in values), strict=True))
+        return self.converted(image, lambda x: functional_call(self.network, fed, (x,)))
+
+
+class _FedNorm(nn.Module):
+    """An instance norm whose scales and shifts, (N, C, 1, 1), are put in its parameters' place."""
+
+    def __init__(self, norm: nn.InstanceNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = F.instance_norm(x.float(), eps=self.eps)  # its sums overflow fp16
+        return (wide * self.weight + self.bias).to(x.dtype)
 
 
 class _Fp32(nn.Module):
@@ -114,6 +153,7 @@ class Options:
     size: tuple[int, int] | None = None
     device: str = "auto"
     range_max: int = 1
+    blend: bool = False
 
 
 @dataclass
@@ -151,6 +191,7 @@ def export_model(
     size: tuple[int, int] | None = None,
     device: str = "auto",
     range_max: int = 1,
+    blend: bool = False,
     photograph: Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -166,6 +207,8 @@ def export_model(
         device: what a `.pt2` is compiled for.
         range_max: the value of white in and out, 1 or 255; OpenCV's own sample for style transfer
             (samples/dnn/fast_neural_style.py) uses 255.
+        blend: take the shares of the styles as a second input `shares`, (N, K), in the order of
+            the model's styles; their sum should be 1. For `.onnx` and a model of K styles.
         photograph: the picture to test it on; None takes one that ships with the package.
         overwrite: replace `output` if it exists.
         say: called with a line of progress.
@@ -190,18 +233,26 @@ def export_model(
         raise UserError(f"range={range_max} must be 1 or 255")
     if uint8 and range_max != 1:
         raise UserError("--uint8 already takes and returns 0-255: omit --range")
+    if blend and output.suffix != ".onnx":
+        raise UserError("--blend is for .onnx files")
     path = find_model(model)
     if path.suffix in EXPORTED:
         raise UserError(f"{path} is already exported: use the .safetensors it came from")
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
-    network, info = load_any(path, split_style(model)[1])
+    style = split_style(model)[1]
+    network, info = _all_styles(path, style) if blend else load_any(path, style)
     say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
     with replacing(output) as temporary, _quiet():
-        options = Options(half, uint8, size, device, range_max)
+        options = Options(half, uint8, size, device, range_max, blend)
         export = EXPORTERS[output.suffix](temporary, network, info, options)
         say("comparing it with the network")
-        agreements = list(agree(temporary, network, picture, size))
+        compared = _blends(network) if isinstance(network, StyledNetwork) else [(network, None)]
+        agreements = [
+            agreement
+            for alone, shares in compared
+            for agreement in agree(temporary, alone, picture, size, shares)
+        ]
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]
         if not worst.psnr_db >= floor:  # nor NaN
@@ -212,11 +263,28 @@ def export_model(
     return agreements
 
 
+def _all_styles(path: Path, style: str) -> tuple[StyledNetwork, ModelInfo]:
+    network, info = load_network(path)
+    if not isinstance(network, StyledNetwork) or len(info.styles) < 2:
+        raise UserError(f"--blend needs a model of several styles, and {path} is not one")
+    if style:
+        raise UserError(f"--blend exports every style of the model: leave out :{style}")
+    return network, info
+
+
+def _blends(network: StyledNetwork) -> list[tuple[TransformerNetwork, Tensor]]:
+    """Return the first style alone and all of them alike, as networks and as shares."""
+    alike = torch.full((len(network.codes),), 1 / len(network.codes))
+    first = torch.eye(len(network.codes))[0]
+    return [(network.folded(shares), shares) for shares in (first, alike)]
+
+
 def agree(
     path: Path,
     network: TransformerNetwork | Upscaler,
     picture: Tensor,
     size: tuple[int, int] | None = None,
+    shares: Tensor | None = None,
 ) -> Iterator[Agreement]:
     """Compare an exported file with its network in eager fp32, at `SHAPES` or one size.
 
@@ -225,8 +293,10 @@ def agree(
         network: in fp32 on the CPU.
         picture: (1, 3, H, W) in [0, 1].
         size: its height and width, if they are fixed.
+        shares: (K,), for a file that takes them: those of which `network` is the blend.
     """
     exported = EXPORTED[path.suffix](path)
+    exported.shares = shares
     for pictures, height, width in SHAPES if size is None else ((1, *size),):
         image = resize(picture, max(height, width))[..., :height, :width]
         image = (image * 255).round() / 255  # values that bytes can hold
@@ -237,7 +307,10 @@ def agree(
 
 
 def export_onnx(
-    path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: Options
+    path: Path,
+    network: TransformerNetwork | StyledNetwork | Upscaler,
+    info: ModelInfo,
+    options: Options,
 ) -> ExportInfo:
     """Write the network as ONNX, computed as in the papers, for any device."""
     try:
@@ -246,18 +319,26 @@ def export_onnx(
         raise ImportError(
             "exporting to ONNX needs extra packages: pip install 'fst-style-transfer[export]'"
         ) from error
-    body = plain(network)
-    if options.half:
-        _norms_in_fp32(body)
-    module = Standalone(body, torch.float16 if options.half else torch.float32, options).eval()
+    dtype = torch.float16 if options.half else torch.float32
+    inputs = {"image": _example(options)}
+    shapes = {"image": _open_dimensions(options)}
+    if isinstance(network, StyledNetwork):
+        module: Standalone = StandaloneBlend(network, dtype, options)
+        inputs["shares"] = torch.full((len(inputs["image"]), len(network.codes)), 0.5)
+        shapes["shares"] = None if options.size else {0: torch.export.Dim.DYNAMIC}
+    else:
+        body = plain(network)
+        if options.half:
+            _norms_in_fp32(body)
+        module = Standalone(body, dtype, options)
     program = torch.onnx.export(
-        module,
-        (_example(options),),
+        module.eval(),
+        tuple(inputs.values()),
         dynamo=True,
         opset_version=OPSET,
-        input_names=["image"],
+        input_names=list(inputs),
         output_names=["enlarged" if isinstance(network, Upscaler) else "stylized"],
-        dynamic_shapes={"image": _open_dimensions(options)},
+        dynamic_shapes=shapes,
         verbose=False,
     )
     assert program is not None
@@ -268,6 +349,7 @@ def export_onnx(
         options.size,
         OPSET,
         options.range_max,
+        options.blend,
     )
     program.model.metadata_props.update(export_metadata(info, export))
     kind = "super-resolution" if isinstance(network, Upscaler) else "a style"
@@ -308,7 +390,10 @@ def export_package(
     return export
 
 
-EXPORTERS = {".onnx": export_onnx, ".pt2": export_package}
+EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, Options], ExportInfo]] = {
+    ".onnx": export_onnx,
+    ".pt2": export_package,
+}
 """The exporter of each format, by suffix."""
 
 

@@ -37,6 +37,8 @@ class ExportInfo:
     """The version of ONNX's operators."""
     range_max: int = 1
     """The value of white where floats go in and out: 1 or 255."""
+    blend: bool = False
+    """The shares of the styles are a second input, (N, K)."""
 
 
 def export_metadata(info: ModelInfo, export: ExportInfo) -> dict[str, str]:
@@ -101,4 +103,5 @@ _TYPES: dict[str, Check] = {
     ),
     "opset": lambda value: value is None or is_count(value),
     "range_max": lambda value: value in (1, 255),
+    "blend": lambda value: isinstance(value, bool),
 }

@@ -26,8 +26,9 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
     style = split_style(name_or_path)[1]
     if path.suffix in EXPORTED:
-        refuse_style(path, style)
         info, export, engine = _exported(path)
+        if not export.blend:
+            refuse_style(path, style)
         size = "x".join(map(str, export.size)) if export.size else "any"
         floats = f"float32 (N, 3, H, W) in [0, {export.range_max}]"
         kind = "uint8 (N, H, W, 3)" if export.uint8 else floats
@@ -35,6 +36,7 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
         facts |= {
             "format": f"exported {path.suffix}{opset}, computes in {export.precision}",
             "input, output": f"{kind}, size {size}",
+            "second input": f"shares, (N, {len(info.styles)})" if export.blend else "",
             "device": export.device,
             "runs in": engine,
         }

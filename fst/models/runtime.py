@@ -6,6 +6,7 @@ that torch's AOTInductor compiled: open only those that you trust, like any prog
 
 import logging
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from fst.device import pick_device
 from fst.errors import UserError, one_line
 from fst.models.export_info import ExportInfo, parse_metadata, read_package
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import chosen_shares, refuse_style
 
 PROVIDERS = {
     "TensorrtExecutionProvider": "cuda",
@@ -34,6 +36,8 @@ class ExportedNetwork(ABC):
     """The device of its input."""
     info: ModelInfo
     export: ExportInfo
+    shares: Tensor | None = None
+    """Of a file that blends, (K,): the shares of its styles."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return the result for (N, 3, H, W), float in [0, 1].
@@ -93,7 +97,10 @@ class OnnxNetwork(ExportedNetwork):
 
     def run(self, image: Tensor) -> Tensor:
         """Run the session."""
-        (result,) = self.session.run(None, {"image": image.numpy(force=True)})
+        inputs = {"image": image.numpy(force=True)}
+        if self.shares is not None:
+            inputs["shares"] = self.shares.expand(len(image), -1).numpy(force=True)
+        (result,) = self.session.run(None, inputs)
         return torch.from_numpy(result)
 
 
@@ -122,17 +129,31 @@ class PackageNetwork(ExportedNetwork):
         return result
 
 
-def open_exported(path: Path, device: str, dtype: str) -> ExportedNetwork:
+def open_exported(path: Path, device: str, dtype: str, choice: str = "") -> ExportedNetwork:
     """Return the runtime of an exported file.
+
+    Args:
+        path: the file.
+        device: where to run it.
+        dtype: `auto`.
+        choice: of a file that blends, a style or shares of several; see `chosen_shares`.
 
     Raises:
         ImportError: it is an ONNX model, and onnxruntime is not installed.
-        UserError: the file is damaged, there is no such device, or a dtype is chosen.
+        UserError: the file is damaged, there is no such device or style, or a dtype is chosen.
     """
     if dtype != "auto":
         raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
     pick_device(device)
-    return EXPORTED[path.suffix](path, device)
+    network = EXPORTED[path.suffix](path, device)
+    if network.export.blend:
+        names = [style.name for style in network.info.styles]
+        shares = chosen_shares(path, names, choice)
+        network.shares = torch.tensor([shares.get(name, 0.0) for name in names])
+        network.info = replace(network.info, title=choice, styles=[])
+    else:
+        refuse_style(path, choice)
+    return network
 
 
 EXPORTED: dict[str, type[OnnxNetwork] | type[PackageNetwork]] = {

@@ -303,15 +303,14 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
     """
     check_dtype(dtype)
     path = find_model(name_or_path)
+    style = split_style(name_or_path)[1]
     if path.suffix in EXPORTED:
-        refuse_style(path, split_style(name_or_path)[1])
-        exported = open_exported(path, device, dtype)
+        exported = open_exported(path, device, dtype, style)
         if exported.info.network in UPSCALERS:
             raise for_super_resolution(path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
     network, info = load_network(path)
-    style = split_style(name_or_path)[1]
     choice = None
     if isinstance(network, StyledNetwork):
         choice, info = choose(path, network, info, style)

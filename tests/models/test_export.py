@@ -16,8 +16,10 @@ from fst.models.export import Agreement, export_model
 from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.inspection import inspect_model
 from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_info import StyleInfo
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
+from fst.networks.styled import StyledNetwork
 from fst.pictures.image import read_image
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst-style-transfer[export]'")
@@ -86,6 +88,37 @@ def test_half_precision_export_is_close_to_fp32(
     expected = load_model(models["fast"])[0](photo)
     agreement = Agreement.of(fst.load(tmp_path / "half.onnx", device="cpu")(photo), expected)
     assert 45 < agreement.psnr_db < 100  # as good as fp16 is, and no better: it is fp16
+
+
+def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
+    styled = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 3)
+    torch.nn.init.normal_(styled.residuals, std=0.3)
+    info = describe(styled, styles=[StyleInfo(name) for name in ("sea", "night", "red")])
+    save_model(tmp_path / "three.safetensors", styled, info)
+    path = tmp_path / "three.onnx"
+    for model, message in (
+        (f"{tmp_path}/three.safetensors:sea", "leave out :sea"),
+        ("starry_night", "needs a model of several styles"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export_model(model, path, blend=True)
+    with pytest.raises(ValueError, match="--blend is for .onnx"):
+        export_model(tmp_path / "three.safetensors", tmp_path / "three.pt2", blend=True)
+    export_model(tmp_path / "three.safetensors", path, blend=True)
+
+    shares = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])
+    session = onnxruntime.InferenceSession(path)
+    batch = torch.cat([photo, photo.flip(3)])
+    (result,) = session.run(None, {"image": batch.numpy(), "shares": shares.numpy()})
+    with torch.no_grad():
+        expected = [styled.folded(s)(x[None]) for s, x in zip(shares, batch, strict=True)]
+    torch.testing.assert_close(torch.from_numpy(result), torch.cat(expected), rtol=0, atol=1e-4)
+    stylize = fst.load(f"{path}:red=3,sea=1", device="cpu")
+    torch.testing.assert_close(stylize(photo), styled.folded(shares[1])(photo), rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="three.onnx has 3 styles: choose one"):
+        fst.load(path)
+    facts = inspect_model(path)
+    assert (facts["second input"], facts["styles"]) == ("shares, (N, 3)", "sea, night, red")
 
 
 def test_fixed_size_export_takes_that_size_only(
