@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from fst import __version__
 from fst.cache import keep_compiled
 from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
-from fst.stylizing.options import LESS_MEMORY, Options
+from fst.stylizing.options import LESS_MEMORY, Options, check_strength
 from fst.threads import let_threads_sleep
 
 app = App(
@@ -174,6 +174,8 @@ def stylize(
     found, skipped = find_inputs(inputs, output)
     _say_shadowed(model)
     stylizers = load_several(model, device, dtype)
+    for stylizer in stylizers.values():
+        check_strength(options.strength, stylizer.most_strength)
     for stylizer in stylizers.values():
         if compile:
             stylizer.compile()
@@ -549,8 +551,8 @@ def models() -> None:
         rows.append((model.name, painting, model.network, parameters, size, model.licence))
         names = ", ".join(model.styles)
         styles = f"{len(model.styles)} styles, {model.name}:STYLE: {names}" if names else ""
-        painting = f"any painting, {model.name}:PAINTING.jpg" if model.takes_any else ""
-        notes.append([model.note, styles, painting])
+        takes = f"any painting, {model.name}:PAINTING.jpg" if model.takes_any else ""
+        notes.append([model.note, styles, takes])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row, note in zip(rows, notes, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -51,7 +51,7 @@ def expand(override: str) -> list[str]:
     """
     key, _, value = override.partition("=")
     if key == "any" and value:
-        return ["style=any", f"style.path={quoted(value)}"]
+        return ["style=any", quote_paths(f"style.path={value}", _PATHS)]
     if key == "styles" and value:
         listed = [value] if Path(value).exists() else value.strip("[]").split(",")
         pictures = ",".join(quoted(path.strip()) for path in listed)

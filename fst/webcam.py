@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fst.errors import UserError
-from fst.stylizing.options import MOST_STRENGTH
+from fst.stylizing.options import MOST_STRENGTH, check_strength
 from fst.video.camera import Camera
 from fst.video.formats import format_of
 from fst.video.live import (
@@ -135,8 +135,7 @@ def _check(
 def _load_all(models: Sequence[str | Path], device: str, strength: float) -> list[Model]:
     """Return the models; raise UserError if none is made for such a strength."""
     loaded = [_load(model, device) for model in models]
-    if strength > max(model.most_strength for model in loaded):
-        raise UserError(f"strength={strength}: above 1 it needs a model that takes any painting")
+    check_strength(strength, max(model.most_strength for model in loaded))
     return loaded
 
 

@@ -26,6 +26,11 @@ class StyleConfig:
         """The pictures, and folders of pictures."""
         raise NotImplementedError
 
+    @property
+    def smallest_px(self) -> int:
+        """The smallest side of a style picture that the loss measures."""
+        return self.size_px
+
 
 @dataclass
 class PictureConfig(StyleConfig):
@@ -90,20 +95,28 @@ class AnyStyleConfig(StyleConfig):
     """Number of paintings to judge by."""
 
     def __post_init__(self) -> None:
-        existing("style.path", self.path)
+        for name in ("path", "heldout_path"):
+            if (folder := getattr(self, name)) is not None:
+                existing(f"style.{name}", folder)
+                if not Path(folder).is_dir():
+                    raise UserError(f"style.{name}={folder} is not a folder of paintings")
         super().__post_init__()
-        for name in ("size_px", "crop_px"):  # smaller ones have no features in three sizes
-            at_least(f"style.{name}", getattr(self, name), 64)
-        at_least("style.heldout_styles", self.heldout_styles, 0)
+        at_least("style.crop_px", self.crop_px, 64)  # smaller ones have no features at three sizes
+        if not 64 <= self.size_px <= 1024:
+            raise UserError(f"style.size_px={self.size_px} must be in [64, 1024]")
+        at_least("style.heldout_styles", self.heldout_styles, 1)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"style.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
         if not 0 <= self.mixed <= 1:
             raise UserError(f"style.mixed={self.mixed} must be in [0, 1]")
-        if self.heldout_path is not None:
-            existing("style.heldout_path", self.heldout_path)
         self.title = self.title or "any"
 
     @property
     def paths(self) -> list[str]:
         """The folder."""
         return [self.path]
+
+    @property
+    def smallest_px(self) -> int:
+        """The smallest side of a style picture that the loss measures."""
+        return min(self.size_px, self.crop_px)

@@ -11,7 +11,7 @@ from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import AnyNetworkConfig, NetworkConfig
-from fst.config.style import PictureConfig, StyleConfig
+from fst.config.style import AnyStyleConfig, PictureConfig, StyleConfig
 from fst.errors import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -140,7 +140,7 @@ class TrainConfig(RunConfig):
         for group in ("loss", "loss_network"):
             chosen_by_group(group, getattr(self, group))
         compatible(self.loss, self.loss_network)
-        smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.size_px)
+        smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.smallest_px)
         large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")
         if self.loss.temporal_weight and self.data.crop_px < TEMPORAL_PX:
             raise UserError(
@@ -148,6 +148,14 @@ class TrainConfig(RunConfig):
                 f"data.crop_px={self.data.crop_px} is too small for that: use at least "
                 f"{TEMPORAL_PX}"
             )
+        if isinstance(self.style, AnyStyleConfig):
+            if self.loss.name != "moments":
+                raise UserError(f"loss={self.loss.name}: any= is trained with loss=moments")
+            if self.loss.content_target is not None:
+                raise UserError(
+                    f"loss.content_target={self.loss.content_target} adapts the weight of a style, "
+                    "and any= makes that weight an input: leave it out"
+                )
         several = not isinstance(self.style, PictureConfig)
         if several and self.training.palette:
             raise UserError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from fst.models.export_info import ExportInfo, read_package
 from fst.models.model_file import find_model, load_network, open_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import refuse_style, split_style
+from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.styled import StyledNetwork
@@ -29,6 +29,8 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
         info, export, engine = _exported(path)
         if not export.blend:
             refuse_style(path, style)
+        elif style:
+            chosen_shares(path, [each.name for each in info.styles], style)  # one that it has
         size = "x".join(map(str, export.size)) if export.size else "any"
         floats = f"float32 (N, 3, H, W) in [0, {export.range_max}]"
         kind = "uint8 (N, H, W, 3)" if export.uint8 else floats

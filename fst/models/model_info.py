@@ -17,8 +17,6 @@ from fst.errors import UserError, one_line
 FORMAT_VERSION = 2
 """The newest: 2 has several styles. Models of one style are written as version 1."""
 METADATA_KEY = "fst"
-LARGEST_PAINTING_PX = 4096
-"""The largest side at which a painting is shown to the predictor of a file."""
 
 
 @dataclass
@@ -59,8 +57,8 @@ class ModelInfo:
     styles: list[StyleInfo] = field(default_factory=list)
     """The styles of a model that has several, in the order of their numbers; else empty."""
     predictor_px: int = 0
-    """Shorter side of a painting as its predictor sees it, which makes a style of any painting; 0
-    where there is no predictor."""
+    """Shorter side of a painting as its predictor sees it, 64 to 1024, which makes a style of any
+    painting; 0 where there is no predictor."""
 
 
 def parse_info(text: str, path: Path) -> ModelInfo:
@@ -172,7 +170,7 @@ _TYPES: dict[str, Check] = {
     "fst_version": _is_text,
     "format_version": is_count,
     "card": _dict_of(_is_text),
-    "predictor_px": lambda value: is_count(value) and value <= LARGEST_PAINTING_PX,
+    "predictor_px": lambda value: value == 0 or (is_count(value) and 64 <= value <= 1024),
     "styles": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
 _STYLE_TYPES: dict[str, Check] = {

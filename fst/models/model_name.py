@@ -13,16 +13,25 @@ from fst.report import few
 def split_style(name_or_path: str | Path) -> tuple[str, str]:
     r"""Return a model's name or path, and the style that is chosen of it, or an empty string.
 
-    An existing path is a path whatever it contains. Otherwise the last colon separates, unless it
-    is that of a drive, as in `C:\models\a.safetensors`.
+    An existing path is a path whatever it contains. Otherwise the last colon separates, but for
+    those of drives, as in `C:\models\a.safetensors`.
     """
     given = str(name_or_path)
-    model, colon, style = given.rpartition(":")
-    if drive := re.search(r"(^|:)[A-Za-z]$", model) if style.startswith(("/", "\\")) else None:
-        model, colon, style = model[: drive.start()], drive[1], given[drive.end() - 1 :]
-    if not colon or Path(given).exists():
+    colons = [
+        match.start()
+        for match in re.finditer(":", given)
+        if not re.fullmatch(r"(.*[:,])?[A-Za-z]:[/\\]", given[: match.start() + 2])
+    ]
+    if not colons or _exists(given):
         return given, ""
-    return model, style
+    return given[: colons[-1]], given[colons[-1] + 1 :]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except OSError:  # too long for a name
+        return False
 
 
 def refuse_style(path: Path, style: str) -> None:
@@ -34,13 +43,13 @@ def refuse_style(path: Path, style: str) -> None:
 def split_models(names_or_paths: str) -> list[str]:
     """Return the names of comma-separated models; an existing path is one, whatever it contains.
 
-    A part `STYLE=SHARE` belongs to the blend before it.
+    So is an existing path behind a model's name. A part `STYLE=SHARE` belongs to the blend before.
     """
-    if Path(names_or_paths).exists():
+    if _exists(names_or_paths) or _exists(split_style(names_or_paths)[1]):
         return [names_or_paths]
     names: list[str] = []
     for part in names_or_paths.split(","):
-        if names and ":" in names[-1] and re.fullmatch("[^:=]+=[^=]*", part):
+        if names and ":" in names[-1] and re.fullmatch(r"([A-Za-z]:[/\\])?[^:=]+=[^=]*", part):
             names[-1] += f",{part}"
         else:
             names.append(part)
@@ -67,11 +76,11 @@ def chosen_shares(
     if not choice:
         raise UserError(_nothing_chosen(path, styles, predicts))
     shares: dict[str, float] = {}
-    is_picture = predicts and choice not in styles and Path(choice).is_file()
+    is_picture = predicts and choice not in styles and _exists(choice)
     parts = [choice] if is_picture else choice.split(",")
     for part in parts:
         name, equals, number = (choice, "", "") if is_picture else part.partition("=")
-        if name not in styles and not (predicts and Path(name).is_file()):
+        if name not in styles and not (predicts and _exists(name)):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
             if predicts:

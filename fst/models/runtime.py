@@ -92,6 +92,9 @@ class OnnxNetwork(ExportedNetwork):
         self.info, self.export = parse_metadata(
             self.session.get_modelmeta().custom_metadata_map, path, "an ONNX model"
         )
+        names = [given.name for given in self.session.get_inputs()]
+        if self.export.blend != ("shares" in names):
+            raise UserError(f"{path} has damaged metadata: its inputs are {', '.join(names)}")
         self.engine = f"onnxruntime, {used.removesuffix('ExecutionProvider')}"
         self.device = torch.device("cpu")  # onnxruntime copies to its provider by itself
 
@@ -129,14 +132,15 @@ class PackageNetwork(ExportedNetwork):
         return result
 
 
-def open_exported(path: Path, device: str, dtype: str, choice: str = "") -> ExportedNetwork:
+def open_exported(path: Path, device: str, dtype: str, choice: str | None) -> ExportedNetwork:
     """Return the runtime of an exported file.
 
     Args:
         path: the file.
         device: where to run it.
         dtype: `auto`.
-        choice: of a file that blends, a style or shares of several; see `chosen_shares`.
+        choice: of a file that blends, a style or shares of several; see `chosen_shares`. None
+            chooses nothing, for a file that is not to be run.
 
     Raises:
         ImportError: it is an ONNX model, and onnxruntime is not installed.
@@ -146,12 +150,12 @@ def open_exported(path: Path, device: str, dtype: str, choice: str = "") -> Expo
         raise UserError(f"dtype={dtype}: {path} has the dtype of its export; leave dtype out")
     pick_device(device)
     network = EXPORTED[path.suffix](path, device)
-    if network.export.blend:
+    if network.export.blend and choice is not None:
         names = [style.name for style in network.info.styles]
         shares = chosen_shares(path, names, choice)
         network.shares = torch.tensor([shares.get(name, 0.0) for name in names])
         network.info = replace(network.info, title=choice, styles=[])
-    else:
+    elif choice:
         refuse_style(path, choice)
     return network
 

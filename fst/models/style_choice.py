@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STROKES = (0.5, 2.0)
 """Smallest and largest size of strokes that a predictor was trained for."""
+MOST_ELONGATED = 4
+"""Of a painting that is longer than this many times its width, the middle is seen."""
 
 
 class StyleChoice:
@@ -82,12 +84,22 @@ def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Te
     """
     assert network.predictor is not None
     device = network.codes.device
-    seen = predictor_eyes(device).style_targets(resize(painting, side_px).to(device))
+    seen = predictor_moments(device).style_targets(
+        resize(_not_elongated(painting), side_px).to(device)
+    )
     codes: Tensor = network.predictor(predictor_input(seen))
     return codes[0]
 
 
-def predictor_eyes(device: torch.device) -> "MomentsLoss":
+def _not_elongated(painting: Tensor) -> Tensor:
+    """Return the middle of (1, 3, H, W), at most `MOST_ELONGATED` times as long as it is wide."""
+    height, width = painting.shape[-2:]
+    longest = MOST_ELONGATED * min(height, width)
+    top, left = (max(0, length - longest) // 2 for length in (height, width))
+    return painting[..., top : top + longest, left : left + longest]
+
+
+def predictor_moments(device: torch.device) -> "MomentsLoss":
     """Return the loss whose `style_targets` a predictor sees, whatever the network's loss was."""
     from fst.config import MomentsLossConfig, SlimConfig  # here: models without one need no loss
     from fst.losses.loss_network import load_loss_network

@@ -67,3 +67,9 @@ class Options:
             return 1.0
         factor = min(height, width) / LOOKS_BEST_PX
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0
+
+
+def check_strength(strength: float, most: float) -> None:
+    """Raise UserError if a strength is more than a model's largest."""
+    if strength > most:
+        raise UserError(f"strength={strength}: above 1 it needs a model that takes any painting")

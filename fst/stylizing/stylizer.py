@@ -30,7 +30,7 @@ from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
 from fst.report import few
-from fst.stylizing.options import MOST_STRENGTH, Options
+from fst.stylizing.options import MOST_STRENGTH, Options, check_strength
 from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
@@ -158,10 +158,7 @@ class Stylizer:
             ValueError: they are of another shape or dtype.
         """
         Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
-        if strength > self.most_strength:
-            raise UserError(
-                f"strength={strength}: above 1 it needs a model that takes any painting"
-            )
+        check_strength(strength, self.most_strength)
         turned, strength, strokes = self._turn(strength, strokes)
         if turned is not self:
             return turned(
@@ -211,7 +208,7 @@ class Stylizer:
     def _turn(self, strength: float, strokes: float) -> tuple["Stylizer", float, float]:
         """Return the stylizer whose knobs are turned, and what they leave of strength and strokes.
 
-        Networks for the last settings are kept.
+        Networks for the newest settings are kept.
         """
         choice = self.choice
         if choice is None:
@@ -221,15 +218,15 @@ class Stylizer:
         left = strength / here, strokes / there
         if (here, there) == (1.0, 1.0):
             return self, *left
-        if (here, there) not in self.turned:
+        turned = self.turned.get((here, there))
+        if turned is None:
             network = choice.folded(2 * (here - 1), there).requires_grad_(False)
             turned = Stylizer(network, self.info, self.device, self.dtype)
             if self.compiled:
                 turned.compile()
-            kept = list(self.turned.items())[-_SETTINGS:]
-            self.turned = {**dict(kept), (here, there): turned}
-            return turned, *left
-        return self.turned[here, there], *left
+            kept = list(self.turned.items())[1 - _SETTINGS :]
+            self.turned = {**dict(kept), (here, there): turned}  # anew: threads may be reading it
+        return turned, *left
 
     @torch.no_grad()
     def run(self, content: Tensor) -> Tensor:

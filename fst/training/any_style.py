@@ -4,32 +4,38 @@ Ghiasi et al. 2017, "Exploring the structure of a real-time, arbitrary neural ar
 network", section 3.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fst.config import AnyStyleConfig, FolderDataConfig, TrainConfig
+from fst.config import AnyStyleConfig, FolderDataConfig, MomentsLossConfig, SlimConfig, TrainConfig
 from fst.errors import UserError
 from fst.models.model_file import find_model, load_network
 from fst.models.model_info import ModelInfo
-from fst.models.style_choice import predictor_eyes
+from fst.models.model_name import split_style
+from fst.models.style_choice import predictor_moments
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, style_vector, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
-from fst.training.data import content_batches, open_data
+from fst.training.data import FeedError, open_data
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
-from fst.training.setup import start_from
+from fst.training.run import TrainingRun
+from fst.training.setup import start_from, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
 
 USUAL = 128
 """Paintings on which the predictor's input is standardised."""
 _STREAM = 5  # of the run's seed; the data uses 0 to 2, the temporal term 3, the turns of styles 4
+_PARTNERS = 2**40  # position of the first painting to mix with another, far behind all others
 
 
 class PredictedStyles(nn.Module):
@@ -46,18 +52,30 @@ class PredictedStyles(nn.Module):
 
         Args:
             image: in [0, 1].
-            statistics: `predictor_input` of the paintings, (N, P).
-            shares: (N,), how much each style has of the painting before it.
+            statistics: `predictor_input` of paintings, (N, P); and of those that some of them are
+                mixed with, (M, P), behind them.
+            shares: (N,), of the painting to mix with; M of them are above 0.
             strengths: (N,), as in `StyledNetwork.mapped`.
         """
         assert self.styled.predictor is not None
-        codes = mixed(self.styled.predictor(statistics), shares)
-        return stylized_with(self.styled.network, self.styled.mapped(codes, strengths), image)
+        with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
+            codes = mixed(self.styled.predictor(statistics), shares)
+            vectors = self.styled.mapped(codes, strengths)
+        return stylized_with(self.styled.network, vectors, image)
 
 
 def mixed(values: Tensor, shares: Tensor) -> Tensor:
-    """Return values (N, ...), each moved towards the one before it by its share, (N,)."""
-    return values.lerp(values.roll(1, 0), shares.view(-1, *[1] * (values.ndim - 1)))
+    """Return values (N, ...), some of them moved towards others.
+
+    Args:
+        values: (N + M, ...), the last M being those to move towards.
+        shares: how far to move each of the N, (N,); M of them are above 0.
+    """
+    own, others = values[: len(shares)], values[len(shares) :]
+    chosen = shares.nonzero()[:, 0]
+    share = shares[chosen].view(-1, *[1] * (values.ndim - 1))
+    result: Tensor = own.index_put((chosen,), own[chosen].lerp(others, share))
+    return result
 
 
 class AnyStyleTrainer(Trainer):
@@ -68,8 +86,6 @@ class AnyStyleTrainer(Trainer):
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         assert isinstance(config.style, AnyStyleConfig)
-        if config.loss.name != "moments":
-            raise UserError(f"loss={config.loss.name}: any style is trained with loss=moments")
         self.chosen = config.style
         paintings = FolderDataConfig(
             path=self.chosen.path,
@@ -80,16 +96,23 @@ class AnyStyleTrainer(Trainer):
             heldout_images=self.chosen.heldout_styles,
             heldout_px=self.chosen.size_px,
         )
-        self.paintings = open_data(paintings, config.seed)
-        self.eyes = predictor_eyes(device)
+        # With the photographs' seed, each would meet one painting, cut at the same scale.
+        own_seed = int(np.random.default_rng((config.seed, _STREAM)).integers(2**31))
+        self.paintings = open_data(paintings, own_seed, leave_out=[Path(config.runs_dir)])
+        if not len(self.paintings.heldout):
+            raise UserError(
+                f"style.path={self.chosen.path} has too few readable paintings to hold one out"
+            )
+        self.moments = predictor_moments(device)
         super().__init__(config, world, device)
         self.inputs["the pixels of the style"] += self.paintings.fingerprint
-        self.in_drawn_styles(0, config.training.batch_size // world.size)  # the state has them
+        self.same_moments = config.loss_network == SlimConfig() and (
+            replace(MomentsLossConfig(), **{name: getattr(config.loss, name) for name in _FREE})
+            == config.loss
+        )
 
     def open_styles(self) -> list[Style]:
         """Return the paintings to judge by."""
-        if not len(self.paintings.heldout):
-            raise UserError("style.heldout_styles=0: at least one painting is needed to judge by")
         return [
             Style(f"unseen {number}", self.folder.path, picture[None], fingerprint([picture]))
             for number, picture in enumerate(to_unit_range(self.paintings.heldout).to(self.device))
@@ -103,43 +126,45 @@ class AnyStyleTrainer(Trainer):
         assert styled.predictor is not None
         if self.folder.state.exists():  # which has all of what follows
             return PredictedStyles(styled)
-        usual = content_batches(self.paintings.train, 16, 0, USUAL)
-        styled.predictor.standardise_by(torch.cat([self.see(crops) for crops, _ in usual]).cpu())
-        if (init := self.config.init) is not None:
-            trained, _ = load_network(find_model(init))
-            if not isinstance(trained, StyledNetwork):
-                start_from(network, init)
-            elif trained.predictor is None:
-                network.load_state_dict(trained.network.state_dict())
-            else:
-                styled.load_state_dict(
-                    {**trained.state_dict(), "codes": styled.codes, "residuals": styled.residuals}
-                )
+        usual = [self.statistics(self.cut(range(i, i + 16))) for i in range(0, USUAL, 16)]
+        styled.predictor.standardise_by(torch.cat(usual).cpu())
+        if self.config.init is not None:
+            _start_from(styled, self.config.init)
         return PredictedStyles(styled)
 
-    def see(self, pictures: Tensor) -> Tensor:
-        """Return what the predictor sees of paintings, uint8 (N, 3, H, W): (N, P)."""
-        return predictor_input(self.eyes.style_targets(to_unit_range(pictures.to(self.device))))
+    def cut(self, positions: Sequence[int]) -> Tensor:
+        """Return squares of the paintings at these positions, (N, 3, S, S) in [0, 1].
+
+        Raises:
+            FeedError: a hundred paintings in a row are unreadable.
+        """
+        squares = []
+        for position in positions:
+            square, skipped = self.paintings.train[position]
+            self.skipped_in_step += skipped
+            if square is None:
+                raise FeedError(f"the paintings in {self.chosen.path} are unusable")
+            squares.append(square)
+        return to_unit_range(torch.stack(squares).to(self.device))
+
+    def statistics(self, paintings: Tensor) -> Tensor:
+        """Return what the predictor sees of paintings (N, 3, H, W) in [0, 1]: (N, P)."""
+        return predictor_input(self.moments.style_targets(paintings))
 
     def in_drawn_styles(self, position: int, count: int) -> tuple[Stylize, Tensor]:
-        """Draw paintings, some of them mixed in pairs, and for each a strength."""
-        drawn = content_batches(self.paintings.train, count, position, position + count)
-        pictures = to_unit_range(next(drawn)[0].to(self.device))
-        seen = self.eyes.style_targets(pictures)
-        targets = seen
-        if type(self.loss.loss_network) is not type(self.eyes.loss_network):
-            targets = self.loss.style_targets(pictures)
-        draws = [
-            np.random.default_rng((self.config.seed, _STREAM, position + i)) for i in range(count)
-        ]
-        shares = torch.tensor(
-            [random.random() * (random.random() < self.chosen.mixed) for random in draws],
-            dtype=torch.float32,
-            device=self.device,
-        )
+        """Draw paintings, some of them to be mixed with others, and for each a strength."""
+        seeds = [(self.config.seed, _STREAM, position + i) for i in range(count)]
+        draws = [np.random.default_rng(seed) for seed in seeds]
+        share = [random.random() * (random.random() < self.chosen.mixed) for random in draws]
+        shares = torch.tensor(share, dtype=torch.float32, device=self.device)
         strengths = torch.tensor(
             [random.uniform(-1, 1) for random in draws], dtype=torch.float32, device=self.device
         )
+        partners = [_PARTNERS + position + i for i in range(count) if share[i]]
+        paintings = self.cut([*range(position, position + count), *partners])
+        with torch.autocast(self.device.type, enabled=False):  # as it is when the model is used
+            seen = self.moments.style_targets(paintings)
+            targets = seen if self.same_moments else self.loss.style_targets(paintings)
         self.loss.replace_styles(
             {name: mixed(each, shares) for name, each in targets.items()},
             self.config.loss.style_weight * 4**strengths,
@@ -151,6 +176,15 @@ class AnyStyleTrainer(Trainer):
 
     def after_step(self) -> None:
         """Leave the style's weight as it is: it is an input of the network."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that is needed to resume exactly; style weights are drawn anew."""
+        return TrainingRun.state_dict(self) | {"heldout_totals": self.heldout_totals}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned; raise as `TrainingRun` does."""
+        TrainingRun.load_state_dict(self, state)
+        self.heldout_totals = state["heldout_totals"]
 
     def model(self) -> StyledNetwork:
         """Return the model as it stands, without styles of its own."""
@@ -170,16 +204,37 @@ class AnyStyleTrainer(Trainer):
     def use(self) -> list[str]:
         """Return lines with the worst of the paintings judged by, and what can be done."""
         *worst, _ = super().use()
-        return [
-            *worst,
-            f"stylize with   fst stylize {self.folder.model}:PAINTING PICTURE... -o OUT",
-        ]
+        chosen = f"{self.folder.model}:PAINTING"
+        return [*worst, f"stylize with   fst stylize {chosen} PICTURE... -o OUT"]
 
     def judged(self) -> StyledNetwork:
         """Return the model with the styles that it predicts for the paintings to judge by."""
         model = self.model()
         assert model.predictor is not None
-        codes = model.predictor(self.see(self.paintings.heldout))
-        for code in codes:
+        paintings = torch.cat([style.picture for style in self.styles])
+        for code in model.predictor(self.statistics(paintings)):
             model = model.with_style(code, torch.zeros_like(style_vector(model.network)))
         return model
+
+
+_FREE = ("content_weight", "style_weight", "tv_weight", "temporal_weight", "content_target")
+"""Settings of the loss on which what it compares does not depend."""
+
+
+def _start_from(styled: StyledNetwork, init: str) -> None:
+    """Load a trained model's weights: of the network, and of the predictor if it has one."""
+    network = styled.network
+    if split_style(init)[1]:
+        start_from(network, init)
+        return
+    try:
+        trained, _ = load_network(find_model(init))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"init={init}: {error}") from error
+    if not isinstance(trained, StyledNetwork):
+        start_from(network, init)
+        return
+    take_weights(network, trained.network, init)
+    if trained.predictor is not None:
+        of_styles = {"codes": styled.codes, "residuals": styled.residuals}
+        styled.load_state_dict({**trained.state_dict(), **of_styles})

@@ -211,7 +211,8 @@ def learn_style(
     falling = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda done: (1 + math.cos(math.pi * done / images)) / 2
     )
-    default_strength = first = torch.zeros(1, dtype=torch.long, device=code.device)
+    default_strength = code.new_zeros(1)
+    first = torch.zeros(1, dtype=torch.long, device=code.device)
     seen: list[dict[str, float]] = []
     for photograph in itertools.islice(photographs, images):
         vectors = network.mapped(code[None], default_strength) + residual

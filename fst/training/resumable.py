@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: list[Tensor]) -> None:
+def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: Sequence[Tensor]) -> None:
     """Raise UnfitStateError unless a state has the form of a fresh one.
 
     Args:

@@ -10,7 +10,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from fst.training.resident import ResidentDataset
 from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate, update_average
+from fst.training.sources import Skipped
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 
@@ -83,6 +84,8 @@ class TrainingRun(ABC):
         self.folder.refuse_other_run(config)
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
+        self.skipped_in_step: Skipped = []
+        """Pictures besides those of the batch that the last step could not use."""
 
     def begin_with(self, network: nn.Module) -> None:
         """Take the network to train, and all that training it needs."""
@@ -94,9 +97,10 @@ class TrainingRun(ABC):
             )
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.trained = [each for each in self.network.parameters() if each.requires_grad]
         self.precision = training_precision(config.training.precision, device)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
+            self.trained,
             lr=config.optimizer.learning_rate,
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             fused=device.type == "cuda",
@@ -182,7 +186,7 @@ class TrainingRun(ABC):
                 began.
         """
         try:
-            check_state(state, self.state_dict(), list(self.network.parameters()))
+            check_state(state, self.state_dict(), self.trained)
         except UnfitStateError as error:
             raise self.folder.damaged_state() from error
         for what, hashed in self.inputs.items():
@@ -225,9 +229,12 @@ class TrainingRun(ABC):
             batches = self.batches()
             if settings.profile and self.world.is_main:
                 batches = profiled(batches, self.folder.trace, tracker.say)
+            start = self.seen_images
             for images, skipped in batches:
-                self.step(images)
-                tracker.advance(settings.batch_size, skipped)
+                with self.saved_without_pictures(start):
+                    self.step(images)
+                tracker.advance(settings.batch_size, [*skipped, *self.skipped_in_step])
+                self.skipped_in_step = []
                 complete = self.seen_images >= settings.images
                 to_save = complete or self.passed(settings.save_every)
                 to_report = to_save or self.passed(settings.report_every)
@@ -263,7 +270,7 @@ class TrainingRun(ABC):
         if resident:
             self.data.train = ResidentDataset(self.data.train, self.device)
         self.restart_clock()
-        try:
+        with self.saved_without_pictures(start):
             yield from content_batches(
                 self.data.train,
                 batch_size=self.config.training.batch_size,
@@ -274,6 +281,12 @@ class TrainingRun(ABC):
                 workers=0 if resident else self.config.data.workers,
                 pin_memory=self.device.type == "cuda" and not resident,
             )
+
+    @contextmanager
+    def saved_without_pictures(self, start: int) -> Iterator[None]:
+        """Save what was trained since `start` before a `FeedError` ends the run."""
+        try:
+            yield
         except FeedError as error:
             if self.seen_images == start:
                 raise

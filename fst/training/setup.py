@@ -75,6 +75,11 @@ def start_from(
         trained, _ = open_trained(name_or_path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
+    take_weights(network, trained, name_or_path)
+
+
+def take_weights(network: Network, trained: Network, name_or_path: str) -> None:
+    """Load a trained network's weights; raise UserError if it has another architecture."""
     if (type(trained), trained.arguments) != (type(network), network.arguments):
         raise UserError(
             f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "

@@ -174,12 +174,12 @@ def load_enlarger(name_or_path: str | Path, device: str = "auto", dtype: str = "
     check_dtype(dtype)
     path = find_model(name_or_path)
     if path.suffix in EXPORTED:
-        refuse_style(path, split_style(name_or_path)[1])
-        exported = open_exported(path, device, dtype)
+        exported = open_exported(path, device, dtype, None)
         factor = exported.info.network_arguments.get("factor")
         usable = type(factor) is int and 2 <= factor <= LARGEST_FACTOR
         if exported.info.network not in UPSCALERS or not usable:
             raise UserError(f"{path} is not a model that enlarges pictures")
+        refuse_style(path, split_style(name_or_path)[1])
         return Enlarger(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
     network, info = open_upscaler(name_or_path)

@@ -217,7 +217,7 @@ def press(
         "n": {"model": (settings.model + 1) % models},
         "p": {"model": (settings.model - 1) % models},
         "+": {"strength": min(most_strength, round(settings.strength + 0.1, 2))},
-        "-": {"strength": max(0.0, round(settings.strength - 0.1, 2))},
+        "-": {"strength": max(0.0, round(min(settings.strength, most_strength) - 0.1, 2))},
         ".": {"strokes": min(STROKES[1], settings.strokes * STROKES_STEP)},
         ",": {"strokes": max(STROKES[0], settings.strokes / STROKES_STEP)},
         "]": {"size": min(largest, settings.size + step), "automatic": False},

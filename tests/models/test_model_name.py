@@ -22,6 +22,8 @@ STYLES = ["starry_night", "the_scream", "udnie"]
         ("any:/home/me/sea.jpg", ("any", "/home/me/sea.jpg")),
         (r"any:D:\sea.jpg", ("any", r"D:\sea.jpg")),
         ("C:/a.safetensors:D:/sea.jpg", ("C:/a.safetensors", "D:/sea.jpg")),
+        (r"any:C:\a.jpg=0.7,D:\b.jpg=0.3", ("any", r"C:\a.jpg=0.7,D:\b.jpg=0.3")),
+        ("any:" + 100 * "a_style=0.1,", ("any", 100 * "a_style=0.1,")),
     ],
 )
 def test_the_last_colon_separates_the_style(given: str, expected: tuple[str, str]):
@@ -34,6 +36,12 @@ def test_an_existing_path_is_a_path(tmp_path: Path):
     assert split_style(path) == (str(path), "")
 
 
+def test_the_picture_of_a_style_may_have_a_comma(tmp_path: Path):
+    picture = tmp_path / "The Kiss, 1908.jpg"
+    picture.touch()
+    assert split_models(f"any:{picture}") == [f"any:{picture}"]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -42,6 +50,7 @@ def test_an_existing_path_is_a_path(tmp_path: Path):
         ("a:x=0.7,y=0.3,b:z", ["a:x=0.7,y=0.3", "b:z"]),
         ("a,b:x=1,y=2", ["a", "b:x=1,y=2"]),
         ("a:x=5e-1,y=,b", ["a:x=5e-1,y=", "b"]),
+        (r"a:C:\x.jpg=1,D:\y.jpg=2,b", [r"a:C:\x.jpg=1,D:\y.jpg=2", "b"]),
     ],
 )
 def test_commas_separate_models_but_not_the_styles_of_a_blend(given: str, expected: list[str]):

@@ -1,5 +1,7 @@
 """Trainings of one network for any painting, and what the model does."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
 from fst.training.any_style import AnyStyleTrainer, mixed
 from fst.training.distributed import World
+from fst.training.learning import CODE_RATE, add_styles
 from fst.training.registry import train
+from fst.training.stopping import StopRequest
 
 CPU = torch.device("cpu")
 
@@ -98,18 +102,25 @@ def test_an_ordinary_model_has_no_strength_above_one(run: Path, paintings: Path)
         museum(torch.rand(1, 3, 32, 32), strength=1.2)
 
 
-def test_a_stopped_run_resumes_bit_for_bit(compose, overrides: list[str], run: Path, tmp_path):
+def test_a_stopped_run_resumes_bit_for_bit(
+    compose, overrides: list[str], run: Path, tmp_path: Path, capsys
+):
     whole = load_network(run / "model.safetensors")[0].state_dict()
     elsewhere = [*overrides, f"runs_dir={tmp_path}"]
     config = compose(elsewhere)
     trainer = AnyStyleTrainer(config, World(), CPU)
-    for images, _ in trainer.batches():
-        trainer.step(images)
-        trainer.seen_images += config.training.batch_size
+    step = trainer.step
+
+    def step_and_stop(images: torch.Tensor) -> None:
+        step(images)
         if trainer.seen_images == 12:
-            trainer.save()
-            break
-    assert train(compose(elsewhere)) == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer.step = step_and_stop  # type: ignore[method-assign]
+    with StopRequest() as stop:
+        assert trainer.run(stop, console=False) == signal.SIGTERM
+    assert train(compose(elsewhere), console=True) == 0
+    assert "resuming at 12 of 24 images" in capsys.readouterr().out
     resumed = load_network(config.run_dir / "model.safetensors")[0].state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
@@ -129,16 +140,78 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
     styled = trainer.network.styled
     images = torch.rand(3, 3, 40, 40)
     with torch.no_grad():
-        codes = styled.predictor(predictor_input(trainer.eyes.style_targets(crops)))
+        codes = styled.predictor(predictor_input(trainer.moments.style_targets(crops)))
         strengths = weights.log() / torch.tensor(4.0).log()
         vectors = styled.mapped(codes, strengths)
         torch.testing.assert_close(stylize(images), stylized_with(styled.network, vectors, images))
 
 
-def test_mixed_values_are_part_of_the_one_before():
-    values = torch.tensor([[0.0, 0.0], [4.0, 8.0]])
-    result = mixed(values, torch.tensor([0.0, 0.25]))
-    assert result.tolist() == [[0.0, 0.0], [3.0, 6.0]]
+def test_mixed_values_are_moved_towards_their_partners():
+    values = torch.tensor([[0.0, 0.0], [4.0, 8.0], [1.0, 1.0], [8.0, 0.0]])
+    result = mixed(values, torch.tensor([0.0, 0.25, 0.0]))
+    assert result.tolist() == [[0.0, 0.0], [5.0, 6.0], [1.0, 1.0]]
+
+
+def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[str], tmp_path):
+    """However the images are shared by steps and processes."""
+    config = compose([*overrides, "style.mixed=1", f"runs_dir={tmp_path}"])
+    trainer = AnyStyleTrainer(config, World(), CPU)
+    images = torch.rand(4, 3, 40, 40)
+
+    def drawn(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        stylize, _ = trainer.in_drawn_styles(position, count)
+        with torch.no_grad():
+            stylized = stylize(images[position : position + count])
+        return stylized, trainer.loss.get_buffer("target_0_relu1_2")
+
+    together, first, second = drawn(0, 4), drawn(0, 1), drawn(1, 3)
+    for whole, *parts in zip(together, first, second, strict=True):
+        torch.testing.assert_close(whole, torch.cat(parts), atol=1e-5, rtol=1e-4)
+
+
+def test_half_precision_trains(compose, overrides: list[str], tmp_path: Path):
+    changed = ["training.precision=bf16", "training.images=8", f"runs_dir={tmp_path}"]
+    assert train(compose([*overrides, *changed])) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("loss=relative", "loss=relative: any= is trained with loss=moments"),
+        ("loss.content_target=0.8", "loss.content_target=0.8 adapts the weight of a style"),
+        ("style.heldout_styles=0", "style.heldout_styles=0 must be at least 1"),
+        ("style.size_px=32", r"style.size_px=32 must be in \[64, 1024\]"),
+        ("style.mixed=2", r"style.mixed=2.0 must be in \[0, 1\]"),
+        ("style.path={picture}", "1.png is not a folder of paintings"),
+        ("training.palette=0.5", "training.palette=0.5 is for one style"),
+    ],
+)
+def test_mistakes_are_explained(
+    compose, overrides: list[str], paintings: Path, given: str, message: str
+):
+    override = given.format(picture=paintings / "1.png")
+    with pytest.raises(ValueError, match=message):
+        compose([*overrides, override])
+
+
+def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str], tmp_path):
+    for init in ("museum", "museum:udnie", "starry_night"):
+        config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
+        with pytest.raises(ValueError, match=f"init={init} is .*requires the same architecture"):
+            AnyStyleTrainer(config, World(), CPU)
+
+
+def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos: Path, tmp_path):
+    painting, output = paintings / "3.png", tmp_path / "more.safetensors"
+    (learnt,) = add_styles(str(run), [str(painting)], photos, output, images=1)
+    assert learnt.name == "3"
+    network, info = load_network(output)
+    assert (info.predictor_px, [style.name for style in info.styles]) == (64, ["3"])
+    assert isinstance(network, StyledNetwork)
+    predicted = predicted_code(network, fst.read_image(painting), 64)
+    # One step of Adam moves each value by at most its rate.
+    assert (network.codes[0] - predicted).abs().max() <= 1.01 * CODE_RATE
+    assert open_model(f"{output}:{painting}")[1].title == "3"
 
 
 def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
