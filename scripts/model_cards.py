@@ -59,7 +59,7 @@ def main() -> None:
             scores = json.loads((given.evaluations / "upscaling" / "upscaling.json").read_text())
             cards.append(card_of_upscaler(model, scores))
             continue
-        if model.styles:
+        if model.styles or model.takes_any:
             cards.append(card_of_several(model))
             write_sheet_of_several(model)
             continue
@@ -110,7 +110,8 @@ def card_of_several(model: ReleasedModel) -> str:
         "network": f"`{model.network}`, {model.parameters:,} parameters, "
         f"{model.size_bytes / 1e6:.2f} MB",
         "training": f"`{command(info)}`",
-        "images seen": f"{info.seen_images:,}, of all styles together",
+        "images seen": f"{info.seen_images:,}, of all styles together"
+        + (", and 150 for each that is named" if model.takes_any else ""),
         "does well and badly": info.card["note"],
         "licence": f"{model.licence} (weights)",
     }
@@ -157,7 +158,10 @@ def card_of_upscaler(model: ReleasedModel, scores: list[dict[str, Any]]) -> str:
 def command(info: ModelInfo) -> str:
     """Return the command of the model's last training, its folders left out."""
     config = info.training_config
-    style = "styles=paintings/" if info.styles else f"style={config['style']['picture']}"
+    if info.predictor_px:
+        style = "any=paintings/"
+    else:
+        style = "styles=paintings/" if info.styles else f"style={config['style']['picture']}"
     settings = [f"fst train {style} data.path=photographs/"]
     standard = dataclasses.asdict(FastConfig())
     settings += [

@@ -78,7 +78,7 @@ def with_cards(
 def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
     network, info = load_network(find_model(given.run))
-    if isinstance(network, StyledNetwork):
+    if isinstance(network, StyledNetwork) and info.styles:
         if given.styles is None:
             raise SystemExit(f"{given.run} has several styles: give --styles FILE.csv")
         network, info.styles = with_cards(network, info.styles, given.styles, given.rights)

@@ -73,6 +73,7 @@ def test_released_models_are_listed_with_their_cards(folder: Path):
         licence="CC0",
         note="bold waves",
         styles=(),
+        takes_any=False,
     )
 
 
