@@ -91,12 +91,12 @@ def learn(
     *pictures: str,
     photographs: Path,
     output: Annotated[Path, Parameter(alias="-o")],
-    images: int = 150,
+    images: int = 100,
     size: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Add styles to a model that has several, in a minute each; the others stay as they are.
+    """Add styles to a model that has several, in half a minute each; the others stay as they are.
 
     Args:
         model: A model that was trained with `fst train styles=...` or `any=...`.

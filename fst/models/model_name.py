@@ -83,9 +83,8 @@ def chosen_shares(
         if name not in styles and not (predicts and _exists(name)):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
-            if predicts:
-                hint = f"nor is there a picture {name}; {hint}" if styles else f"no picture {name}"
-            raise UserError(f"{path} has no style {name}: {hint}")
+            no_file = ", and there is no such file" if predicts else ""
+            raise UserError(f"{path} has no style {name}{no_file}{f': {hint}' if styles else ''}")
         try:
             share = float(number) if equals else 1.0
         except ValueError:

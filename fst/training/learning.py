@@ -61,7 +61,7 @@ def add_styles(
     pictures: Sequence[str],
     photographs: Path,
     output: Path,
-    images: int = 150,
+    images: int = 100,
     size_px: int | None = None,
     device: str = "auto",
     overwrite: bool = False,

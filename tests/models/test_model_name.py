@@ -75,7 +75,9 @@ def test_pictures_are_styles_where_there_is_a_predictor(tmp_path: Path, monkeypa
     assert blend == {"sea.jpg": 0.25, "udnie": 0.75}
     with pytest.raises(ValueError, match="m takes any painting as its style: m:PAINTING.jpg$"):
         chosen_shares(Path("m"), [], "", predicts=True)
-    with pytest.raises(ValueError, match="m has no style lake.jpg: no picture lake.jpg"):
+    with pytest.raises(ValueError, match="udni, and there is no such file: did you mean udnie"):
+        chosen_shares(Path("m"), STYLES, "udni", predicts=True)
+    with pytest.raises(ValueError, match="m has no style lake.jpg, and there is no such file$"):
         chosen_shares(Path("m"), [], "lake.jpg", predicts=True)
 
 
