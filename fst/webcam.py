@@ -144,8 +144,7 @@ def _load(model: str | Path, device: str) -> Model:
 
     stylizer = load(model, device=device)
     title = (stylizer.info.title or Path(model).stem).replace("_", " ")
-    has_strokes = stylizer.choice is not None and stylizer.choice.has_strokes
-    return Model(title, stylizer, stylizer.engine, stylizer.most_strength, has_strokes)
+    return Model(title, stylizer, stylizer.engine, stylizer.most_strength)
 
 
 def _smoother(smooth: float) -> Callable[[], LiveFilter]:

@@ -81,12 +81,11 @@ class AnyStyleConfig(StyleConfig):
     path: str = MISSING
     """The folder; `any=FOLDER` is short for `style=any style.path=FOLDER`."""
     size_px: int = 320
-    """Its shorter side when the loss measures it; what `--strokes 1` means later."""
+    """Their shorter side when they are judged by, and when the predictor sees one later."""
     crop_px: int = 192
     """Side of the squares that are cut from the paintings, and measured."""
     min_crop_scale: float = 0.3
-    """Smallest side of a square before resizing, as a share of the painting's shorter side: how
-    different in size the strokes are."""
+    """Smallest side of a square before resizing, as a share of the painting's shorter side."""
     mixed: float = 0.25
     """Share of the images whose style is a mixture of two paintings."""
     heldout_path: str | None = None

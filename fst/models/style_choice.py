@@ -14,14 +14,12 @@ from fst.pictures.image import read_image, resize
 if TYPE_CHECKING:
     from fst.losses.relative import MomentsLoss
 
-STROKES = (0.5, 2.0)
-"""Smallest and largest size of strokes that a predictor was trained for."""
 MOST_ELONGATED = 4
 """Of a painting that is longer than this many times its width, the middle is seen."""
 
 
 class StyleChoice:
-    """A style or a blend, as a network of its own for each setting of the trained knobs."""
+    """A style or a blend, as a network of its own for each strength."""
 
     def __init__(
         self,
@@ -36,7 +34,7 @@ class StyleChoice:
             network: of several styles.
             names: of its styles, in the order of their numbers.
             shares: how much of each style or painting, a file; they add up to 1.
-            predictor_px: shorter side of a painting that the predictor sees, for strokes of size 1.
+            predictor_px: shorter side of a painting that the predictor sees.
 
         Raises:
             UserError: a painting cannot be read.
@@ -53,21 +51,15 @@ class StyleChoice:
         """Whether the strength of the style is an input of the network."""
         return self.network.predictor is not None
 
-    @property
-    def has_strokes(self) -> bool:
-        """Whether the size of its strokes is: that of the painting that the predictor sees."""
-        return bool(self.paintings)
-
-    def folded(self, strength: float = 0.0, strokes: float = 1.0) -> TransformerNetwork:
+    def folded(self, strength: float = 0.0) -> TransformerNetwork:
         """Return an ordinary network of this style.
 
         Args:
             strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
-            strokes: how large strokes are, in `STROKES`.
         """
         network, shares = self.network, self.shares
         for painting, share in self.paintings:
-            code = predicted_code(network, painting, round(strokes * self.predictor_px))
+            code = predicted_code(network, painting, self.predictor_px)
             network = network.with_style(code, torch.zeros_like(style_vector(network.network)))
             shares = torch.cat([shares, shares.new_tensor([share])])
         return network.folded(shares, strength)

@@ -52,8 +52,7 @@ def stylize_pictures(
             rgb,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes or 1.0,
-            shrink=_shrink(stylizers[model], options, *rgb.shape[-2:]),
+            strokes=_strokes(stylizers[model], options, *rgb.shape[-2:]),
             mask=mask_at(*rgb.shape[-2:]),
             tile_px=options.tile_px,
             progress=progress,
@@ -124,8 +123,7 @@ def stylize_videos(
             frame,
             strength=options.strength,
             keep_colors=options.keep_colors,
-            strokes=options.strokes or 1.0,
-            shrink=_shrink(stylizers[model], options, *frame.shape[:2]),
+            strokes=_strokes(stylizers[model], options, *frame.shape[:2]),
             mask=mask_at(*frame.shape[:2]),
             tile_px=options.tile_px,
         )
@@ -172,9 +170,11 @@ def _reason(error: Exception) -> str:
     return one_line(error)
 
 
-def _shrink(stylizer: Stylizer, options: Options, height: int, width: int) -> float:
-    """Return how far a picture is scaled down by default; for a model of one size not at all."""
-    return 1.0 if stylizer.fixed_size else options.shrink_in(height, width)
+def _strokes(stylizer: Stylizer, options: Options, height: int, width: int) -> float:
+    """Return how large strokes are in a picture; a model of one size keeps them as trained."""
+    if options.strokes is None and stylizer.fixed_size:
+        return 1.0
+    return options.strokes_in(height, width)
 
 
 def _mask(options: Options) -> Callable[[int, int], Tensor | None]:

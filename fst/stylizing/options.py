@@ -61,10 +61,10 @@ class Options:
         if not 1 <= self.quality <= 100:
             raise UserError(f"quality={self.quality} must be in [1, 100]")
 
-    def shrink_in(self, height: int, width: int) -> float:
-        """Return at which part of its resolution a picture of this size is stylized by default."""
+    def strokes_in(self, height: int, width: int) -> float:
+        """Return how large strokes are in a picture of this size."""
         if self.strokes is not None:
-            return 1.0
+            return self.strokes
         factor = min(height, width) / LOOKS_BEST_PX
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0
 

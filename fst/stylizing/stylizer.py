@@ -22,7 +22,7 @@ from fst.models.model_file import choose, find_model, for_super_resolution, load
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style, split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
-from fst.models.style_choice import STROKES, StyleChoice
+from fst.models.style_choice import StyleChoice
 from fst.networks.registry import UPSCALERS
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
@@ -41,7 +41,7 @@ LEAST_TRAINED = 0.5
 """Strength from which it is an input of a network that has it, up to `MOST_STRENGTH`: the style's
 weight is a quarter of its default here, and four times that there."""
 _COMPILED_SIZES = 2**20
-_SETTINGS = 8  # of trained knobs, whose networks are kept
+_STRENGTHS = 8  # of which the networks are kept
 
 
 class Stylizer:
@@ -75,7 +75,7 @@ class Stylizer:
         self.device = device
         self.dtype = dtype
         self.choice = choice
-        self.turned: dict[tuple[float, float], Stylizer] = {}
+        self.turned: dict[float, Stylizer] = {}
 
     def compile(self) -> None:
         """Compile the network at the first picture of each size, which takes 5 to 30 s.
@@ -126,7 +126,6 @@ class Stylizer:
         keep_colors: bool = False,
         mask: Tensor | Image.Image | None = None,
         strokes: float = 1.0,
-        shrink: float = 1.0,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Picture:
@@ -144,11 +143,9 @@ class Stylizer:
             keep_colors: take only the luminance from the result and the colours from the picture.
             mask: how much to stylize where: a tensor (1, 1, H, W) in [0, 1], or a PIL picture,
                 stretched over the picture: white is stylized, black kept.
-            strokes: how large strokes and shapes are, 1 as the network was trained. A predicted
-                style is that of a painting of this size, from a half to 2; beyond that, and in
-                every other style, as `shrink`.
-            shrink: the picture is stylized at 1/`shrink` of its resolution, and its details are
-                brought back; see `fst.stylizing.strokes`. Tiles are of that resolution.
+            strokes: how large strokes and shapes are, 1 as the network was trained; see
+                `fst.stylizing.strokes`. The picture is stylized at 1/`strokes` of its resolution,
+                and tiles are of that.
             tile_px: tile side in pixels; 0 never tiles, None tiles above `WHOLE_PX` pixels.
             progress: called with the fraction of the tiles done, in [0, 1].
 
@@ -159,7 +156,7 @@ class Stylizer:
         """
         Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
         check_strength(strength, self.most_strength)
-        turned, strength, strokes = self._turn(strength, strokes)
+        turned, strength = self._turn(strength)
         if turned is not self:
             return turned(
                 picture,
@@ -167,24 +164,22 @@ class Stylizer:
                 keep_colors=keep_colors,
                 mask=mask,
                 strokes=strokes,
-                shrink=shrink,
                 tile_px=tile_px,
                 progress=progress,
             )
-        shrink *= strokes
         images = to_images(picture)
         height, width = images.shape[-2:]
         if mask is not None:
             mask = _to_mask(mask, height, width)
         options = (strength, keep_colors, mask)
-        if shrink != 1:
+        if strokes != 1:
             if self.fixed_size:
                 raise UserError(
-                    f"strokes={shrink:g}: this model was exported for one size of picture; leave "
+                    f"strokes={strokes}: this model was exported for one size of picture; leave "
                     "it out, or export the model without --size"
                 )
             content = self._content(images)
-            seen = scaled(content, 1 / shrink)
+            seen = scaled(content, 1 / strokes)
             stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
             return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
         network = self.network
@@ -205,28 +200,25 @@ class Stylizer:
         stylized = self.run(content)
         return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
 
-    def _turn(self, strength: float, strokes: float) -> tuple["Stylizer", float, float]:
-        """Return the stylizer whose knobs are turned, and what they leave of strength and strokes.
+    def _turn(self, strength: float) -> tuple["Stylizer", float]:
+        """Return the stylizer that was trained for a strength, and what is left of it to blend.
 
-        Networks for the newest settings are kept.
+        Networks for the newest strengths are kept.
         """
-        choice = self.choice
-        if choice is None:
-            return self, strength, strokes
-        here = max(LEAST_TRAINED, strength) if choice.has_strength else 1.0
-        there = min(max(strokes, STROKES[0]), STROKES[1]) if choice.has_strokes else 1.0
-        left = strength / here, strokes / there
-        if (here, there) == (1.0, 1.0):
-            return self, *left
-        turned = self.turned.get((here, there))
+        if self.choice is None or not self.choice.has_strength:
+            return self, strength
+        trained = max(LEAST_TRAINED, strength)
+        if trained == 1:
+            return self, 1.0
+        turned = self.turned.get(trained)
         if turned is None:
-            network = choice.folded(2 * (here - 1), there).requires_grad_(False)
+            network = self.choice.folded(2 * (trained - 1)).requires_grad_(False)
             turned = Stylizer(network, self.info, self.device, self.dtype)
             if self.compiled:
                 turned.compile()
-            kept = list(self.turned.items())[1 - _SETTINGS :]
-            self.turned = {**dict(kept), (here, there): turned}  # anew: threads may be reading it
-        return turned, *left
+            kept = list(self.turned.items())[1 - _STRENGTHS :]
+            self.turned = {**dict(kept), trained: turned}  # anew: threads may be reading it
+        return turned, strength / trained
 
     @torch.no_grad()
     def run(self, content: Tensor) -> Tensor:

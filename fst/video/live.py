@@ -42,8 +42,6 @@ class Settings:
     """The shorter side of the frames given to the network, in pixels."""
     model: int = 0
     strength: float = 1.0
-    strokes: float = 1.0
-    """How large strokes are, where that was trained."""
     keep_colors: bool = False
     recording: bool = False
     help: bool = False
@@ -92,8 +90,6 @@ class Model:
     engine: str = ""
     """What runs it, as a description."""
     most_strength: float = 1.0
-    has_strokes: bool = False
-    """Whether the size of strokes was trained; `stylize` then takes `strokes=` as well."""
 
 
 class Latest(Generic[T]):
@@ -288,18 +284,13 @@ def _write(slot: Latest[Result], output: Output) -> None:
 def stylize_frame(model: Model, pixels: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the camera's pixels, scaled to the working size and stylized by the settings."""
     small = scaled(pixels, settings.size)
-    knobs: dict[str, Any] = {"strength": min(settings.strength, model.most_strength)}
-    if model.has_strokes:
-        knobs["strokes"] = settings.strokes
-    return model.stylize(small, keep_colors=settings.keep_colors, **knobs)
+    strength = min(settings.strength, model.most_strength)
+    return model.stylize(small, strength=strength, keep_colors=settings.keep_colors)
 
 
 def changes_picture(before: Settings, now: Settings) -> bool:
     """Return whether the settings differ in what the stylized picture looks like."""
-    looks = [
-        (each.size, each.model, each.strength, each.strokes, each.keep_colors)
-        for each in (before, now)
-    ]
+    looks = [(each.size, each.model, each.strength, each.keep_colors) for each in (before, now)]
     return looks[0] != looks[1]
 
 

@@ -30,13 +30,10 @@ from fst.video.working_size import SMALLEST_PX, LagRule
 CANVAS_PX = 540
 """The shorter side of the displayed picture, so that text is legible at any working size."""
 TITLE = "fst webcam"
-STROKES, STROKES_STEP = (0.5, 2.0), 2**0.25
-"""Smallest and largest size of strokes, and the factor from one to the next."""
 QUIT_KEYS = ("q", "\x1b")  # and Esc
 HELP = (
     "1-9 n p   model",
     "+ -   strength",
-    ", .   size of strokes, of any:PAINTING",
     "[ ]   working size",
     "c   keep the camera's colours",
     "s   save a picture",
@@ -198,10 +195,9 @@ class Viewer:
         latency = (time.monotonic() - self._newest.captured) * 1000
         model = self._pipeline.models[settings.model]
         colors = ", camera's colours" if settings.keep_colors else ""
-        strokes = f", strokes {settings.strokes:.1f}" if model.has_strokes else ""
         strength = min(settings.strength, model.most_strength)
         lines = [
-            f"{model.title}, strength {strength:.1f}{strokes}{colors}",
+            f"{model.title}, strength {strength:.1f}{colors}",
             f"{self._meter.fps():.1f} fps, latency {latency:.0f} ms, {width}x{height}, h: help",
         ]
         return [*lines, "", *HELP] if settings.help else lines
@@ -218,8 +214,6 @@ def press(
         "p": {"model": (settings.model - 1) % models},
         "+": {"strength": min(most_strength, round(settings.strength + 0.1, 2))},
         "-": {"strength": max(0.0, round(min(settings.strength, most_strength) - 0.1, 2))},
-        ".": {"strokes": min(STROKES[1], settings.strokes * STROKES_STEP)},
-        ",": {"strokes": max(STROKES[0], settings.strokes / STROKES_STEP)},
         "]": {"size": min(largest, settings.size + step), "automatic": False},
         "[": {"size": max(smallest, settings.size - step), "automatic": False},
         "c": {"keep_colors": not settings.keep_colors},

@@ -29,9 +29,9 @@ def test_values_out_of_range_are_refused(given, message):
     ("size", "expected"),
     [((512, 900), 1), ((640, 640), 1), ((641, 900), 641 / 512), ((2160, 3840), 2160 / 512)],
 )
-def test_large_pictures_are_seen_smaller_by_default(size: tuple[int, int], expected: float):
-    assert Options().shrink_in(*size) == expected
-    assert Options(strokes=3).shrink_in(*size) == 1
+def test_strokes_grow_with_large_pictures(size: tuple[int, int], expected: float):
+    assert Options().strokes_in(*size) == expected
+    assert Options(strokes=3).strokes_in(*size) == 3
 
 
 def test_every_option_is_a_flag_of_fst_stylize_with_its_docstring(capsys):

@@ -240,8 +240,6 @@ os.kill(os.getpid(), signal.SIGKILL)
         ("-", {"strength": 0.4}),
         ("]", {"size": 240, "automatic": False}),
         ("[", {"size": 160, "automatic": False}),
-        (".", {"strokes": 2**0.25}),
-        (",", {"strokes": 1 / 2**0.25}),
         ("c", {"keep_colors": True}),
         ("r", {"recording": True}),
         ("h", {"help": True}),
@@ -267,25 +265,22 @@ def test_keys_stay_within_bounds():
         settings = press(settings, "[", 1, 480)
     assert settings.size == 64
     for _ in range(20):
-        settings = press(press(settings, "+", 1, 480, 1.5), ".", 1, 480)
-    assert (settings.strength, settings.strokes) == (1.5, 2.0)
+        settings = press(settings, "+", 1, 480, 1.5)
+    assert settings.strength == 1.5
+    assert press(settings, "-", 1, 480).strength == 0.9  # of a model that ends at 1
 
 
-def test_trained_knobs_are_for_the_models_that_have_them():
-    taken: list[dict] = []
+def test_a_strength_above_one_is_for_the_models_that_have_it():
+    taken: list[float] = []
 
-    def stylize(pixels, **knobs):
-        taken.append(knobs)
+    def stylize(pixels, *, strength, keep_colors):
+        taken.append(strength)
         return pixels
 
-    settings = Settings(size=24, strength=1.3, strokes=2.0)
     frame = np.zeros((24, 32, 3), np.uint8)
-    for model in (Model("one style", stylize), Model("any", stylize, "", 1.5, True)):
-        stylize_frame(model, frame, settings)
-    assert taken == [
-        {"strength": 1.0, "keep_colors": False},
-        {"strength": 1.3, "keep_colors": False, "strokes": 2.0},
-    ]
+    for model in (Model("one style", stylize), Model("any", stylize, "", 1.5)):
+        stylize_frame(model, frame, Settings(size=24, strength=1.3))
+    assert taken == [1.0, 1.3]
 
 
 @pytest.mark.parametrize("fps", [5, 24, 60])
