@@ -13,10 +13,12 @@ there are such. `knobs` turns strength and strokes, and measures style term and 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
+from measure_slim import spearman
 from torch import Tensor
 
 import fst
@@ -34,6 +36,8 @@ from fst.training.heldout import squared_pictures
 STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 STROKES = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 SHOWN = 4
+Judged: TypeAlias = list[tuple[Path, MomentsLoss]]
+"""Paintings, and the default loss under VGG16 of each as large as the predictor sees it."""
 
 
 def main() -> None:
@@ -52,16 +56,20 @@ def main() -> None:
     given = parser.parse_args()
     photographs = to_unit_range(squared_pictures(given.photographs, given.images, given.size)[0])
     paintings = sorted(given.paintings.iterdir())
+    config = MomentsLossConfig()
+    layers = {config.content_layer, *config.style_layers}
+    vgg16 = load_loss_network(Vgg16Config(weights=str(given.weights), padding="reflect"), layers)
+    side = read_info(find_model(given.model))[0].predictor_px
+    judges = (MomentsLoss(vgg16, resize(read_image(each), side), config) for each in paintings)
     measure = {"predict": predicted, "knobs": knobs}[given.what]
-    measure(given, paintings, photographs)
+    measure(given, list(zip(paintings, judges, strict=True)), photographs)
     print(given.output)
 
 
-def predicted(given: argparse.Namespace, paintings: list[Path], photographs: Tensor) -> None:
+def predicted(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> None:
     """Print the total loss of each painting by each way to its style."""
     rows, sheet, seconds = [], [], []
-    for painting in paintings:
-        judge = judging(given, painting)
+    for painting, judge in paintings:
         started = time.perf_counter()
         ways: dict[str, Callable[[Tensor], Tensor]] = {"predicted": load(given.model, painting)}
         seconds.append(time.perf_counter() - started)
@@ -106,11 +114,10 @@ def predicted(given: argparse.Namespace, paintings: list[Path], photographs: Ten
     )
 
 
-def knobs(given: argparse.Namespace, paintings: list[Path], photographs: Tensor) -> None:
+def knobs(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> None:
     """Print how style term and texture follow the knobs."""
     rows, sheet = [], []
-    for painting in paintings:
-        judge = judging(given, painting)
+    for painting, judge in paintings:
         stylize = load(given.model, painting)
         by_strength = [stylized(stylize, photographs, strength=s) for s in STRENGTHS]
         by_strokes = [stylized(stylize, photographs, strokes=s) for s in STROKES]
@@ -120,7 +127,7 @@ def knobs(given: argparse.Namespace, paintings: list[Path], photographs: Tensor)
             [
                 painting.stem.replace("_", " "),
                 " ".join(f"{style:.3f}" for style in styles),
-                f"{rank_correlation(STRENGTHS, [-style for style in styles]):.2f}",
+                f"{spearman(torch.tensor(STRENGTHS), -torch.tensor(styles)):.2f}",
                 " ".join(f"{length:.1f}" for length in lengths),
                 f"{lengths[-1] / lengths[0]:.2f}",
             ]
@@ -133,15 +140,6 @@ def knobs(given: argparse.Namespace, paintings: list[Path], photographs: Tensor)
     columns = ["painting", *(f"strength {s:g}" for s in STRENGTHS)]
     columns += [f"strokes {s:.2g}" for s in STROKES]
     write_image(labelled_sheet(columns, sheet), given.output)
-
-
-def judging(given: argparse.Namespace, painting: Path) -> MomentsLoss:
-    """Return the default loss under VGG16, of a painting as large as the predictor sees it."""
-    config = MomentsLossConfig()
-    layers = {config.content_layer, *config.style_layers}
-    vgg16 = load_loss_network(Vgg16Config(weights=str(given.weights), padding="reflect"), layers)
-    side = read_info(find_model(given.model))[0].predictor_px
-    return MomentsLoss(vgg16, resize(read_image(painting), side), config)
 
 
 def load(model: str, painting: Path) -> fst.Stylizer:
@@ -174,12 +172,6 @@ def correlation_length(pictures: Tensor) -> float:
     below = int((profile < 1 / torch.e).nonzero()[0])
     high, low = profile[below - 1], profile[below]
     return below - 1 + ((high - 1 / torch.e) / (high - low)).item()
-
-
-def rank_correlation(first: Iterable[float], second: Iterable[float]) -> float:
-    """Return Spearman's coefficient; there are no ties."""
-    ranks = [torch.tensor(list(each)).argsort().argsort().float() for each in (first, second)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from fst.config.schemas import (
     unknown_key,
 )
 from fst.config.style import (
+    PREDICTOR_PX,
     AnyStyleConfig,
     PictureConfig,
     PicturesConfig,
@@ -90,6 +91,7 @@ __all__ = [
     "OptimizeConfig",
     "OptimizerConfig",
     "PRECISIONS",
+    "PREDICTOR_PX",
     "Padding",
     "ParquetDataConfig",
     "PerceptualLossConfig",

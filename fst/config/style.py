@@ -8,6 +8,10 @@ from omegaconf import MISSING
 from fst.config.checks import at_least, existing
 from fst.errors import UserError
 
+PREDICTOR_PX = (64, 1024)
+"""Smallest and largest side of what a predictor sees: smaller pictures have no features at three
+sizes, and larger ones take gigabytes."""
+
 
 @dataclass
 class StyleConfig:
@@ -100,9 +104,10 @@ class AnyStyleConfig(StyleConfig):
                 if not Path(folder).is_dir():
                     raise UserError(f"style.{name}={folder} is not a folder of paintings")
         super().__post_init__()
-        at_least("style.crop_px", self.crop_px, 64)  # smaller ones have no features at three sizes
-        if not 64 <= self.size_px <= 1024:
-            raise UserError(f"style.size_px={self.size_px} must be in [64, 1024]")
+        at_least("style.crop_px", self.crop_px, PREDICTOR_PX[0])
+        low, high = PREDICTOR_PX
+        if not low <= self.size_px <= high:
+            raise UserError(f"style.size_px={self.size_px} must be in [{low}, {high}]")
         at_least("style.heldout_styles", self.heldout_styles, 1)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"style.min_crop_scale={self.min_crop_scale} must be in (0, 1]")

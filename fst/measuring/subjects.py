@@ -211,8 +211,7 @@ def _refuse_none(models: Models) -> None:
 
 
 def _has_several_styles(path: Path) -> bool:
-    info = read_info(path)[0] if path.suffix == ".safetensors" else None
-    return info is not None and bool(info.styles or info.predictor_px)
+    return path.suffix == ".safetensors" and read_info(path)[0].has_choice
 
 
 def _without_suffix(model: Path) -> Path:

@@ -101,13 +101,11 @@ class StandaloneBlend(Standalone):
 
     def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: "Options") -> None:
         network = plain(styled.network)
-        for parent in list(network.modules()):
-            for name, module in list(parent.named_children()):
-                if isinstance(module, nn.InstanceNorm2d):
-                    setattr(parent, name, _FedNorm(module))
+        _replace_norms(network, _FedNorm)
         super().__init__(network, dtype, options)
-        self.names = [f"network.{name}" for name in norm_parameters(styled.network)]
-        self.sizes = [len(values) for values in norm_parameters(styled.network).values()]
+        own = norm_parameters(styled.network)
+        self.names = [f"network.{name}" for name in own]
+        self.sizes = [len(values) for values in own.values()]
         self.register_buffer("vectors", styled.vectors().detach())
 
     def forward(self, image: Tensor, shares: Tensor) -> Tensor:  # type: ignore[override]
@@ -329,7 +327,7 @@ def export_onnx(
     else:
         body = plain(network)
         if options.half:
-            _norms_in_fp32(body)
+            _replace_norms(body, _Fp32)
         module = Standalone(body, dtype, options)
     program = torch.onnx.export(
         module.eval(),
@@ -397,11 +395,11 @@ EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, Options], ExportInfo]] = {
 """The exporter of each format, by suffix."""
 
 
-def _norms_in_fp32(network: nn.Module) -> None:
+def _replace_norms(network: nn.Module, kind: Callable[[nn.InstanceNorm2d], nn.Module]) -> None:
     for parent in list(network.modules()):
         for name, module in list(parent.named_children()):
             if isinstance(module, nn.InstanceNorm2d):
-                setattr(parent, name, _Fp32(module))
+                setattr(parent, name, kind(module))
 
 
 def _example(options: Options) -> Tensor:

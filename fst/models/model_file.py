@@ -66,33 +66,27 @@ def load_any(path: str | Path, choice: str = "") -> tuple[TransformerNetwork | U
             infinite, or is a released model that does not match its checksum; or the choice is not
             one of its styles.
     """
-    path = Path(path)
-    network, info = load_network(path)
-    if isinstance(network, StyledNetwork):
-        chosen, info = choose(path, network, info, choice)
-        return chosen.folded().eval().requires_grad_(False), info
-    refuse_style(path, choice)
+    network, info, _ = load_chosen(Path(path), choice)
     return network, info
 
 
-def choose(
-    path: Path, network: StyledNetwork, info: ModelInfo, choice: str
-) -> tuple[StyleChoice, ModelInfo]:
-    """Return a style, a painting or a blend of a model of several styles, and what is known of it.
-
-    Args:
-        path: the model's, for messages.
-        network: what `load_network` returned.
-        info: likewise.
-        choice: what follows the model's name; see `chosen_shares`.
+def load_chosen(
+    path: Path, choice: str
+) -> tuple[TransformerNetwork | Upscaler, ModelInfo, StyleChoice | None]:
+    """Return what `load_any` does, and of a model of several styles what the network is folded of.
 
     Raises:
-        UserError: it is not one of the styles, or a painting cannot be read.
+        UserError: as there.
     """
+    network, info = load_network(path)
+    if not isinstance(network, StyledNetwork):
+        refuse_style(path, choice)
+        return network, info, None
     names = [style.name for style in info.styles]
     shares = chosen_shares(path, names, choice, bool(info.predictor_px))
     chosen = StyleChoice(network, names, shares, info.predictor_px)
-    return chosen, _of_style(info, shares, choice)
+    folded = chosen.folded().eval().requires_grad_(False)
+    return folded, _of_style(info, shares, choice), chosen
 
 
 def load_model(path: str | Path, choice: str = "") -> tuple[TransformerNetwork, ModelInfo]:
@@ -198,7 +192,7 @@ def _build(info: ModelInfo) -> Network:
         return build_upscaler(info.network, info.network_arguments)
     arguments = complete_arguments(info.network, info.network_arguments)
     network = build_network(info.network, arguments)
-    if not (info.styles or info.predictor_px):
+    if not info.has_choice:
         return network
     return StyledNetwork(network, len(info.styles), predicts=bool(info.predictor_px))
 

@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fst import __version__
+from fst.config import PREDICTOR_PX
 from fst.errors import UserError, one_line
 
 FORMAT_VERSION = 2
@@ -59,6 +60,11 @@ class ModelInfo:
     predictor_px: int = 0
     """Shorter side of a painting as its predictor sees it, 64 to 1024, which makes a style of any
     painting; 0 where there is no predictor."""
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether a style is to be chosen: one of several, or any painting."""
+        return bool(self.styles or self.predictor_px)
 
 
 def parse_info(text: str, path: Path) -> ModelInfo:
@@ -170,7 +176,9 @@ _TYPES: dict[str, Check] = {
     "fst_version": _is_text,
     "format_version": is_count,
     "card": _dict_of(_is_text),
-    "predictor_px": lambda value: value == 0 or (is_count(value) and 64 <= value <= 1024),
+    "predictor_px": lambda value: (
+        is_count(value) and (value == 0 or PREDICTOR_PX[0] <= value <= PREDICTOR_PX[1])
+    ),
     "styles": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
 _STYLE_TYPES: dict[str, Check] = {

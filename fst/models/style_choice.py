@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fst.networks.predictor import predictor_input
-from fst.networks.styled import StyledNetwork, style_vector
+from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
 
@@ -28,7 +28,7 @@ class StyleChoice:
         shares: Mapping[str, float],
         predictor_px: int,
     ) -> None:
-        """Read the paintings that are chosen.
+        """Predict the styles of the paintings that are chosen.
 
         Args:
             network: of several styles.
@@ -39,12 +39,11 @@ class StyleChoice:
         Raises:
             UserError: a painting cannot be read.
         """
+        paintings = [file for file in shares if file not in names]
+        for file in paintings:
+            network = network.with_style(predicted_code(network, read_image(file), predictor_px))
         self.network = network
-        self.predictor_px = predictor_px
-        self.shares = torch.tensor([shares.get(name, 0.0) for name in names])
-        self.paintings = [
-            (read_image(file), share) for file, share in shares.items() if file not in names
-        ]
+        self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
 
     @property
     def has_strength(self) -> bool:
@@ -57,12 +56,7 @@ class StyleChoice:
         Args:
             strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
         """
-        network, shares = self.network, self.shares
-        for painting, share in self.paintings:
-            code = predicted_code(network, painting, self.predictor_px)
-            network = network.with_style(code, torch.zeros_like(style_vector(network.network)))
-            shares = torch.cat([shares, shares.new_tensor([share])])
-        return network.folded(shares, strength)
+        return self.network.folded(self.shares, strength)
 
 
 @torch.no_grad()

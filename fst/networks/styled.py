@@ -109,8 +109,13 @@ class StyledNetwork(nn.Module):
         """
         return stylized_with(self.network, self.vectors(styles), image)
 
-    def with_style(self, code: Tensor, residual: Tensor) -> "StyledNetwork":
-        """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,)."""
+    def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
+        """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,).
+
+        Without a residual the style is what the mapper makes of the code.
+        """
+        if residual is None:
+            residual = torch.zeros_like(style_vector(self.network))
         return self._with(
             torch.cat([self.codes, code[None].to(self.codes)]),
             torch.cat([self.residuals, residual[None].to(self.residuals)]),

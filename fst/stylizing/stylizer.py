@@ -18,13 +18,12 @@ from torch import Tensor
 
 from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
-from fst.models.model_file import choose, find_model, for_super_resolution, load_network
+from fst.models.model_file import find_model, for_super_resolution, load_chosen
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import refuse_style, split_models, split_style
+from fst.models.model_name import split_models, split_style
 from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
 from fst.models.style_choice import StyleChoice
 from fst.networks.registry import UPSCALERS
-from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
@@ -62,7 +61,7 @@ class Stylizer:
             info: what is known of it.
             device: where.
             dtype: of its weights.
-            choice: what the network is a style of, for the knobs that were trained.
+            choice: what the network is a style of, where its strength was trained.
         """
         if isinstance(network, TransformerNetwork):
             network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
@@ -299,13 +298,7 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
             raise for_super_resolution(path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    network, info = load_network(path)
-    choice = None
-    if isinstance(network, StyledNetwork):
-        choice, info = choose(path, network, info, style)
-        network = choice.folded().requires_grad_(False)
-    else:
-        refuse_style(path, style)
+    network, info, choice = load_chosen(path, style)
     if isinstance(network, Upscaler):
         raise for_super_resolution(path)
     return Stylizer(network, info, place, inference_dtype(dtype, place), choice)

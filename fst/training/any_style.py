@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fst.config import AnyStyleConfig, FolderDataConfig, MomentsLossConfig, SlimConfig, TrainConfig
+from fst.config import AnyStyleConfig, FolderDataConfig, SlimConfig, TrainConfig
 from fst.errors import UserError
 from fst.models.model_file import find_model, load_network
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
 from fst.models.style_choice import predictor_moments
 from fst.networks.predictor import predictor_input
-from fst.networks.styled import StyledNetwork, style_vector, stylized_with
+from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.training.data import FeedError, open_data
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
-from fst.training.setup import start_from, take_weights
+from fst.training.setup import open_init, start_from, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
 
@@ -106,10 +106,12 @@ class AnyStyleTrainer(Trainer):
         self.moments = predictor_moments(device)
         super().__init__(config, world, device)
         self.inputs["the pixels of the style"] += self.paintings.fingerprint
-        self.same_moments = config.loss_network == SlimConfig() and (
-            replace(MomentsLossConfig(), **{name: getattr(config.loss, name) for name in _FREE})
-            == config.loss
-        )
+        seen_by = self.moments.config
+        self.same_moments = (
+            config.loss_network,
+            config.loss.style_levels,
+            config.loss.style_layers,
+        ) == (SlimConfig(), seen_by.style_levels, seen_by.style_layers)
 
     def open_styles(self) -> list[Style]:
         """Return the paintings to judge by."""
@@ -213,12 +215,8 @@ class AnyStyleTrainer(Trainer):
         assert model.predictor is not None
         paintings = torch.cat([style.picture for style in self.styles])
         for code in model.predictor(self.statistics(paintings)):
-            model = model.with_style(code, torch.zeros_like(style_vector(model.network)))
+            model = model.with_style(code)
         return model
-
-
-_FREE = ("content_weight", "style_weight", "tv_weight", "temporal_weight", "content_target")
-"""Settings of the loss on which what it compares does not depend."""
 
 
 def _start_from(styled: StyledNetwork, init: str) -> None:
@@ -227,10 +225,7 @@ def _start_from(styled: StyledNetwork, init: str) -> None:
     if split_style(init)[1]:
         start_from(network, init)
         return
-    try:
-        trained, _ = load_network(find_model(init))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"init={init}: {error}") from error
+    trained = open_init(init, lambda name: load_network(find_model(name)))
     if not isinstance(trained, StyledNetwork):
         start_from(network, init)
         return

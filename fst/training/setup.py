@@ -1,7 +1,7 @@
 """What a run starts with: its losses, and the weights of a trained model."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from fst.networks.upscaler import Upscaler
 from fst.training.distributed import World
 
 Network: TypeAlias = TransformerNetwork | Upscaler
+Trained = TypeVar("Trained")
 
 
 def build_losses(
@@ -71,11 +72,17 @@ def start_from(
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture.
     """
+    take_weights(network, open_init(name_or_path, open_trained), name_or_path)
+
+
+def open_init(
+    name_or_path: str, open_trained: Callable[[str], tuple[Trained, ModelInfo]]
+) -> Trained:
+    """Return the model to start from; raise FileNotFoundError, which names `init`, if none."""
     try:
-        trained, _ = open_trained(name_or_path)
+        return open_trained(name_or_path)[0]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
-    take_weights(network, trained, name_or_path)
 
 
 def take_weights(network: Network, trained: Network, name_or_path: str) -> None:
