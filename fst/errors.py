@@ -13,6 +13,10 @@ class UserError(ValueError):
     """A mistake that the user can correct; the message says what was wrong and what to do."""
 
 
+class NoStyleChosenError(UserError):
+    """A model of several styles was given without a choice of one."""
+
+
 class TrainingStoppedError(RuntimeError):
     """Training cannot continue, although nothing was wrong with the request."""
 

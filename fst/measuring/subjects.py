@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fst.errors import UserError, one_line
+from fst.errors import NoStyleChosenError, UserError, one_line
 from fst.models.model_file import find_model
-from fst.models.model_info import ModelInfo, read_info
+from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.report import few
@@ -97,10 +97,11 @@ def load_models(
             continue
         if found.suffix == ".pt2":
             models.packages.append(name)
-        elif _has_several_styles(found) and not split_style(name)[1]:
-            models.of_several_styles.append(name)
         else:
-            _load(models, found, name, device, dtype)
+            try:
+                _load(models, found, name, device, dtype)
+            except NoStyleChosenError:
+                models.of_several_styles.append(name)
     for package in packages:
         if package.suffix != ".pt2":
             raise UserError(f"--pt2 {package} is not a .pt2 file: give it without --pt2")
@@ -208,10 +209,6 @@ def _refuse_none(models: Models) -> None:
         )
     if not models.stylizers:
         raise UserError("no model given: name run folders, model files or released models")
-
-
-def _has_several_styles(path: Path) -> bool:
-    return path.suffix == ".safetensors" and read_info(path)[0].has_choice
 
 
 def _without_suffix(model: Path) -> Path:

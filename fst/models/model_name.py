@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from fst.errors import UserError
+from fst.errors import NoStyleChosenError, UserError
 from fst.report import few
 
 
@@ -70,11 +70,12 @@ def chosen_shares(
         predicts: whether the name of a picture is a style as well.
 
     Raises:
-        UserError: nothing is chosen, a style is unknown, or the shares are not numbers of at least
+        NoStyleChosenError: nothing is chosen.
+        UserError: a style is unknown, or the shares are not numbers of at least
             0, one of them more.
     """
     if not choice:
-        raise UserError(_nothing_chosen(path, styles, predicts))
+        raise NoStyleChosenError(_nothing_chosen(path, styles, predicts))
     shares: dict[str, float] = {}
     is_picture = predicts and choice not in styles and _exists(choice)
     parts = [choice] if is_picture else choice.split(",")

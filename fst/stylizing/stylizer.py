@@ -156,16 +156,6 @@ class Stylizer:
         Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
         check_strength(strength, self.most_strength)
         turned, strength = self._turn(strength)
-        if turned is not self:
-            return turned(
-                picture,
-                strength=strength,
-                keep_colors=keep_colors,
-                mask=mask,
-                strokes=strokes,
-                tile_px=tile_px,
-                progress=progress,
-            )
         images = to_images(picture)
         height, width = images.shape[-2:]
         if mask is not None:
@@ -179,9 +169,9 @@ class Stylizer:
                 )
             content = self._content(images)
             seen = scaled(content, 1 / strokes)
-            stylized = with_details(self(seen, tile_px=tile_px, progress=progress), content, seen)
+            stylized = with_details(turned(seen, tile_px=tile_px, progress=progress), content, seen)
             return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
-        network = self.network
+        network = turned.network
         if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
         if tile_px:
@@ -191,12 +181,12 @@ class Stylizer:
                     "use the .safetensors"
                 )
             done = [
-                self._in_tiles(network, one, tile_px, progress, *options)
+                turned._in_tiles(network, one, tile_px, progress, *options)
                 for one in torch.split(images, 1)
             ]
             return in_form_of(torch.cat(done) if len(done) > 1 else done[0], picture)
         content = self._content(images)
-        stylized = self.run(content)
+        stylized = turned.run(content)
         return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
 
     def _turn(self, strength: float) -> tuple["Stylizer", float]:

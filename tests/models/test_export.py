@@ -11,6 +11,7 @@ from torch import Tensor
 
 import fst
 from fst.errors import UserError
+from fst.measuring.subjects import load_models
 from fst.models import export
 from fst.models.export import Agreement, export_model
 from fst.models.export_info import ExportInfo, export_metadata
@@ -117,6 +118,7 @@ def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
     torch.testing.assert_close(stylize(photo), styled.folded(shares[1])(photo), rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="three.onnx has 3 styles: choose one"):
         fst.load(path)
+    assert load_models([f"{path}:sea", str(path)], [], "cpu").of_several_styles == [str(path)]
     facts = inspect_model(path)
     assert (facts["second input"], facts["styles"]) == ("shares, (N, 3)", "sea, night, red")
 

@@ -89,6 +89,10 @@ def test_the_strength_turns_the_network(run: Path, paintings: Path):
     strongest = stylize.choice.folded(1.0)(photo)
     torch.testing.assert_close(stylize(photo, strength=1.5), strongest)
     assert (strongest - weakest).abs().max() > 1e-4
+    alone = fst.Stylizer(stylize.choice.folded(1.0), stylize.info, CPU, torch.float32)
+    for options in ({"strokes": 2.0}, {"tile_px": 32}, {"keep_colors": True}):
+        turned = stylize(photo, strength=1.5, **options)
+        torch.testing.assert_close(turned, alone(photo, **options))
 
 
 def test_an_ordinary_model_has_no_strength_above_one(run: Path, paintings: Path):
