@@ -8,7 +8,7 @@ released models.
 
 from pathlib import Path
 
-from gallery import photograph
+from gallery import QUALITY, photograph
 
 from fst.networks.downscale import Downscale
 from fst.pictures.image import enlarge_bicubic, rounded, write_image
@@ -34,7 +34,7 @@ def main() -> None:
         enlarged = [load_enlarger(model, dtype="fp32")(small) for model in models]
         row = [bicubic, *enlarged, picture]
         rows.append([each[..., top : top + SIDE, left : left + SIDE] for each in row])
-    write_image(labelled_sheet(["bicubic", *models, "original"], rows), SHEET)
+    write_image(labelled_sheet(["bicubic", *models, "original"], rows), SHEET, QUALITY)
     print(SHEET)
 
 

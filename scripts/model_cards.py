@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gallery import PHOTOGRAPHS, photograph, shrunk
+from gallery import PHOTOGRAPHS, QUALITY, photograph, shrunk
 
 import fst
 from fst.config import FastConfig
@@ -196,7 +196,7 @@ def write_sheet_of_several(model: ReleasedModel) -> None:
     ]
     width = max(band.shape[-1] for band in bands)
     padded = [F.pad(band, (0, width - band.shape[-1]), value=1.0) for band in bands]
-    write_image(torch.cat(padded, 2), SHEETS / f"{model.name}.jpg")
+    write_image(torch.cat(padded, 2), SHEETS / f"{model.name}.jpg", QUALITY)
 
 
 def write_sheet(name: str) -> None:
@@ -207,7 +207,7 @@ def write_sheet(name: str) -> None:
         [shrunk(picture) for picture in pictures],
         [shrunk(stylize(picture)) for picture in pictures],
     ]
-    write_image(labelled_sheet([""] * len(pictures), rows), SHEETS / f"{name}.jpg")
+    write_image(labelled_sheet([""] * len(pictures), rows), SHEETS / f"{name}.jpg", QUALITY)
 
 
 if __name__ == "__main__":
