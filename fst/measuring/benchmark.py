@@ -177,7 +177,7 @@ def measure_case(
                 None
                 if engine == REFERENCE
                 else Agreement.of(results[engine], results[REFERENCE]).psnr_db,
-                flops / median / 1e9 / max(found.machine.matmul_gflops.values()),
+                found.machine.matmul_share(flops, median),
                 moved / copied if copied else None,
                 memory[engine],
             )
@@ -186,13 +186,8 @@ def measure_case(
 
 def markdown(found: Benchmark, command: str) -> str:
     """Return the measurements as a Markdown page."""
-    machine = found.machine
-    peaks = ", ".join(f"{name} {value:,.0f}" for name, value in machine.matmul_gflops.items())
-    copied = machine.copy_gigabytes_per_second
-    bandwidth = f"; copies {copied:,.0f} GB/s" if copied else ""
     lines = [
-        f"{machine.name}, {machine.threads} threads, torch {machine.torch}; best matmul here, "
-        f"GFLOPS: {peaks}{bandwidth}.",
+        f"{found.machine.summary}.",
         "",
         f"`{command}`",
         "",

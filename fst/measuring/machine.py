@@ -28,6 +28,21 @@ class Machine:
     copy_gigabytes_per_second: float | None
     """The best rate of a copy on a GPU, reads and writes counted."""
 
+    @property
+    def summary(self) -> str:
+        """The machine and its best rates, in one line."""
+        peaks = ", ".join(f"{name} {value:,.0f}" for name, value in self.matmul_gflops.items())
+        copied = self.copy_gigabytes_per_second
+        bandwidth = f"; copies {copied:,.0f} GB/s" if copied else ""
+        return (
+            f"{self.name}, {self.threads} threads, torch {self.torch}; best matmul here, "
+            f"GFLOPS: {peaks}{bandwidth}"
+        )
+
+    def matmul_share(self, flops: float, seconds: float) -> float:
+        """Return the rate of floating-point operations, relative to that of the best matmul."""
+        return flops / seconds / 1e9 / max(self.matmul_gflops.values())
+
 
 def measure_machine(device: torch.device) -> Machine:
     """Measure the best rates of matmuls and copies."""

@@ -57,6 +57,8 @@ class StepRow:
     images_per_second: float
     times_plain: float
     """How many times as fast as the plain step."""
+    matmul_share: float
+    """Operations of the plain step, relative to the machine's best matmul."""
     network_share: float
     """Of the seconds: the network, forward and backward."""
     loss_share: float
@@ -120,7 +122,7 @@ def benchmark_steps(
         with tempfile.TemporaryDirectory() as folder:
             config = _config(NETWORKS[name](), features, batch_size, crop_px, device, Path(folder))
             trainer = Trainer(config, World(), place)
-        found.rows += _rows(name, trainer, rounds, progress)
+        found.rows += _rows(name, trainer, found.machine, rounds, progress)
     return found
 
 
@@ -148,7 +150,7 @@ def _config(
 
 
 def _rows(
-    name: str, trainer: Trainer, rounds: int, progress: Callable[[str], None]
+    name: str, trainer: Trainer, machine: Machine, rounds: int, progress: Callable[[str], None]
 ) -> list[StepRow]:
     """Time the whole step, its network and its loss, plain and ours."""
     data, batch = trainer.config.data, trainer.config.training.batch_size
@@ -156,6 +158,7 @@ def _rows(
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, generator=generator)
     steps: dict[str, PlainStep | OurStep] = {"plain": PlainStep(trainer), "fst": OurStep(trainer)}
+    flops = flops_of(steps["plain"].step, images)
     seconds: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds + 1):
         progress(f"{name}: round {number} of {rounds}")
@@ -175,11 +178,22 @@ def _rows(
             whole := medians[kind, "step"],
             batch / whole,
             medians["plain", "step"] / whole,
+            machine.matmul_share(flops, whole),
             medians[kind, "network"] / whole,
             medians[kind, "loss"] / whole,
         )
         for kind in steps
     ]
+
+
+def flops_of(run: Callable[[Tensor], None], images: Tensor) -> int:
+    """Return the floating-point operations of a run: 2 a multiply-add, convolutions and matmuls."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
+
+    with FlopCounterMode(display=False) as counter:
+        run(images)
+    flops: int = counter.get_total_flops()
+    return flops
 
 
 class PlainStep:
@@ -243,19 +257,28 @@ class OurStep:
 
 def markdown(found: StepBenchmark, command: str) -> str:
     """Return the measurements as a Markdown page."""
-    machine = found.machine
     lines = [
-        f"{machine.name}, {machine.threads} threads, torch {machine.torch}; batch "
-        f"{found.batch_size} of {found.crop_px} px, loss network {found.loss_network}.",
+        f"{found.machine.summary}; batch {found.batch_size} of {found.crop_px} px, loss network "
+        f"{found.loss_network}.",
         "",
         f"`{command}`",
         "",
-        *table(
-            ("network", "step", "s", "images/s", "times plain", "network", "loss", "rest"),
-            map(_cells, found.rows),
-        ),
+        *table(_COLUMNS, map(_cells, found.rows)),
     ]
     return "\n".join(lines) + "\n"
+
+
+_COLUMNS = (
+    "network",
+    "step",
+    "s",
+    "images/s",
+    "times plain",
+    "of the best matmul",
+    "network",
+    "loss",
+    "rest",
+)
 
 
 def _cells(row: StepRow) -> list[str]:
@@ -265,6 +288,7 @@ def _cells(row: StepRow) -> list[str]:
         f"{row.seconds:.3f}",
         f"{row.images_per_second:.2f}",
         f"{row.times_plain:.2f}",
+        f"{row.matmul_share:.0%}",
         f"{row.network_share:.0%}",
         f"{row.loss_share:.0%}",
         f"{max(0.0, 1 - row.network_share - row.loss_share):.0%}",

@@ -8,7 +8,8 @@ import torch
 
 from fst.config import FastConfig, SlimConfig
 from fst.errors import UserError
-from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps
+from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps, flops_of
+from fst.networks.cost import count_flops
 from fst.training.distributed import World
 from fst.training.trainer import Trainer
 
@@ -35,6 +36,18 @@ def test_both_steps_descend_the_same_loss(tmp_path: Path):
     assert total(trainer.network) < before
 
 
+def test_the_operations_of_a_step_are_those_of_its_convolutions(tmp_path: Path):
+    config = _config(FastConfig(width=8, coarse_width=8), SlimConfig(), 2, 32, "cpu", tmp_path)
+    plain = PlainStep(Trainer(config, World(), torch.device("cpu")))
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    (first,) = (w for w in plain.network.parameters() if w.ndim == 4 and w.shape[1] == 3 * 2 * 2)
+    of_first = 2 * first.numel() * (64 // 2) ** 2
+    forward = count_flops(plain.network, 64, 64)
+    # Backward costs a pass to the weights and one to the inputs, which the picture does not need.
+    assert flops_of(plain.network_alone, images) == 2 * (3 * forward - of_first)
+    assert flops_of(plain.step, images) == 2 * flops_of(plain.step, images[:1])
+
+
 def test_the_report_holds_the_shares(fst_here, tmp_path: Path):
     done = fst_here(
         "benchmark", "--training", "--networks", "fast", "--batch", 1, "--crop", 32,
@@ -45,6 +58,8 @@ def test_the_report_holds_the_shares(fst_here, tmp_path: Path):
     plain, ours = json.loads((tmp_path / "out" / "training.json").read_text())["rows"]
     assert plain["times_plain"] == 1
     assert ours["times_plain"] == pytest.approx(plain["seconds"] / ours["seconds"])
+    shares = plain["matmul_share"], ours["matmul_share"]
+    assert shares[1] / shares[0] == pytest.approx(ours["times_plain"])
     assert 0 < ours["network_share"] < 1
     assert 0 < ours["loss_share"] < 1
 
