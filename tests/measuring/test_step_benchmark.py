@@ -40,8 +40,8 @@ def test_the_operations_of_a_step_are_those_of_its_convolutions(tmp_path: Path):
     config = _config(FastConfig(width=8, coarse_width=8), SlimConfig(), 2, 32, "cpu", tmp_path)
     plain = PlainStep(Trainer(config, World(), torch.device("cpu")))
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    (first,) = (w for w in plain.network.parameters() if w.ndim == 4 and w.shape[1] == 3 * 2 * 2)
-    of_first = 2 * first.numel() * (64 // 2) ** 2
+    (first,) = (w for w in plain.network.parameters() if w.ndim == 4 and w.shape[1] == 3 * 4 * 4)
+    of_first = 2 * first.numel() * (64 // 4) ** 2
     forward = count_flops(plain.network, 64, 64)
     # Backward costs a pass to the weights and one to the inputs, which the picture does not need.
     assert flops_of(plain.network_alone, images) == 2 * (3 * forward - of_first)
