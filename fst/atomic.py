@@ -55,5 +55,5 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     """Write texts into a folder, each under its name, and return the files."""
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]

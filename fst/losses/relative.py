@@ -40,6 +40,10 @@ class MomentsLoss(RelativeLoss):
             layer = self.config.content_layer
             return standardised(self.loss_network.in_vgg16_channels(features, layer))
 
+    def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
+        """Return |F(y) - F(x)|^2 / |F(x)|^2, or 0 where a photograph is blank."""
+        return _relative(statistic, target, smallest=1e-3)
+
     def style_statistic(self, features: Tensor) -> Tensor:
         """Return the covariance matrix and the mean, (N, C, C + 1)."""
         return moments(features)
@@ -57,6 +61,11 @@ class MomentsLoss(RelativeLoss):
         return torch.stack([_relative(y, s) for y, s in parts]).mean(0)
 
 
-def _relative(value: Tensor, target: Tensor) -> Tensor:
-    """Return (N,): the squared distance of each to its target, as a share of the target's size."""
-    return squared_distance(value, target) / at_least_fp32(target).square().flatten(1).sum(1)
+def _relative(value: Tensor, target: Tensor, smallest: float = 1e-12) -> Tensor:
+    """Return (N,): the squared distance of each to its target, as a share of the target's size.
+
+    It is 0 where the target's mean square is below `smallest`: nothing but rounding errors.
+    """
+    least = smallest * target[0].numel()
+    size = at_least_fp32(target).square().flatten(1).sum(1)
+    return squared_distance(value, target) * (size > least) / size.clamp_min(least)

@@ -99,7 +99,7 @@ def sliced_wasserstein(
     )
     if aim.shape != projected.shape:
         aim = F.interpolate(aim[None], projected.shape[1], mode="linear")[0]
-    return (projected - aim).square().mean() / aim.square().mean()
+    return (projected - aim).square().mean() / aim.square().mean().clamp_min(1e-12)
 
 
 def differences(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,7 +34,7 @@ from fst.config import (
     TrainingConfig,
     Vgg16Config,
 )
-from fst.device import autocast, pick_device
+from fst.device import autocast, pick_device, tf32
 from fst.errors import UserError
 from fst.measuring.machine import Machine, measure_machine, seconds_of
 from fst.networks.plain import plain
@@ -168,7 +169,8 @@ def _rows(
                 ("network", step.network_alone),
                 ("loss", step.loss_alone),
             ):
-                taken = seconds_of(trainer.device, run, images)
+                with tf32(trainer.device, allowed=True) if kind == "fst" else nullcontext():
+                    taken = seconds_of(trainer.device, run, images)
                 seconds.setdefault((kind, part), []).append(taken)
     medians = {key: statistics.median(taken[1:]) for key, taken in seconds.items()}
     return [

@@ -171,6 +171,8 @@ class Agreement:
         difference = (result - expected).abs()
         mean_square = difference.double().square().mean().item()
         psnr = -10 * math.log10(mean_square) if mean_square else math.inf
+        if math.isnan(psnr):
+            psnr = -math.inf  # worse than any
         pictures, _, height, width = expected.shape
         return cls((pictures, height, width), difference.max().item(), psnr)
 
@@ -253,7 +255,7 @@ def export_model(
         ]
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]
-        if not worst.psnr_db >= floor:  # nor NaN
+        if worst.psnr_db < floor:
             raise UserError(
                 f"{output} was not kept because its pictures differ from the network's: {worst} "
                 f"({export.precision} requires at least {floor:.0f} dB)"

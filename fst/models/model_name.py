@@ -13,8 +13,8 @@ from fst.report import few
 def split_style(name_or_path: str | Path) -> tuple[str, str]:
     r"""Return a model's name or path, and the style that is chosen of it, or an empty string.
 
-    An existing path is a path whatever it contains. Otherwise the last colon separates, but for
-    those of drives, as in `C:\models\a.safetensors`.
+    An existing path is a path whatever it contains. Otherwise the colon before an existing path
+    separates, or else the last, but for those of drives, as in `C:\models\a.safetensors`.
     """
     given = str(name_or_path)
     colons = [
@@ -24,7 +24,9 @@ def split_style(name_or_path: str | Path) -> tuple[str, str]:
     ]
     if not colons or _exists(given):
         return given, ""
-    return given[: colons[-1]], given[colons[-1] + 1 :]
+    # A painting's name may have colons of its own.
+    at = next((colon for colon in colons if _exists(given[colon + 1 :])), colons[-1])
+    return given[:at], given[at + 1 :]
 
 
 def _exists(path: str) -> bool:

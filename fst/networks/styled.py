@@ -107,7 +107,9 @@ class StyledNetwork(nn.Module):
         Returns:
             (N, 3, H, W) in [0, 1].
         """
-        return stylized_with(self.network, self.vectors(styles), image)
+        with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
+            vectors = self.vectors(styles)
+        return stylized_with(self.network, vectors, image)
 
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
         """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,).

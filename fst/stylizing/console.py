@@ -48,10 +48,11 @@ class StylizeConsole:
     def frames(self, done: int, total: int | None) -> None:
         """Show how many frames of a video are done, how fast, and the time left."""
         # Without a terminal the bar stays hidden, but counts for the printed lines.
-        bar: tqdm[Any] = self.frame_bar or tqdm(
-            unit="frame", leave=False, dynamic_ncols=True, delay=1e9 if self.quiet else 0
-        )
-        self.frame_bar = bar
+        if self.frame_bar is None:  # a bar itself has no truth value while its total is unknown
+            self.frame_bar = tqdm(
+                unit="frame", leave=False, dynamic_ncols=True, delay=1e9 if self.quiet else 0
+            )
+        bar = self.frame_bar
         bar.total = total
         bar.update(done - bar.n)
         self._print(str(bar))

@@ -59,18 +59,20 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
             # Results beside the pictures cannot be distinguished from inputs.
             files = files_below(path, [Path(output)] if not _same(path, output) else [])
             taken = [file for file in files if _can_be_stylized(file)]
-            skipped += [file for file in files if file not in set(taken)]
+            known = set(taken)
+            skipped += [file for file in files if file not in known]
         elif glob.has_magic(given) and not path.exists():
             root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
             # Path.glob takes no absolute patterns
             taken = sorted(map(Path, glob.glob(given, recursive=True)))  # noqa: PTH207
             if not _same(root, output) and Path(output).resolve().is_relative_to(root.resolve()):
-                taken = [match for match in taken if Path(output) not in match.parents]
+                below = Path(os.path.realpath(output))
+                taken = [m for m in taken if not Path(os.path.realpath(m)).is_relative_to(below)]
             taken = [match for match in taken if not match.is_dir()]
         if taken:
             found += [(file, file.relative_to(root)) for file in taken]
         else:
-            found.append((path, Path(path.name)))
+            found.append((path, Path(path.name or "empty")))
     return found, skipped
 
 

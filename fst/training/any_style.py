@@ -5,6 +5,7 @@ network", section 3.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
-from fst.training.data import FeedError, open_data
+from fst.training.data import open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
@@ -46,7 +47,12 @@ class PredictedStyles(nn.Module):
         self.styled = styled
 
     def forward(
-        self, image: Tensor, statistics: Tensor, shares: Tensor, strengths: Tensor
+        self,
+        image: Tensor,
+        statistics: Tensor,
+        chosen: Tensor,
+        shares: Tensor,
+        strengths: Tensor,
     ) -> Tensor:
         """Stylize (N, 3, H, W).
 
@@ -54,27 +60,28 @@ class PredictedStyles(nn.Module):
             image: in [0, 1].
             statistics: `predictor_input` of paintings, (N, P); and of those that some of them are
                 mixed with, (M, P), behind them.
-            shares: (N,), of the painting to mix with; M of them are above 0.
+            chosen: as in `mixed`.
+            shares: as in `mixed`.
             strengths: (N,), as in `StyledNetwork.mapped`.
         """
         assert self.styled.predictor is not None
         with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
-            codes = mixed(self.styled.predictor(statistics), shares)
+            codes = mixed(self.styled.predictor(statistics), chosen, shares)
             vectors = self.styled.mapped(codes, strengths)
         return stylized_with(self.styled.network, vectors, image)
 
 
-def mixed(values: Tensor, shares: Tensor) -> Tensor:
+def mixed(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
     """Return values (N, ...), some of them moved towards others.
 
     Args:
         values: (N + M, ...), the last M being those to move towards.
-        shares: how far to move each of the N, (N,); M of them are above 0.
+        chosen: which of the N are moved, int64 (M,).
+        shares: how far, (M,).
     """
-    own, others = values[: len(shares)], values[len(shares) :]
-    chosen = shares.nonzero()[:, 0]
-    share = shares[chosen].view(-1, *[1] * (values.ndim - 1))
-    result: Tensor = own.index_put((chosen,), own[chosen].lerp(others, share))
+    own, others = values.tensor_split([len(values) - len(chosen)])
+    moved = own[chosen].lerp(others, shares.view(-1, *[1] * (values.ndim - 1)))
+    result: Tensor = own.index_put((chosen,), moved)
     return result
 
 
@@ -104,8 +111,9 @@ class AnyStyleTrainer(Trainer):
                 f"style.path={self.chosen.path} has too few readable paintings to hold one out"
             )
         self.moments = predictor_moments(device)
+        self.threads = ThreadPoolExecutor(max(1, config.data.workers))
         super().__init__(config, world, device)
-        self.inputs["the pixels of the style"] += self.paintings.fingerprint
+        self.inputs["the paintings in style.path"] = self.paintings.fingerprint
         seen_by = self.moments.config
         self.same_moments = (
             config.loss_network,
@@ -138,16 +146,15 @@ class AnyStyleTrainer(Trainer):
         """Return squares of the paintings at these positions, (N, 3, S, S) in [0, 1].
 
         Raises:
-            FeedError: a hundred paintings in a row are unreadable.
+            FeedError: a hundred paintings in a row are unusable.
         """
         squares = []
-        for position in positions:
-            square, skipped = self.paintings.train[position]
+        for square, skipped in self.threads.map(self.paintings.train.__getitem__, positions):
             self.skipped_in_step += skipped
             if square is None:
-                raise FeedError(f"the paintings in {self.chosen.path} are unusable")
+                raise unusable(self.paintings.train, skipped)
             squares.append(square)
-        return to_unit_range(torch.stack(squares).to(self.device))
+        return to_unit_range(torch.stack(squares).to(self.device, non_blocking=True))
 
     def statistics(self, paintings: Tensor) -> Tensor:
         """Return what the predictor sees of paintings (N, 3, H, W) in [0, 1]: (N, P)."""
@@ -158,21 +165,28 @@ class AnyStyleTrainer(Trainer):
         seeds = [(self.config.seed, _STREAM, position + i) for i in range(count)]
         draws = [np.random.default_rng(seed) for seed in seeds]
         share = [random.random() * (random.random() < self.chosen.mixed) for random in draws]
-        shares = torch.tensor(share, dtype=torch.float32, device=self.device)
-        strengths = torch.tensor(
-            [random.uniform(-1, 1) for random in draws], dtype=torch.float32, device=self.device
+        chosen = [number for number in range(count) if share[number]]
+        drawn = (
+            torch.tensor(chosen, dtype=torch.int64),
+            torch.tensor([share[number] for number in chosen], dtype=torch.float32),
+            torch.tensor([random.uniform(-1, 1) for random in draws], dtype=torch.float32),
         )
-        partners = [_PARTNERS + position + i for i in range(count) if share[i]]
+        which, shares, strengths = (x.to(self.device, non_blocking=True) for x in drawn)
+        partners = [_PARTNERS + position + number for number in chosen]
         paintings = self.cut([*range(position, position + count), *partners])
         with torch.autocast(self.device.type, enabled=False):  # as it is when the model is used
             seen = self.moments.style_targets(paintings)
             targets = seen if self.same_moments else self.loss.style_targets(paintings)
         self.loss.replace_styles(
-            {name: mixed(each, shares) for name, each in targets.items()},
+            {name: mixed(each, which, shares) for name, each in targets.items()},
             self.config.loss.style_weight * 4**strengths,
         )
         stylize = partial(
-            self.parallel, statistics=predictor_input(seen), shares=shares, strengths=strengths
+            self.parallel,
+            statistics=predictor_input(seen),
+            chosen=which,
+            shares=shares,
+            strengths=strengths,
         )
         return stylize, torch.arange(count, device=self.device)
 
@@ -221,15 +235,12 @@ class AnyStyleTrainer(Trainer):
 
 def _start_from(styled: StyledNetwork, init: str) -> None:
     """Load a trained model's weights: of the network, and of the predictor if it has one."""
-    network = styled.network
-    if split_style(init)[1]:
-        start_from(network, init)
-        return
-    trained = open_init(init, lambda name: load_network(find_model(name)))
-    if not isinstance(trained, StyledNetwork):
-        start_from(network, init)
-        return
-    take_weights(network, trained.network, init)
-    if trained.predictor is not None:
-        of_styles = {"codes": styled.codes, "residuals": styled.residuals}
-        styled.load_state_dict({**trained.state_dict(), **of_styles})
+    if not split_style(init)[1]:
+        trained = open_init(init, lambda name: load_network(find_model(name)))
+        if isinstance(trained, StyledNetwork):
+            take_weights(styled.network, trained.network, init)
+            if trained.predictor is not None:
+                of_styles = {"codes": styled.codes, "residuals": styled.residuals}
+                styled.load_state_dict({**trained.state_dict(), **of_styles})
+            return
+    start_from(styled.network, init)

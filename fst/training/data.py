@@ -89,10 +89,11 @@ class ContentDataset(Dataset[Crop]):
     def index_at(self, position: int) -> int:
         """Return the index of the picture at a position."""
         epoch, offset = divmod(position, len(self.indices))
-        if self.order[0] != epoch:
+        order = self.order  # threads may replace it
+        if order[0] != epoch:
             random = np.random.default_rng((self.seed, 0, epoch))
-            self.order = (epoch, random.permutation(self.indices))
-        return int(self.order[1][offset])
+            order = self.order = (epoch, random.permutation(self.indices))
+        return int(order[1][offset])
 
     def cut(self, index: int, random: np.random.Generator) -> Tensor:
         """Return a random square of a picture, scaled to `crop_px`, and half of them mirrored.
@@ -202,13 +203,18 @@ def content_batches(
     )
     for images, skipped in loader:
         if images is None:
-            if (root := dataset.source.root) is not None and not Path(root).exists():
-                raise FeedError(f"{root} no longer exists")
-            name, reason = skipped[-1]
-            raise FeedError(
-                f"{MOST_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"
-            )
+            raise unusable(dataset, skipped)
         yield images, skipped
+
+
+def unusable(dataset: ContentDataset, skipped: Skipped) -> FeedError:
+    """Return the error for a picture that none of those `skipped` could replace."""
+    if (root := dataset.source.root) is not None and not Path(root).exists():
+        return FeedError(f"{root} no longer exists")
+    name, reason = skipped[-1]
+    return FeedError(
+        f"{MOST_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"
+    )
 
 
 def _collate(crops: list[Crop]) -> Crop:

@@ -182,7 +182,7 @@ def learn_style(
     That is what a predictor makes of the painting, or else the closest of the known styles.
 
     Args:
-        network: what knows them; it is not changed.
+        network: what knows them; its own weights are frozen, not changed.
         loss: of the new style.
         contents: photographs, each (1, 3, S, S) in [0, 1], on the network's device.
         images: how many of them are seen.
@@ -224,7 +224,8 @@ def learn_style(
         optimizer.step()
         falling.step()
         loss.adapt(loss.missing_content(terms["content"], first))
-        seen.append({name: value.item() for name, value in terms.items()})
+        values = torch.cat([*terms.values()]).tolist()
+        seen.append(dict(zip(terms, values, strict=True)))
         if not math.isfinite(seen[-1]["total"]):
             raise TrainingStoppedError(f"the loss became infinite or NaN within {len(seen)} images")
         progress(len(seen), seen[-1])

@@ -129,7 +129,7 @@ def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
     """Return a line that shows an unknown flag written as a setting."""
     name, _, value = flag.partition("=")
     following = given[given.index(flag) + 1 :][:1]
-    if not value and following and following[0][0] != "-" and "=" not in following[0]:
+    if not value and following and not following[0].startswith("-") and "=" not in following[0]:
         value = following[0]
         flag = f"{flag} {value}"
     keys = likely_keys(name.lstrip("-").replace("-", "_"), command)

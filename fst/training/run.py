@@ -210,6 +210,8 @@ class TrainingRun(ABC):
     def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
         """Train to the end or until stopped; return the number of the stopping signal, or 0."""
         settings = self.config.training
+        self.folder.refuse_other_run(self.config)  # again: another run may just have ended here
+        self.world.barrier()  # the main process holds the lock now
         if (state := self.folder.read_state()) is not None:
             self.load_state_dict(state)
         self.world.barrier()  # nobody writes before all have read
@@ -288,7 +290,7 @@ class TrainingRun(ABC):
         try:
             yield
         except FeedError as error:
-            if self.seen_images == start:
+            if self.seen_images == start or not self.world.is_main:
                 raise
             self.save()
             raise FeedError(
@@ -334,9 +336,9 @@ class TrainingRun(ABC):
             TrainingStoppedError: the loss or a weight is not finite.
         """
         images_before, time_before = self.clock
+        terms = self.meter.means(self.world)  # first: it waits until a GPU has done its steps
         seconds = time.perf_counter() - time_before
         self.seconds += seconds
-        terms = self.meter.means(self.world)
         # Not `total`: that of held-out pictures is weighted in another way.
         terms = {"objective": terms.pop("total"), **terms}
         weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))

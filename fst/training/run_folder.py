@@ -44,6 +44,8 @@ FREE_KEYS = {
     "loss_network.weights",
     "style.picture",
     "style.pictures",
+    "style.path",
+    "style.heldout_path",
     "style.title",
     "training.report_every",
     "training.save_every",
@@ -133,7 +135,7 @@ class RunFolder:
             UserError: the file is missing or damaged.
         """
         try:
-            text = self.config.read_text()
+            text = self.config.read_text(encoding="utf-8")
             plain = _is_plain(text)
             values = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if plain else None
         except (yaml.YAMLError, ValueError, OSError, RecursionError, OmegaConfBaseException):
@@ -147,7 +149,7 @@ class RunFolder:
     def write_config(self, config: RunConfig | OptimizeConfig) -> None:
         """Write the configuration with every value spelled out."""
         with replacing(self.config) as temporary:
-            temporary.write_text(to_yaml(config))
+            temporary.write_text(to_yaml(config), encoding="utf-8")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

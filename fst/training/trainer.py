@@ -67,7 +67,7 @@ class Trainer(TrainingRun):
         self.transformer = network
         self.begin_with(self.network_of(network))
         if self.compiles:
-            self.loss.compile()  # not the loss network: it sees six shapes
+            self.loss.compile()  # whole: the loss network alone would be compiled for six shapes
         self.finished = (-1, self.ema)
         self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.missing_content = torch.zeros(len(self.styles), device=device)

@@ -176,6 +176,7 @@ def test_help_and_settings_are_shown_without_a_style(fst_here, asked, command):
         (["--style_weight", "3"], "--style_weight 3 is not a flag: .* here loss.style_weight=3"),
         (["--style-weight=3"], "--style-weight=3 is not a flag: .* here loss.style_weight=3"),
         (["--style", "a.jpg"], "--style a.jpg is not a flag: .* here style=a.jpg"),
+        (["--style", ""], "--style is not a flag"),
         (["--images"], "--images is not a flag: .* here training.images=VALUE"),
         (["--frobnicate"], "--frobnicate is not a flag: .* here key=value"),
         (["--cfg"], "expected one argument; `fst train --help` shows how settings are written"),

@@ -272,6 +272,22 @@ def test_style_of_itself_is_perfect(vgg: VGG16, style: Tensor):
     assert loss(style, style)["style"] < 1e-9
 
 
+@pytest.mark.parametrize("blank", [0.0, 0.5, 1.0])
+def test_blank_pictures_ask_for_nothing_and_break_nothing(blank, random_vgg, style: Tensor):
+    """A photograph without structure has no content term, a style without texture no covariance."""
+    plain = torch.full((1, 3, 64, 64), blank)
+    busy = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    vgg = load_vgg16(random_vgg, "relu3_3", verify=False, padding="reflect")
+    for of_style, photo in ((style, plain), (plain, busy), (plain, plain)):
+        stylized = torch.rand(1, 3, 64, 64).requires_grad_()
+        loss = MomentsLoss(vgg, of_style, MomentsLossConfig(style_levels=1))
+        terms = loss(stylized, photo)
+        assert (terms["content"].item() == 0) == (photo is plain)
+        assert terms["total"] < 1e6
+        terms["total"].sum().backward()
+        assert stylized.grad is not None and stylized.grad.isfinite().all()
+
+
 class Pointwise(torch.nn.Module):
     """Features that know one pixel each, so that a picture and its parts have the same ones."""
 

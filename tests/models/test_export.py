@@ -1,6 +1,7 @@
 """Exported files: the same pictures and metadata as the model; rejected exports leave no file."""
 
 import json
+import math
 import shutil
 import zipfile
 from pathlib import Path
@@ -236,6 +237,12 @@ def test_the_agreement_of_a_known_difference():
     assert agreement.shape == (1, 4, 5)
     assert agreement.largest == pytest.approx(0.01, rel=1e-4)
     assert agreement.psnr_db == pytest.approx(40, rel=1e-4)
+
+
+def test_a_result_that_is_not_finite_agrees_worst():
+    expected = torch.full((1, 3, 4, 5), 0.5)
+    compared = [Agreement.of(expected.clone().fill_(x), expected) for x in (0.9, math.nan, 0.1)]
+    assert min(each.psnr_db for each in compared) == -math.inf
 
 
 def test_opencv_s_own_style_transfer_sample_shows_the_picture(

@@ -42,6 +42,12 @@ def test_the_picture_of_a_style_may_have_a_comma(tmp_path: Path):
     assert split_models(f"any:{picture}") == [f"any:{picture}"]
 
 
+def test_the_picture_of_a_style_may_have_a_colon(tmp_path: Path):
+    picture = tmp_path / "Screenshot 12:30.jpg"
+    picture.touch()
+    assert split_style(f"any:{picture}") == ("any", str(picture))
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import weakref
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fst.networks.fast import Fast
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing import batch
 from fst.stylizing.batch import stylize_pictures, stylize_videos
+from fst.stylizing.console import StylizeConsole
 from fst.stylizing.files import Job, about_skipped, find_inputs, plan, take_shard
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
@@ -167,6 +169,31 @@ def test_results_among_the_pictures_are_not_taken_as_input(photos, stylizers, tm
         assert len(first) == 12
         assert all(o.error is None for o in stylize_pictures(first, stylizers, Options()))
         assert jobs(given, output=tmp_path / "in" / "out") == first
+
+
+def test_results_are_not_taken_as_input_however_their_folder_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in (Path("photos/a.png"), Path("photos/out/a.png")):
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    for photos in ("photos", tmp_path / "photos"):
+        for output in ("photos/out", str(tmp_path / "photos" / "out")):
+            found, _ = find_inputs([f"{photos}/**/*.png"], output)
+            assert [below for _, below in found] == [Path("a.png")]
+
+
+def test_an_empty_folder_is_reported_by_the_name_it_was_given(tmp_path, stylizers, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = stylize_pictures(jobs(".", output=tmp_path / "out"), stylizers, Options())
+    assert outcome.error == ". is a folder, not a picture"
+
+
+def test_frames_of_a_video_of_unknown_length_are_counted():
+    with closing(StylizeConsole(1)) as console:
+        for done in (1, 2, 3):
+            console.frames(done, None)
+        assert console.frame_bar is not None
+        assert (console.frame_bar.n, console.frame_bar.total) == (3, None)
 
 
 def test_a_folder_may_have_a_dot_in_its_name(photos, tmp_path: Path):

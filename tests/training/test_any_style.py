@@ -1,5 +1,6 @@
 """Trainings of one network for any painting, and what the model does."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import torch
 from samples import draw_picture
 
 import fst
-from fst.models.model_file import load_network, open_model
+from fst.models.model_file import describe, load_network, open_model, save_model
+from fst.models.model_info import StyleInfo
 from fst.models.style_choice import predicted_code
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
@@ -147,7 +149,7 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
 
 def test_mixed_values_are_moved_towards_their_partners():
     values = torch.tensor([[0.0, 0.0], [4.0, 8.0], [1.0, 1.0], [8.0, 0.0]])
-    result = mixed(values, torch.tensor([0.0, 0.25, 0.0]))
+    result = mixed(values, torch.tensor([1]), torch.tensor([0.25]))
     assert result.tolist() == [[0.0, 0.0], [5.0, 6.0], [1.0, 1.0]]
 
 
@@ -168,9 +170,15 @@ def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[st
         torch.testing.assert_close(whole, torch.cat(parts), atol=1e-5, rtol=1e-4)
 
 
-def test_half_precision_trains(compose, overrides: list[str], tmp_path: Path):
-    changed = ["training.precision=bf16", "training.images=8", f"runs_dir={tmp_path}"]
-    assert train(compose([*overrides, *changed])) == 0
+def test_half_precision_trains_to_nearly_the_same(compose, overrides: list[str], tmp_path: Path):
+    totals = []
+    for precision in ("fp32", "bf16"):
+        changed = [f"training.precision={precision}", f"runs_dir={tmp_path / precision}"]
+        config = compose([*overrides, *changed])
+        assert train(config) == 0
+        *_, last = (config.run_dir / "metrics.jsonl").read_text().splitlines()
+        totals.append(json.loads(last)["heldout/total"])
+    assert totals[1] == pytest.approx(totals[0], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,21 @@ def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos:
 def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
     compose, overrides: list[str], run: Path, tmp_path: Path
 ):
-    config = compose([*overrides, f"init={run}", f"runs_dir={tmp_path}"])
-    begun = AnyStyleTrainer(config, World(), CPU).network.styled.state_dict()
-    trained = load_network(run / "model.safetensors")[0].state_dict()
-    assert all(torch.equal(begun[name], trained[name]) for name in trained)
+    network, info = load_network(run / "model.safetensors")
+    assert isinstance(network, StyledNetwork)
+    several = StyledNetwork(network.network, 2)
+    styles = [StyleInfo("sea"), StyleInfo("sky")]
+    save_model(tmp_path / "several.safetensors", several, describe(several, styles=styles))
+    save_model(tmp_path / "one.safetensors", network.network, describe(network.network))
+
+    def begun(init: object) -> StyledNetwork:
+        config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
+        return AnyStyleTrainer(config, World(), CPU).network.styled
+
+    def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+        there = other.state_dict()
+        return all(torch.equal(value, there[name]) for name, value in one.state_dict().items())
+
+    assert equal(begun(run), network)
+    for file in ("several.safetensors", "one.safetensors"):
+        assert equal(begun(tmp_path / file).network, network.network)
