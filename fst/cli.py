@@ -1,4 +1,4 @@
-"""The `fst` command: train and optimize are handed over to Hydra; the rest takes ordinary flags.
+"""The `fst` command: trainings and optimize are handed to Hydra; the rest takes ordinary flags.
 
 Each command's flags and help come from a function's own signature and docstring. What a command
 needs is imported when it runs, so that `fst --help` does not wait for torch.
@@ -61,8 +61,8 @@ def prepare(
 ) -> None:
     """Write photographs once at the size that training needs, as parquet files.
 
-    Training then decodes each several times as fast. An interrupted command continues when it is
-    run again, and checks what there is.
+    Training then decodes each about twice as fast. An interrupted command continues when it is
+    run again, and verifies what there is.
 
     Args:
         source: A folder of pictures or of parquet files, a pattern such as 'shards/*.parquet', or
@@ -70,7 +70,7 @@ def prepare(
         output: The folder for the parquet files.
         size: The photographs' shorter side in pixels; smaller ones stay as they are. Training cuts
             squares of half of it and more, and scales them to 288 pixels.
-        quality: Of JPEG, 1 to 100.
+        quality: JPEG quality, 1 to 100.
         column: The column of parquet files that holds the pictures.
         files: Which files of COCO; 'data/train-0000[0-3]*' is a tenth of it (2 GB).
     """
@@ -129,8 +129,8 @@ def learn(
 def optimize(*overrides: str) -> None:
     """Optimise one picture by Gatys' method: `fst optimize content=PHOTO style=PICTURE` (Hydra).
 
-    Slow and without training. `fst optimize content=PHOTO style=PICTURE --cfg job` shows every
-    setting.
+    It takes minutes and no training. `fst optimize content=PHOTO style=PICTURE --cfg job` shows
+    every setting.
     """
     raise AssertionError("main() runs this command before flags are parsed")
 
@@ -150,10 +150,11 @@ def stylize(
     """Stylize pictures and videos with a trained model.
 
     Args:
-        model: A model file, a run folder or the name of a released model, or several,
-            comma-separated.
+        model: A model file, a run folder, the name of a run or of a released model, or several,
+            comma-separated. MODEL:STYLE takes one of several styles, MODEL:A=0.7,B=0.3 a blend, and
+            any:painting.jpg any painting.
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
-        output: A file for one input and one model, else a folder (as is NAME/).
+        output: A file for one input and one model, else a folder; NAME/ always is one.
         options: How to stylize.
         overwrite: Replace existing results, which are otherwise kept.
         shard: K/N stylizes the K-th of N shares of the inputs, for N processes, machines or array
@@ -317,7 +318,7 @@ def benchmark(
 ) -> None:
     """Measure the speed of networks on this machine against a plain eager pass.
 
-    With --training: of training steps against plain ones, and where their time goes.
+    With --training, measure training steps against plain ones, and where their time goes.
 
     Args:
         networks: Networks or models, comma-separated.
@@ -331,7 +332,7 @@ def benchmark(
         training: Measure training steps of the networks, with random weights, not stylizing.
         batch: Images of a training step.
         crop: Side in pixels of what the loss sees of a training image.
-        loss_network: Of a training step: slim, which ships with fst, or vgg16.
+        loss_network: That of a training step: slim, which ships with fst, or vgg16.
         weights: A file of VGG16 weights; by default the cache, or a download.
         output: The folder for benchmark.md and benchmark.json, or training.md and training.json.
     """
@@ -461,7 +462,7 @@ def evaluate_upscaler(
     device: str = "auto",
     output: Annotated[Path, Parameter(alias="-o")] = Path("upscaling"),
 ) -> None:
-    """Score models for super-resolution on pictures that are made small first, beside bicubic.
+    """Score models for super-resolution on downscaled pictures, beside bicubic enlargement.
 
     Args:
         models: Run folders, model files or names.
