@@ -22,12 +22,10 @@ from measure_slim import spearman
 from torch import Tensor
 
 import fst
-from fst.config import MomentsLossConfig, Vgg16Config
+from fst.config import AnyStyleConfig, MomentsLossConfig, Vgg16Config
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import mean_terms
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model
-from fst.models.model_info import read_info
 from fst.pictures.image import luminance, read_image, resize, to_unit_range, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import table
@@ -37,7 +35,7 @@ STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 STROKES = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 SHOWN = 4
 Judged: TypeAlias = list[tuple[Path, MomentsLoss]]
-"""Paintings, and the default loss under VGG16 of each as large as the predictor sees it."""
+"""Paintings, and the default loss under VGG16 of each."""
 
 
 def main() -> None:
@@ -59,7 +57,7 @@ def main() -> None:
     config = MomentsLossConfig()
     layers = {config.content_layer, *config.style_layers}
     vgg16 = load_loss_network(Vgg16Config(weights=str(given.weights), padding="reflect"), layers)
-    side = read_info(find_model(given.model))[0].predictor_px
+    side = AnyStyleConfig.size_px
     judges = (MomentsLoss(vgg16, resize(read_image(each), side), config) for each in paintings)
     measure = {"predict": predicted, "knobs": knobs}[given.what]
     measure(given, list(zip(paintings, judges, strict=True)), photographs)

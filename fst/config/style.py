@@ -85,7 +85,9 @@ class AnyStyleConfig(StyleConfig):
     path: str = MISSING
     """The folder; `any=FOLDER` is short for `style=any style.path=FOLDER`."""
     size_px: int = 320
-    """Their shorter side when they are judged by, and when the predictor sees one later."""
+    """Their shorter side when they are judged by, or learnt later."""
+    predictor_px: int = 224
+    """Their shorter side when the predictor sees one later; more takes longer, and is no better."""
     crop_px: int = 192
     """Side of the squares that are cut from the paintings, and measured."""
     min_crop_scale: float = 0.3
@@ -106,8 +108,8 @@ class AnyStyleConfig(StyleConfig):
         super().__post_init__()
         at_least("style.crop_px", self.crop_px, PREDICTOR_PX[0])
         low, high = PREDICTOR_PX
-        if not low <= self.size_px <= high:
-            raise UserError(f"style.size_px={self.size_px} must be in [{low}, {high}]")
+        if not low <= self.predictor_px <= high:
+            raise UserError(f"style.predictor_px={self.predictor_px} must be in [{low}, {high}]")
         at_least("style.heldout_styles", self.heldout_styles, 1)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"style.min_crop_scale={self.min_crop_scale} must be in (0, 1]")

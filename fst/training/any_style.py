@@ -24,7 +24,7 @@ from fst.models.style_choice import predictor_moments
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
-from fst.pictures.image import to_unit_range
+from fst.pictures.image import resize, to_unit_range
 from fst.training.data import open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
@@ -208,7 +208,7 @@ class AnyStyleTrainer(Trainer):
 
     def describe_model(self, model: nn.Module) -> ModelInfo:
         """Return what the model file says: the training, and how large the predictor sees."""
-        return replace(super().describe_model(model), predictor_px=self.chosen.size_px)
+        return replace(super().describe_model(model), predictor_px=self.chosen.predictor_px)
 
     def style_line(self) -> str:
         """Return what is trained on, in words."""
@@ -227,7 +227,9 @@ class AnyStyleTrainer(Trainer):
         """Return the model with the styles that it predicts for the paintings to judge by."""
         model = self.model()
         assert model.predictor is not None
-        paintings = torch.cat([style.picture for style in self.styles])
+        paintings = resize(
+            torch.cat([style.picture for style in self.styles]), self.chosen.predictor_px
+        )
         for code in model.predictor(self.statistics(paintings)):
             model = model.with_style(code)
         return model

@@ -10,7 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fst.config import FolderDataConfig, MomentsLossConfig, PicturesConfig, SlimConfig
+from fst.config import (
+    AnyStyleConfig,
+    FolderDataConfig,
+    MomentsLossConfig,
+    PicturesConfig,
+    SlimConfig,
+)
 from fst.config.checks import at_least
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
@@ -23,7 +29,7 @@ from fst.models.model_name import split_style
 from fst.models.style_choice import predicted_code
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.networks.upscaler import Upscaler
-from fst.pictures.image import to_unit_range, write_image
+from fst.pictures.image import read_image, to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
 from fst.training.data import ContentDataset, content_batches, open_data, without_margin
@@ -38,7 +44,7 @@ CROP_PX = 128
 """Side of what the loss sees. Training a network's own weights needs larger crops, but scales and
 shifts are found from these as well, in a quarter of the time."""
 MARGIN_PX = FolderDataConfig.margin_px
-SIZE_PX = PicturesConfig.size_px
+SIZE_PX, SIZE_OF_ANY_PX = PicturesConfig.size_px, AnyStyleConfig.size_px
 SHOWN = 4
 SHOWN_PX = 256
 """Photographs on the sheet of what was learnt: how many, and their side without the margin."""
@@ -75,8 +81,8 @@ def add_styles(
         photographs: a folder.
         output: the file to write; the sheet has its name and `.sheet.jpg`.
         images: how many photographs are seen for each style.
-        size_px: the style picture's shorter side when it is measured; None takes that at which
-            the model's predictor sees it, or else `SIZE_PX`.
+        size_px: the style picture's shorter side when it is measured; None takes `SIZE_OF_ANY_PX`
+            for a model with a predictor, else `SIZE_PX`.
         device: `cuda`, `cpu` ...; see `pick_device`.
         overwrite: replace `output` if it exists.
         progress: called after each image.
@@ -99,7 +105,8 @@ def add_styles(
         raise UserError(f"a style is added to the whole model: leave out :{chosen}")
     if not isinstance(network, StyledNetwork):
         raise _of_one_style(network, path, model)
-    styles = open_styles(pictures, size_px or info.predictor_px or SIZE_PX, place)
+    default_px = SIZE_OF_ANY_PX if info.predictor_px else SIZE_PX
+    styles = open_styles(pictures, size_px or default_px, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
         raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
     config = MomentsLossConfig()
@@ -118,8 +125,10 @@ def add_styles(
 
         loss = MomentsLoss(features, style.picture, config)
         contents = _photographs(crops, images + TRIALS, place)
-        painting = None if network.predictor is None else style.picture
-        learnt = learn_style(network, loss, contents, images, MARGIN_PX, painting, tell)
+        predicted = None
+        if info.predictor_px:
+            predicted = predicted_code(network, read_image(style.path), info.predictor_px)
+        learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, tell)
         network = network.with_style(learnt.code, learnt.residual)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
@@ -174,7 +183,7 @@ def learn_style(
     contents: Iterable[Tensor],
     images: int,
     margin_px: int,
-    painting: Tensor | None = None,
+    predicted: Tensor | None = None,
     progress: Callable[[int, dict[str, float]], None] = lambda done, terms: None,
 ) -> Learnt:
     """Learn the code and the residual of a style, starting close to it.
@@ -187,7 +196,8 @@ def learn_style(
         contents: photographs, each (1, 3, S, S) in [0, 1], on the network's device.
         images: how many of them are seen.
         margin_px: what the network sees on each side of a photograph and the loss does not.
-        painting: (1, 3, H, W) in [0, 1], for the network's predictor; None where it has none.
+        predicted: the code (CODE_SIZE,) that the network's predictor gives the painting; None where
+            it has none.
         progress: called after each image with their number and the loss's terms.
 
     Raises:
@@ -196,13 +206,12 @@ def learn_style(
     network.requires_grad_(False)
     photographs = iter(contents)
     closest = None
-    if painting is None:
+    if predicted is None:
         tried = [next(photographs) for _ in range(TRIALS)]
         closest = _closest(network, loss, tried, margin_px)
         start = network.codes[closest], network.residuals[closest]
     else:
-        code = predicted_code(network, painting, min(painting.shape[-2:]))
-        start = code, torch.zeros_like(style_vector(network.network))
+        start = predicted, torch.zeros_like(style_vector(network.network))
     code, residual = (each.clone().requires_grad_() for each in start)
     optimizer = torch.optim.Adam(
         [{"params": [code], "lr": CODE_RATE}, {"params": [residual], "lr": RESIDUAL_RATE}],
