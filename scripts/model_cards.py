@@ -111,7 +111,7 @@ def card_of_several(model: ReleasedModel) -> str:
         f"{model.size_bytes / 1e6:.2f} MB",
         "training": f"`{command(info)}`",
         "images seen": f"{info.seen_images:,}, of all styles together"
-        + (" in the last training, and 100 for each that is named" if model.takes_any else ""),
+        + (" in the last training, and 200 for each that is named" if model.takes_any else ""),
         "does well and badly": info.card["note"],
         "licence": f"{model.licence} (weights)",
     }
