@@ -118,7 +118,8 @@ def card_of_several(model: ReleasedModel) -> str:
     rows = [f"| {name} | {fact} |" for name, fact in facts.items()]
     for style in info.styles:
         painting = f"{style.card['artist']}, *{style.card['title']}*, {style.card['year']}"
-        total = f"held-out loss {style.losses['total']:.2f}" if style.losses else ""
+        judged = "last" if model.takes_any else "held-out"  # by `fst learn`, or by training
+        total = f"{judged} loss {style.losses['total']:.2f}" if style.losses else ""
         rows.append(
             f"| `{model.name}:{style.name}` | {painting}; {style.card['rights']}; {total} |"
         )
