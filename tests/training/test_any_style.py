@@ -174,8 +174,8 @@ def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[st
 def test_half_precision_trains_to_nearly_the_same(compose, overrides: list[str], tmp_path: Path):
     totals = []
     for precision in ("fp32", "bf16"):
-        changed = [f"training.precision={precision}", f"runs_dir={tmp_path / precision}"]
-        config = compose([*overrides, *changed])
+        settings = [f"training.precision={precision}", "training.images=8"]
+        config = compose([*overrides, *settings, f"runs_dir={tmp_path / precision}"])
         assert train(config) == 0
         *_, last = (config.run_dir / "metrics.jsonl").read_text().splitlines()
         totals.append(json.loads(last)["heldout/total"])
