@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from gallery import QUALITY
 
 from fst.config import MomentsLossConfig, Vgg16Config
 from fst.losses.loss_network import load_loss_network
@@ -61,7 +62,7 @@ def main() -> None:
         names.append(f"{1 - share:.0%} {given.first}")
     print(*table(["blend", f"to {given.first}", f"to {given.second}"], rows), sep="\n")
     by_photograph = [list(pictures) for pictures in zip(*columns, strict=True)]
-    write_image(labelled_sheet(names, by_photograph), given.output)
+    write_image(labelled_sheet(names, by_photograph), given.output, QUALITY)
     print(given.output)
 
 

@@ -106,8 +106,8 @@ class AnyStyleConfig(StyleConfig):
                 if not Path(folder).is_dir():
                     raise UserError(f"style.{name}={folder} is not a folder of paintings")
         super().__post_init__()
-        at_least("style.crop_px", self.crop_px, PREDICTOR_PX[0])
         low, high = PREDICTOR_PX
+        at_least("style.crop_px", self.crop_px, low)
         if not low <= self.predictor_px <= high:
             raise UserError(f"style.predictor_px={self.predictor_px} must be in [{low}, {high}]")
         at_least("style.heldout_styles", self.heldout_styles, 1)

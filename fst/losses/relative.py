@@ -42,6 +42,7 @@ class MomentsLoss(RelativeLoss):
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |F(y) - F(x)|^2 / |F(x)|^2, or 0 where a photograph is blank."""
+        # The mean square is 1 for an ordinary photograph, and for a blank one rounding errors.
         return _relative(statistic, target, smallest=1e-3)
 
     def style_statistic(self, features: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from fst.config import (
 from fst.device import autocast, pick_device, tf32
 from fst.errors import UserError
 from fst.measuring.machine import Machine, measure_machine, seconds_of
+from fst.networks.cost import flops_of
 from fst.networks.plain import plain
 from fst.networks.styled import in_style
 from fst.pictures.image import to_unit_range
@@ -186,16 +187,6 @@ def _rows(
         )
         for kind in steps
     ]
-
-
-def flops_of(run: Callable[[Tensor], None], images: Tensor) -> int:
-    """Return the floating-point operations of a run: 2 a multiply-add, convolutions and matmuls."""
-    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
-
-    with FlopCounterMode(display=False) as counter:
-        run(images)
-    flops: int = counter.get_total_flops()
-    return flops
 
 
 class PlainStep:

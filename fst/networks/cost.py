@@ -1,7 +1,9 @@
 """What a network costs: parameters and operations."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fst.networks.plain import plain
 from fst.networks.transformer import TransformerNetwork
@@ -19,12 +21,18 @@ def count_flops(network: TransformerNetwork | Upscaler, height: int, width: int)
     They are those of the network as it is written (`plain`), whatever is saved in computing it.
     Nothing is computed: the network is run on shapes alone.
     """
-    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
-
     with torch.device("meta"):
         shapes = plain(type(network)(**network.arguments))
         image = torch.empty(1, 3, height, width)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        shapes(image)
-    return counter.get_total_flops()
+    with torch.no_grad():
+        return flops_of(shapes, image)
+
+
+def flops_of(run: Callable[[Tensor], object], images: Tensor) -> int:
+    """Return the floating-point operations of a run: 2 a multiply-add, convolutions and matmuls."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
+
+    with FlopCounterMode(display=False) as counter:
+        run(images)
+    flops: int = counter.get_total_flops()
+    return flops

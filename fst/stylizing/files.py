@@ -65,9 +65,9 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
             root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
             # Path.glob takes no absolute patterns
             taken = sorted(map(Path, glob.glob(given, recursive=True)))  # noqa: PTH207
-            if not _same(root, output) and Path(output).resolve().is_relative_to(root.resolve()):
-                below = Path(os.path.realpath(output))
-                taken = [m for m in taken if not Path(os.path.realpath(m)).is_relative_to(below)]
+            if not _same(root, output) and _is_below(output, root):
+                results = {p for p in {m.parent for m in taken} if _is_below(p, output)}
+                taken = [match for match in taken if match.parent not in results]
             taken = [match for match in taken if not match.is_dir()]
         if taken:
             found += [(file, file.relative_to(root)) for file in taken]
@@ -95,6 +95,10 @@ def about_skipped(skipped: Sequence[Path]) -> str:
 def _same(one: str | Path, other: str | Path) -> bool:
     # Path.resolve() trips on links that lead in a circle.
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_below(path: str | Path, folder: str | Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str) -> list[Job]:

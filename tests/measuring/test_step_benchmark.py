@@ -8,8 +8,8 @@ import torch
 
 from fst.config import FastConfig, SlimConfig
 from fst.errors import UserError
-from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps, flops_of
-from fst.networks.cost import count_flops
+from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps
+from fst.networks.cost import count_flops, flops_of
 from fst.training.distributed import World
 from fst.training.trainer import Trainer
 
