@@ -157,11 +157,6 @@ class TrainConfig(RunConfig):
                     "and any= makes that weight an input: leave it out"
                 )
         several = not isinstance(self.style, PictureConfig)
-        if several and self.training.palette:
-            raise UserError(
-                f"training.palette={self.training.palette} is for one style: it changes the last "
-                "convolution, which several share"
-            )
         if several and self.network.arguments().get("norm") == "batch":
             raise UserError(
                 "network.norm=batch has one style: several need network.norm=instance, "

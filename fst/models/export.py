@@ -26,6 +26,7 @@ from fst.models.model_file import find_model, load_any, load_network
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
+from fst.networks.layers import Clamp, ScaledTanh
 from fst.networks.plain import plain
 from fst.networks.styled import StyledNetwork, norm_parameters
 from fst.networks.transformer import TransformerNetwork
@@ -101,12 +102,15 @@ class StandaloneBlend(Standalone):
 
     def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: "Options") -> None:
         network = plain(styled.network)
-        _replace_norms(network, _FedNorm)
+        _replace(network, nn.InstanceNorm2d, _FedNorm)
+        _replace(network, (ScaledTanh, Clamp), _FedOutput)
         super().__init__(network, dtype, options)
+        *_, output = (name for name, each in network.named_modules() if type(each) is _FedOutput)
         own = norm_parameters(styled.network)
-        self.names = [f"network.{name}" for name in own]
-        self.sizes = [len(values) for values in own.values()]
-        self.register_buffer("vectors", styled.vectors().detach())
+        self.names = [f"network.{name}" for name in (*own, f"{output}.palette")]
+        self.sizes = [*(len(values) for values in own.values()), styled.palettes[0].numel()]
+        vectors = torch.cat([styled.vectors(), styled.palettes.flatten(1)], dim=1)
+        self.register_buffer("vectors", vectors.detach())
 
     def forward(self, image: Tensor, shares: Tensor) -> Tensor:  # type: ignore[override]
         """Return the pictures, each in its own blend of the styles, shares (N, K)."""
@@ -125,6 +129,21 @@ class _FedNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = F.instance_norm(x.float(), eps=self.eps)  # its sums overflow fp16
         return (wide * self.weight + self.bias).to(x.dtype)
+
+
+class _FedOutput(nn.Module):
+    """The output's nonlinearity behind a palette, (N, 12, 1, 1), that is put in its place."""
+
+    def __init__(self, output: nn.Module) -> None:
+        super().__init__()
+        self.output = output
+        self.palette = nn.Parameter(torch.zeros(1, 12, 1, 1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        red, green, blue, offset = (self.palette[:, entry::4] for entry in range(4))
+        moved = z + red * z[:, :1] + green * z[:, 1:2] + blue * z[:, 2:] + offset
+        result: Tensor = self.output(moved.to(z.dtype))
+        return result
 
 
 class _Fp32(nn.Module):
@@ -329,7 +348,7 @@ def export_onnx(
     else:
         body = plain(network)
         if options.half:
-            _replace_norms(body, _Fp32)
+            _replace(body, nn.InstanceNorm2d, _Fp32)
         module = Standalone(body, dtype, options)
     program = torch.onnx.export(
         module.eval(),
@@ -397,11 +416,16 @@ EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, Options], ExportInfo]] = {
 """The exporter of each format, by suffix."""
 
 
-def _replace_norms(network: nn.Module, kind: Callable[[nn.InstanceNorm2d], nn.Module]) -> None:
+def _replace(
+    network: nn.Module,
+    kinds: type[nn.Module] | tuple[type[nn.Module], ...],
+    by: Callable[[Any], nn.Module],
+) -> None:
+    """Replace the modules of some kinds."""
     for parent in list(network.modules()):
         for name, module in list(parent.named_children()):
-            if isinstance(module, nn.InstanceNorm2d):
-                setattr(parent, name, kind(module))
+            if isinstance(module, kinds):
+                setattr(parent, name, by(module))
 
 
 def _example(options: Options) -> Tensor:

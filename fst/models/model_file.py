@@ -17,7 +17,7 @@ from torch import nn
 from fst.atomic import replacing
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
-from fst.models.model_info import METADATA_KEY, ModelInfo, StyleInfo, read_info
+from fst.models.model_info import FORMAT_VERSION, METADATA_KEY, ModelInfo, StyleInfo, read_info
 from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
 from fst.models.style_choice import StyleChoice
@@ -44,7 +44,9 @@ def save_model(path: str | Path, network: nn.Module, info: ModelInfo) -> None:
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
+    version = FORMAT_VERSION if isinstance(network, StyledNetwork) else 1
+    fields = dataclasses.asdict(info) | {"format_version": version}
+    metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -84,7 +86,7 @@ def load_chosen(
         return network, info, None
     names = [style.name for style in info.styles]
     shares = chosen_shares(path, names, choice, bool(info.predictor_px))
-    chosen = StyleChoice(network, names, shares, info.predictor_px)
+    chosen = StyleChoice(network, names, shares, info.predictor_px, info.palette)
     folded = chosen.folded().eval().requires_grad_(False)
     return folded, _of_style(info, shares, choice), chosen
 
@@ -122,6 +124,8 @@ def load_network(path: Path) -> tuple[Network, ModelInfo]:
         if not value.isfinite().all():
             raise UserError(f"{path} is damaged: {name} holds values that are not finite numbers")
     network = _build(info)
+    if _lacks_palettes(info):
+        tensors["palettes"] = network.get_buffer("palettes")
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False), info
 
@@ -181,10 +185,8 @@ def shadowed_release(name_or_path: str | Path) -> str | None:
 
 def describe(network: Network, **fields: Any) -> ModelInfo:
     """Return the `ModelInfo` of a network, with further fields given by name."""
-    if not isinstance(network, StyledNetwork):
-        return ModelInfo(network_name(network), network.arguments, **fields)
-    own = network.network
-    return ModelInfo(network_name(own), own.arguments, format_version=2, **fields)
+    own = network.network if isinstance(network, StyledNetwork) else network
+    return ModelInfo(network_name(own), own.arguments, **fields)
 
 
 def _build(info: ModelInfo) -> Network:
@@ -197,10 +199,22 @@ def _build(info: ModelInfo) -> Network:
     return StyledNetwork(network, len(info.styles), predicts=bool(info.predictor_px))
 
 
+def _lacks_palettes(info: ModelInfo) -> bool:
+    """Return whether a file of several styles is older than palettes: then they are zeros."""
+    return info.has_choice and info.format_version < FORMAT_VERSION
+
+
 def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> ModelInfo:
     """Return what is known of a style of a model, or of a blend, as of a model of its own."""
     alone = dataclasses.replace(
-        info, title=choice, styles=[], losses={}, card={}, format_version=1, predictor_px=0
+        info,
+        title=choice,
+        styles=[],
+        losses={},
+        card={},
+        format_version=1,
+        predictor_px=0,
+        palette=0.0,
     )
     known = {style.name: style for style in info.styles}
     if len(shares) > 1:
@@ -235,6 +249,8 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = f"{info.network} cannot be built with its arguments: {one_line(error)}"
         raise UserError(f"{path} does not fit the network it names: {reason}") from error
+    if _lacks_palettes(info):
+        del expected["palettes"]
     wanted = {name: tuple(value.shape) for name, value in expected.items()}
     differing = sorted(
         name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name)
@@ -246,6 +262,8 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
             f"{path} does not fit the network it names: {len(differing)} tensors differ, such as "
             f"{name} (the file {found}, the network {needed})"
         )
-    of_styles = {"codes", "residuals"} if info.predictor_px else set()  # which need not be any
+    of_styles = (
+        {"codes", "residuals", "palettes"} if info.predictor_px else set()
+    )  # which need not be any
     if any(0 in shape for name, shape in shapes.items() if name not in of_styles):
         raise UserError(f"{path} does not fit the network it names: it has empty tensors")

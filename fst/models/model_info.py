@@ -15,8 +15,8 @@ from fst import __version__
 from fst.config import PREDICTOR_PX
 from fst.errors import UserError, one_line
 
-FORMAT_VERSION = 2
-"""The newest: 2 has several styles. Models of one style are written as version 1."""
+FORMAT_VERSION = 3
+"""The newest: 2 has several styles, 3 their palettes. Models of one style are still version 1."""
 METADATA_KEY = "fst"
 
 
@@ -60,6 +60,9 @@ class ModelInfo:
     predictor_px: int = 0
     """Shorter side of a painting as its predictor sees it, 64 to 1024, which makes a style of any
     painting; 0 where there is no predictor."""
+    palette: float = 0.0
+    """How far the palette of a style that is predicted or learnt goes towards the painting's
+    colours, 0 to 1."""
 
     @property
     def has_choice(self) -> bool:
@@ -179,6 +182,7 @@ _TYPES: dict[str, Check] = {
     "predictor_px": lambda value: (
         is_count(value) and (value == 0 or PREDICTOR_PX[0] <= value <= PREDICTOR_PX[1])
     ),
+    "palette": lambda value: _is_number(value) and 0 <= value <= 1,
     "styles": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
 _STYLE_TYPES: dict[str, Check] = {

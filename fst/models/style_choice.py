@@ -27,6 +27,7 @@ class StyleChoice:
         names: list[str],
         shares: Mapping[str, float],
         predictor_px: int,
+        palette: float,
     ) -> None:
         """Predict the styles of the paintings that are chosen.
 
@@ -35,13 +36,14 @@ class StyleChoice:
             names: of its styles, in the order of their numbers.
             shares: how much of each style or painting, a file; they add up to 1.
             predictor_px: shorter side of a painting that the predictor sees.
+            palette: how far its palette goes.
 
         Raises:
             UserError: a painting cannot be read.
         """
         paintings = [file for file in shares if file not in names]
         for file in paintings:
-            network = network.with_style(predicted_code(network, read_image(file), predictor_px))
+            network = with_painting(network, read_image(file), predictor_px, palette)
         self.network = network
         self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
 
@@ -57,6 +59,23 @@ class StyleChoice:
             strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
         """
         return self.network.folded(self.shares, strength)
+
+
+def with_painting(
+    network: StyledNetwork, painting: Tensor, side_px: int, palette: float
+) -> StyledNetwork:
+    """Return a network with one style more, that which its predictor gives a painting.
+
+    Args:
+        network: with a predictor.
+        painting: (1, 3, H, W) in [0, 1].
+        side_px: shorter side at which the predictor sees it.
+        palette: how far the style's palette goes, as in `fit_palette`.
+    """
+    network = network.with_style(predicted_code(network, painting, side_px))
+    if palette:
+        network.fit_palette(len(network.codes) - 1, painting.to(network.codes.device), palette)
+    return network
 
 
 @torch.no_grad()

@@ -98,6 +98,10 @@ class ScaledTanh(nn.Module):
         """Return (tanh(x) + 1) / 2."""
         return (torch.tanh(x) + 1) / 2
 
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return the x that gives y, which is between 0 and 1."""
+        return torch.atanh(2 * y - 1)
+
 
 class Clamp(nn.Module):
     """Cuts what lies outside [0, 1], as is done with the output of networks trained without."""
@@ -105,6 +109,10 @@ class Clamp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return x, cut."""
         return x.clamp(0, 1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return the x that gives y, which is between 0 and 1."""
+        return y
 
 
 class UpsampleNearest(nn.Sequential):

@@ -1,8 +1,9 @@
 """One network, many styles: conditional instance normalisation (Dumoulin et al. 2017).
 
-A style is a vector of all scales and shifts of a network's instance norms. Everything else is
-shared. To use a style, its vector is written into the norms of an ordinary network (`folded`), so
-that tiles, engines, exports and videos know nothing of it and cost what they do for one style.
+A style is a vector of all scales and shifts of a network's instance norms, and a palette.
+Everything else is shared. To use a style, its vector is written into the norms of an ordinary
+network and its palette into the last convolution (`folded`), so that tiles, engines, exports and
+videos know nothing of it and cost what they do for one style.
 
 Shapes: N pictures, K styles, S values of a style's vector.
 """
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fst.networks.layers import InstanceNorm
+from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import StylePredictor
 from fst.networks.transformer import TransformerNetwork
 
@@ -56,6 +58,7 @@ class StyledNetwork(nn.Module):
     the style's residual. Codes are few values, in which similar styles are close, so that a new
     style is found from few photographs; the residual is free to be anything. With a predictor, the
     code of any painting follows from its statistics, and the mapper has an input for the strength.
+    Palettes, (K, 3, 4), are fitted afterwards (`fst.networks.palette`).
     """
 
     def __init__(self, network: TransformerNetwork, styles: int, predicts: bool = False) -> None:
@@ -71,6 +74,8 @@ class StyledNetwork(nn.Module):
         size = len(style_vector(network))
         self.codes = nn.Parameter(torch.randn(styles, CODE_SIZE))
         self.residuals = nn.Parameter(torch.zeros(styles, size))
+        self.palettes: Tensor
+        self.register_buffer("palettes", torch.zeros(styles, 3, 4))
         self.predictor = StylePredictor(CODE_SIZE) if predicts else None
         inputs, hidden = (CODE_SIZE + 1, WIDER) if predicts else (CODE_SIZE, HIDDEN)
         last = nn.Linear(hidden, size, bias=False)
@@ -98,7 +103,7 @@ class StyledNetwork(nn.Module):
         return vectors
 
     def forward(self, image: Tensor, styles: Tensor) -> Tensor:
-        """Stylize each picture in its own style.
+        """Stylize each picture in its own style, as it is trained: without its palette.
 
         Args:
             image: (N, 3, H, W) in [0, 1].
@@ -114,21 +119,22 @@ class StyledNetwork(nn.Module):
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
         """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,).
 
-        Without a residual the style is what the mapper makes of the code.
+        Without a residual the style is what the mapper makes of the code. It has no palette yet.
         """
         if residual is None:
             residual = torch.zeros_like(style_vector(self.network))
         return self._with(
             torch.cat([self.codes, code[None].to(self.codes)]),
             torch.cat([self.residuals, residual[None].to(self.residuals)]),
+            torch.cat([self.palettes, self.palettes.new_zeros(1, 3, 4)]),
         )
 
     def with_only(self, styles: Tensor) -> "StyledNetwork":
         """Return a network with the styles of the numbers (N,) alone, in their order."""
-        return self._with(self.codes[styles], self.residuals[styles])
+        return self._with(self.codes[styles], self.residuals[styles], self.palettes[styles])
 
     @torch.no_grad()
-    def _with(self, codes: Tensor, residuals: Tensor) -> "StyledNetwork":
+    def _with(self, codes: Tensor, residuals: Tensor, palettes: Tensor) -> "StyledNetwork":
         predicts = self.predictor is not None
         other = StyledNetwork(copy.deepcopy(self.network), len(codes), predicts)
         other.mapper.load_state_dict(self.mapper.state_dict())
@@ -136,33 +142,37 @@ class StyledNetwork(nn.Module):
             other.predictor.load_state_dict(self.predictor.state_dict())
         other.codes.copy_(codes)
         other.residuals.copy_(residuals)
+        other.palettes.copy_(palettes)
         return other.to(codes.device).train(self.training)
 
     @torch.no_grad()
     def folded(self, shares: Tensor, strength: float = 0.0) -> TransformerNetwork:
-        """Return a network of one style: the mean of all styles' vectors, weighted by `shares`.
+        """Return a network of one style: the mean of all styles, weighted by `shares`.
 
         Args:
             shares: (K,), which are divided by their sum.
             strength: as in `mapped`.
         """
         # One by one: a style must not change by a bit when the network learns another.
+        chosen = [x for x in enumerate((shares / shares.sum()).tolist()) if x[1]]
         rows = [
             share * self.vectors(torch.tensor([number], device=self.codes.device), strength)[0]
-            for number, share in enumerate((shares / shares.sum()).tolist())
-            if share
+            for number, share in chosen
         ]
-        return self.with_vector(torch.stack(rows).sum(0))
-
-    @torch.no_grad()
-    def with_vector(self, vector: Tensor) -> TransformerNetwork:
-        """Return a network of the one style whose vector, (S,), this is."""
         network = copy.deepcopy(self.network)
         own = norm_parameters(network).values()
-        values = torch.split(vector, [len(parameter) for parameter in own])
+        values = torch.split(torch.stack(rows).sum(0), [len(parameter) for parameter in own])
         for parameter, value in zip(own, values, strict=True):
             parameter.copy_(value)
+        palettes = [share * self.palettes[number] for number, share in chosen]
+        apply_palette(network, torch.stack(palettes).sum(0))
         return network
+
+    @torch.no_grad()
+    def fit_palette(self, number: int, painting: Tensor, share: float) -> None:
+        """Fit the palette of the style of a number to its painting, as `fit_palette` does."""
+        self.palettes[number] = 0
+        self.palettes[number] = fit_palette(in_style(self, number), painting, share)
 
 
 def in_style(network: nn.Module, number: int = 0) -> TransformerNetwork:

@@ -20,11 +20,11 @@ from fst.errors import UserError
 from fst.models.model_file import find_model, load_network
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
-from fst.models.style_choice import predictor_moments
+from fst.models.style_choice import predictor_moments, with_painting
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
-from fst.pictures.image import resize, to_unit_range
+from fst.pictures.image import to_unit_range
 from fst.training.data import open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
@@ -207,8 +207,12 @@ class AnyStyleTrainer(Trainer):
         return self.ema.styled
 
     def describe_model(self, model: nn.Module) -> ModelInfo:
-        """Return what the model file says: the training, and how large the predictor sees."""
-        return replace(super().describe_model(model), predictor_px=self.chosen.predictor_px)
+        """Return what the model file says: the training, and how a painting becomes a style."""
+        return replace(
+            super().describe_model(model),
+            predictor_px=self.chosen.predictor_px,
+            palette=self.config.training.palette,
+        )
 
     def style_line(self) -> str:
         """Return what is trained on, in words."""
@@ -226,12 +230,10 @@ class AnyStyleTrainer(Trainer):
     def judged(self) -> StyledNetwork:
         """Return the model with the styles that it predicts for the paintings to judge by."""
         model = self.model()
-        assert model.predictor is not None
-        paintings = resize(
-            torch.cat([style.picture for style in self.styles]), self.chosen.predictor_px
-        )
-        for code in model.predictor(self.statistics(paintings)):
-            model = model.with_style(code)
+        for style in self.styles:
+            model = with_painting(
+                model, style.picture, self.chosen.predictor_px, self.config.training.palette
+            )
         return model
 
 
@@ -242,7 +244,8 @@ def _start_from(styled: StyledNetwork, init: str) -> None:
         if isinstance(trained, StyledNetwork):
             take_weights(styled.network, trained.network, init)
             if trained.predictor is not None:
-                of_styles = {"codes": styled.codes, "residuals": styled.residuals}
-                styled.load_state_dict({**trained.state_dict(), **of_styles})
+                styled.load_state_dict(
+                    trained.with_only(torch.tensor([], dtype=torch.int64)).state_dict()
+                )
             return
     start_from(styled.network, init)

@@ -14,15 +14,15 @@ from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.networks.cost import count_flops, count_parameters
+from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.registry import build_network
-from fst.networks.styled import StyledNetwork, in_style
+from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
-from fst.training.data import content_batches, without_margin
+from fst.training.data import without_margin
 from fst.training.distributed import World
 from fst.training.judging import judge
-from fst.training.palette import PICTURES, fit_palette
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
 from fst.training.setup import build_losses, start_from
@@ -44,10 +44,6 @@ class Trainer(TrainingRun):
 
     def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
         super().__init__(config, world, device)
-        self.palette_crops: Tensor | None = None
-        if config.training.palette:  # now, as the photographs may be gone when it is finished
-            crops, _ = next(content_batches(self.data.train, PICTURES, 0, PICTURES))
-            self.palette_crops = crops.to(device)
         self.styles = self.open_styles()
         self.loss, self.heldout_loss = build_losses(
             config, [style.picture for style in self.styles], world
@@ -68,7 +64,6 @@ class Trainer(TrainingRun):
         self.begin_with(self.network_of(network))
         if self.compiles:
             self.loss.compile()  # whole: the loss network alone would be compiled for six shapes
-        self.finished = (-1, self.ema)
         self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.missing_content = torch.zeros(len(self.styles), device=device)
 
@@ -132,15 +127,14 @@ class Trainer(TrainingRun):
         return without_margin(images, self.config.data.margin_px)
 
     def model(self) -> TransformerNetwork | StyledNetwork:
-        """Return the model as it stands: the average of the weights, its palette fitted."""
-        if self.palette_crops is None:
-            return self.ema
-        seen_images, model = self.finished
-        if seen_images != self.seen_images:
-            model = copy.deepcopy(in_style(self.ema))
-            contents = to_unit_range(self.palette_crops)
-            fit_palette(model, contents, self.styles[0].picture, self.config.training.palette)
-            self.finished = (self.seen_images, model)
+        """Return the model as it stands: the average of the weights, its palettes fitted."""
+        model = copy.deepcopy(self.ema)
+        if share := self.config.training.palette:
+            for number, style in enumerate(self.styles):
+                if isinstance(model, StyledNetwork):
+                    model.fit_palette(number, style.picture, share)
+                else:
+                    apply_palette(model, fit_palette(model, style.picture, share))
         return model
 
     def judged(self) -> TransformerNetwork | StyledNetwork:
@@ -173,6 +167,7 @@ class Trainer(TrainingRun):
         )
         if isinstance(self.config.style, PicturesConfig):
             totals = self.heldout_totals
+            info.palette = self.config.training.palette
             info.styles = [
                 StyleInfo(
                     s.name, str(s.path), {"total": totals[s.name]} if s.name in totals else {}

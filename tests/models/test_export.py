@@ -95,6 +95,7 @@ def test_half_precision_export_is_close_to_fp32(
 def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
     styled = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 3)
     torch.nn.init.normal_(styled.residuals, std=0.3)
+    torch.nn.init.normal_(styled.palettes, std=0.3)
     info = describe(styled, styles=[StyleInfo(name) for name in ("sea", "night", "red")])
     save_model(tmp_path / "three.safetensors", styled, info)
     path = tmp_path / "three.onnx"

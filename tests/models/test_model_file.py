@@ -14,11 +14,17 @@ from torch import Tensor
 
 from fst.errors import UserError
 from fst.models import model_file
-from fst.models.model_file import describe, find_model, load_model, save_model
+from fst.models.model_file import (
+    describe,
+    find_model,
+    load_model,
+    load_network,
+    save_model,
+)
 from fst.models.model_info import StyleInfo
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
-from fst.networks.styled import StyledNetwork
+from fst.networks.styled import StyledNetwork, in_style
 from fst.stylizing.stylizer import load
 
 
@@ -343,3 +349,27 @@ def test_damaged_styles_are_refused(tmp_path: Path, styles, message: str):
     assert load_model(path, "sky")[1].title == "sky"
     with pytest.raises(ValueError, match=message):
         load_model(with_metadata(path, {"styles": styles}), "sea")
+
+
+def test_files_older_than_palettes_load_without_them(tmp_path: Path):
+    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    path = tmp_path / "several.safetensors"
+    save_model(path, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
+    tensors = load_file(path)
+    del tensors["palettes"]
+    with safe_open(path, "pt") as file:
+        values = json.loads(file.metadata()["fst"])
+    assert values["format_version"] == 3
+    for version, message in ((2, None), (3, "palettes .the file lacks it")):
+        metadata = {"fst": json.dumps(values | {"format_version": version})}
+        save_file(tensors, path, metadata=metadata)
+        if message:
+            with pytest.raises(ValueError, match=message):
+                load_model(path, "sea")
+        else:
+            image = torch.rand(1, 3, 32, 32)
+            expected = in_style(network)(image)
+            torch.testing.assert_close(load_model(path, "sea")[0](image), expected)
+            old, info = load_network(path)
+            save_model(path, old, info)  # as `fst learn` does
+            assert load_network(path)[1].format_version == 3

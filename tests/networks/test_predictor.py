@@ -6,7 +6,7 @@ import torch
 from fst.losses.statistics import moments
 from fst.networks.fast import Fast
 from fst.networks.predictor import STATISTICS, StylePredictor, predictor_input
-from fst.networks.styled import CODE_SIZE, StyledNetwork
+from fst.networks.styled import CODE_SIZE, StyledNetwork, stylized_with
 
 
 def test_means_and_logarithms_of_deviations_are_seen():
@@ -58,7 +58,7 @@ def test_the_strength_is_an_input_of_the_mapper(styled: StyledNetwork):
         torch.testing.assert_close(styled.vectors(), usual + styled.residuals)
         image = torch.rand(1, 3, 32, 32)
         folded = styled.folded(torch.tensor([0.0, 1.0]), strength=-1.0)
-        torch.testing.assert_close(folded(image), styled.with_vector(weak[1])(image))
+        torch.testing.assert_close(folded(image), stylized_with(styled.network, weak[1:], image))
 
 
 def test_a_network_with_one_style_more_keeps_its_predictor(styled: StyledNetwork):

@@ -64,6 +64,21 @@ def test_a_blend_is_the_mean_of_vectors(styled: StyledNetwork):
     assert torch.equal(style_vector(in_style(styled, 1)), style_vector(alone))
 
 
+def test_a_blend_has_the_mean_of_the_palettes(styled: StyledNetwork):
+    plain_colours = styled.folded(torch.tensor([1.0, 0.0, 3.0]))
+    styled.palettes[0, 0, 1], styled.palettes[2, 2, 3] = 0.4, -0.8
+    *_, output = plain_colours.modules()
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        z = output.inverse(plain_colours(image))
+        z = torch.stack([z[:, 0] + 0.1 * z[:, 1], z[:, 1], z[:, 2] - 0.6], dim=1)
+        result = styled.folded(torch.tensor([1.0, 0.0, 3.0]))(image)
+    torch.testing.assert_close(result, output(z), rtol=0, atol=1e-4)
+    only = styled.with_only(torch.tensor([2, 0])).with_style(styled.codes[1].detach())
+    expected = torch.stack([styled.palettes[2], styled.palettes[0], torch.zeros(3, 4)])
+    assert torch.equal(only.palettes, expected)
+
+
 def test_folding_leaves_the_network_as_it_is(styled: StyledNetwork):
     before = style_vector(styled.network).clone()
     in_style(styled, 1)

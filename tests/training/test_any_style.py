@@ -14,11 +14,13 @@ import fst
 from fst.models.model_file import describe, load_network, open_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.style_choice import predicted_code
+from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import predictor_input
-from fst.networks.styled import StyledNetwork, stylized_with
+from fst.networks.styled import StyledNetwork, in_style, stylized_with
+from fst.pictures.image import resize
 from fst.training.any_style import AnyStyleTrainer, mixed
 from fst.training.distributed import World
-from fst.training.learning import CODE_RATE, add_styles
+from fst.training.learning import CODE_RATE, SIZE_OF_ANY_PX, add_styles
 from fst.training.registry import train
 from fst.training.stopping import StopRequest
 
@@ -191,7 +193,6 @@ def test_half_precision_trains_to_nearly_the_same(compose, overrides: list[str],
         ("style.predictor_px=32", r"style.predictor_px=32 must be in \[64, 1024\]"),
         ("style.mixed=2", r"style.mixed=2.0 must be in \[0, 1\]"),
         ("style.path={picture}", "1.png is not a folder of paintings"),
-        ("training.palette=0.5", "training.palette=0.5 is for one style"),
     ],
 )
 def test_mistakes_are_explained(
@@ -207,6 +208,29 @@ def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str
         config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
         with pytest.raises(ValueError, match=f"init={init} is .*requires the same architecture"):
             AnyStyleTrainer(config, World(), CPU)
+
+
+def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
+    run: Path, paintings: Path, photos: Path, tmp_path: Path
+):
+    network, info = load_network(run / "model.safetensors")
+    assert isinstance(network, StyledNetwork)
+    model, more = tmp_path / "half.safetensors", tmp_path / "more.safetensors"
+    info.palette = 0.5
+    save_model(model, network, info)
+    painting, photo = paintings / "3.png", torch.rand(1, 3, 40, 56)
+    expected = open_model(f"{run}:{painting}")[0]
+    apply_palette(expected, fit_palette(expected, fst.read_image(painting), 0.5))
+    torch.testing.assert_close(open_model(f"{model}:{painting}")[0](photo), expected(photo))
+
+    add_styles(str(model), [str(painting)], photos, more, images=1)
+    learnt, info = load_network(more)
+    assert isinstance(learnt, StyledNetwork)
+    assert info.palette == 0.5
+    found = learnt.palettes[0].clone()
+    learnt.palettes[0] = 0
+    picture = resize(fst.read_image(painting), SIZE_OF_ANY_PX)
+    torch.testing.assert_close(found, fit_palette(in_style(learnt), picture, 0.5))
 
 
 def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos: Path, tmp_path):

@@ -10,7 +10,8 @@ from samples import draw_picture
 
 import fst
 from fst.models.model_file import load_network, open_model
-from fst.networks.styled import StyledNetwork
+from fst.networks.palette import fit_palette
+from fst.networks.styled import StyledNetwork, in_style
 from fst.training import judging
 from fst.training.distributed import World
 from fst.training.registry import train
@@ -61,7 +62,7 @@ def test_two_styles_of_one_name_and_empty_folders_are_refused(paintings: Path, t
 
 def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsys):
     overrides = [f"styles={paintings}", *tiny_overrides[1:]]
-    config = compose([o for o in overrides if not o.startswith("training.palette")])
+    config = compose(overrides)
     assert train(config, console=True) == 0
     said = capsys.readouterr().out
     names = ["a_b_ c", "night", "sea"]
@@ -76,7 +77,7 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
     model = config.run_dir / "model.safetensors"
     network, info = load_network(model)
     assert isinstance(network, StyledNetwork)
-    assert info.format_version == 2
+    assert (info.format_version, info.palette) == (3, 0)
     assert [style.name for style in info.styles] == names
     assert {style.name: style.losses["total"] for style in info.styles} == totals
     one, of_one = open_model(f"{config.run_dir}:night")
@@ -106,6 +107,21 @@ def test_a_training_starts_from_one_of_several_styles(
         assert torch.equal(value, expected[name]), name
 
 
+def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides, paintings: Path):
+    overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
+    config = compose(overrides)
+    assert train(config) == 0
+    network, info = load_network(config.run_dir / "model.safetensors")
+    assert isinstance(network, StyledNetwork)
+    assert info.palette == 0.5
+    size = config.style.size_px
+    for number, style in enumerate(open_styles([str(paintings)], size, CPU)):
+        found = network.palettes[number].clone()
+        network.palettes[number] = 0
+        expected = fit_palette(in_style(network, number), style.picture, 0.5)
+        torch.testing.assert_close(found, expected)
+
+
 def test_of_many_styles_some_at_equal_distances_are_judged(
     compose, tiny_overrides, paintings: Path, monkeypatch
 ):
@@ -117,9 +133,7 @@ def test_of_many_styles_some_at_equal_distances_are_judged(
 
 
 def test_what_is_for_one_style_is_refused_for_several(compose, tiny_overrides, paintings: Path):
-    overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
-    with pytest.raises(ValueError, match=r"training.palette=0.5 is for one style"):
-        compose(overrides)
-    johnson = [o for o in overrides[:-1] if not o.startswith("network.coarse")]
+    overrides = [f"styles={paintings}", *tiny_overrides[1:]]
+    johnson = [o for o in overrides if not o.startswith("network.coarse")]
     with pytest.raises(ValueError, match="network.norm=batch has one style"):
         compose([*johnson, "network=johnson", "network.norm=batch"])

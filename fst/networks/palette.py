@@ -1,0 +1,92 @@
+"""A style's palette: how its pictures' colours are moved towards those of the painting.
+
+Training by a squared distance to statistics that vary between pictures, and between the parts of
+one, is at its best below their size: the pictures have the style's hues, but not its contrast. A
+matrix on the three channels of the output makes up for it, and costs nothing, as the network's last
+convolution takes it in.
+
+A palette (3, 4) is the change of what enters the output's nonlinearity, z: a matrix beside an
+offset, so that z becomes z + matrix z + offset. Zeros change nothing, and palettes blend linearly.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fst.networks.layers import Clamp, ScaledTanh
+from fst.networks.transformer import TransformerNetwork
+
+PICTURES, PICTURES_PX = 4, 96
+"""How many pictures the colours of a network are measured on, and their side."""
+DARKEST, LIGHTEST = 0.05, 0.95
+"""Values beyond them are taken for them: the nonlinearity cannot be inverted at 0 and 1."""
+LEAST_VARIANCE = 1e-3
+"""Added to the variances of z: colours may lie in a plane or on a line."""
+
+
+@torch.no_grad()
+def fit_palette(network: TransformerNetwork, painting: Tensor, share: float) -> Tensor:
+    """Return the palette that gives a network's pictures the mean and covariance of a painting.
+
+    Of all matrices that do, this is the symmetric one, which moves the colours least: Pitié and
+    Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour
+    transfer". The network is measured on noise that has the spectrum of photographs.
+
+    Args:
+        network: in evaluation mode.
+        painting: (1, 3, H, W) in [0, 1].
+        share: how far to go, from 0 (nothing changes) to 1 (the same mean and covariance).
+
+    Returns:
+        (3, 4) on the painting's device.
+    """
+    *_, output = network.modules()
+    assert isinstance(output, ScaledTanh | Clamp)
+    stylized = torch.cat([network(each[None]) for each in pink_noise().to(painting.device)])
+    (mean, covariance), (aim, aimed) = (
+        _moments(output.inverse(pictures.clamp(DARKEST, LIGHTEST)))
+        for pictures in (stylized, painting)
+    )
+    root = _root(covariance)
+    inverse = torch.linalg.inv(root)
+    matrix = inverse @ _root(root @ aimed @ root) @ inverse
+    offset = aim - matrix @ mean
+    change = torch.cat([matrix - torch.eye(3, dtype=matrix.dtype), offset[:, None]], dim=1)
+    return (share * change).float().to(painting.device)
+
+
+@torch.no_grad()
+def apply_palette(network: TransformerNetwork, palette: Tensor) -> None:
+    """Write a palette into a network's last convolution."""
+    *_, convolution = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    assert convolution.bias is not None
+    change, offset = palette[:, :3], palette[:, 3]
+    convolution.weight += torch.einsum("ij,jchw->ichw", change, convolution.weight)
+    convolution.bias += change @ convolution.bias + offset
+
+
+def pink_noise() -> Tensor:
+    """Return pictures (N, 3, H, W) in [0, 1] whose amplitudes fall with the frequency, as 1/f."""
+    generator = torch.Generator().manual_seed(0)
+    white = torch.randn(PICTURES, 3, PICTURES_PX, PICTURES_PX, generator=generator)
+    down, right = torch.fft.fftfreq(PICTURES_PX), torch.fft.rfftfreq(PICTURES_PX)
+    frequency = (down[:, None].square() + right.square()).sqrt().clamp_min(1 / PICTURES_PX)
+    pink = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=white.shape[-2:])
+    grey = pink.mean(1, keepdim=True)
+    muted = grey + 0.35 * (pink - grey)  # as photographs are
+    deviation, mean = torch.std_mean(muted, (1, 2, 3), keepdim=True)
+    picture: Tensor = 0.45 + 0.25 * (muted - mean) / deviation
+    return picture.clamp(0, 1)
+
+
+def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (3,) and the covariance (3, 3) of all pixels, float64 on the CPU."""
+    pixels = z.transpose(0, 1).flatten(1).double().cpu()
+    least = LEAST_VARIANCE * torch.eye(3, dtype=pixels.dtype)
+    return pixels.mean(1), torch.cov(pixels) + least
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """Return the square root of a symmetric positive definite matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = (vectors * values.sqrt()) @ vectors.T
+    return root
