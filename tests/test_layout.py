@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("errors", "cache", "threads"),
+    ("errors", "cache", "streams", "threads"),
     ("atomic", "device", "config", "report"),
     ("networks", "pictures", "losses"),
     ("models", "video"),

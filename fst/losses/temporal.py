@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fst.streams import Stream
+
 SHIFT_PX = 10
 """Whole-pixel shifts: second views differ by up to this many pixels in each direction."""
 FLOW_PX = 3.0
@@ -30,7 +32,6 @@ MARGIN_PX = 16
 """Rows and columns that a second view lacks: `SHIFT_PX`, and `FLOW_PX` on both sides."""
 _CELL_PX = 64
 _HALO_PX = 8  # around an object, where strokes follow its edge
-_STREAM = 3  # of the run's seed; the data uses 0 to 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def temporal_term(
     """
     views, targets, backgrounds = [], [], []
     for index, (photograph, result) in enumerate(zip(content, stylized, strict=True)):
-        random = np.random.default_rng((seed, _STREAM, position + index))
+        random = Stream.SECOND_VIEW.random(seed, position + index)
         motion = random_motion(random, photograph)
         view, background = with_object(motion(photograph), random)
         views.append(record(view, random))

@@ -35,6 +35,9 @@ from fst.networks.upscaler import Upscaler
 Network: TypeAlias = TransformerNetwork | StyledNetwork | Upscaler
 """What a model file holds."""
 
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Those of a file's tensors, by name."""
+MAPPER = "mapper.0.weight"
 LARGEST_ARGUMENT = 4096
 """The largest width of a network that is loaded from a file."""
 
@@ -123,7 +126,7 @@ def load_network(path: Path) -> tuple[Network, ModelInfo]:
     for name, value in tensors.items():
         if not value.isfinite().all():
             raise UserError(f"{path} is damaged: {name} holds values that are not finite numbers")
-    network = _build(info)
+    network = _build(info, {name: tuple(value.shape) for name, value in tensors.items()})
     if _lacks_palettes(info):
         tensors["palettes"] = network.get_buffer("palettes")
     network.load_state_dict(tensors)
@@ -189,14 +192,17 @@ def describe(network: Network, **fields: Any) -> ModelInfo:
     return ModelInfo(network_name(own), own.arguments, **fields)
 
 
-def _build(info: ModelInfo) -> Network:
+def _build(info: ModelInfo, shapes: Shapes) -> Network:
+    """Return the network of a file, its codes and mapper as large as there."""
     if info.network in UPSCALERS:
         return build_upscaler(info.network, info.network_arguments)
     arguments = complete_arguments(info.network, info.network_arguments)
     network = build_network(info.network, arguments)
     if not info.has_choice:
         return network
-    return StyledNetwork(network, len(info.styles), predicts=bool(info.predictor_px))
+    predicts = bool(info.predictor_px)
+    hidden, inputs = (shapes.get(MAPPER, ()) + (0, 0))[:2]
+    return StyledNetwork(network, len(info.styles), predicts, max(0, inputs - predicts), hidden)
 
 
 def _lacks_palettes(info: ModelInfo) -> bool:
@@ -234,7 +240,7 @@ def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> Mode
     )
 
 
-def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(path: Path, info: ModelInfo, shapes: Shapes) -> None:
     """Raise UserError unless the file's tensors are those of the network that it names."""
     for name, value in info.network_arguments.items():
         # Every block has tensors of its own, so there are more tensors than blocks.
@@ -243,7 +249,7 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: dict[str, tuple[int, ...]
             raise UserError(f"{path} does not fit the network it names: {name}={value}")
     try:
         with torch.device("meta"):  # shapes alone
-            expected = _build(info).state_dict()
+            expected = _build(info, shapes).state_dict()
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:

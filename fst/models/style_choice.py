@@ -80,7 +80,7 @@ def with_painting(
 
 @torch.no_grad()
 def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Tensor:
-    """Return the code (CODE_SIZE,) that a network's predictor gives a painting.
+    """Return the code (C,) that a network's predictor gives a painting.
 
     Args:
         network: with a predictor.

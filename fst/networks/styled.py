@@ -5,7 +5,7 @@ Everything else is shared. To use a style, its vector is written into the norms 
 network and its palette into the last convolution (`folded`), so that tiles, engines, exports and
 videos know nothing of it and cost what they do for one style.
 
-Shapes: N pictures, K styles, S values of a style's vector.
+Shapes: N pictures, K styles, S values of a style's vector, C of its code.
 """
 
 import copy
@@ -19,11 +19,10 @@ from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import StylePredictor
 from fst.networks.transformer import TransformerNetwork
 
-CODE_SIZE = 32
-"""Values of a style's code."""
-HIDDEN = 64
-WIDER = 256
-"""Width of the mapper, and of that of a network with a predictor."""
+CODE_SIZE, HIDDEN = 32, 64
+"""Values of a style's code, and width of the mapper."""
+CODE_SIZE_OF_ANY, HIDDEN_OF_ANY = 128, 512
+"""The same of a network with a predictor, whose styles have no residuals."""
 MAPPED = 0.01
 """Size of the mapper's first outputs: all styles start close to the network's own."""
 
@@ -61,26 +60,41 @@ class StyledNetwork(nn.Module):
     Palettes, (K, 3, 4), are fitted afterwards (`fst.networks.palette`).
     """
 
-    def __init__(self, network: TransformerNetwork, styles: int, predicts: bool = False) -> None:
+    def __init__(
+        self,
+        network: TransformerNetwork,
+        styles: int,
+        predicts: bool = False,
+        code_size: int | None = None,
+        hidden: int | None = None,
+    ) -> None:
         """Take a network, whose own style is where all styles start.
 
         Args:
             network: with instance norms.
             styles: how many, K.
             predicts: whether to have a predictor, and the strength as an input.
+            code_size: values of a style's code; None takes `CODE_SIZE` or `CODE_SIZE_OF_ANY`.
+            hidden: width of the mapper; None takes `HIDDEN` or `HIDDEN_OF_ANY`.
         """
         super().__init__()
         self.network = network
         size = len(style_vector(network))
-        self.codes = nn.Parameter(torch.randn(styles, CODE_SIZE))
+        code_size = code_size or (CODE_SIZE_OF_ANY if predicts else CODE_SIZE)
+        hidden = hidden or (HIDDEN_OF_ANY if predicts else HIDDEN)
+        self.codes = nn.Parameter(torch.randn(styles, code_size))
         self.residuals = nn.Parameter(torch.zeros(styles, size))
         self.palettes: Tensor
         self.register_buffer("palettes", torch.zeros(styles, 3, 4))
-        self.predictor = StylePredictor(CODE_SIZE) if predicts else None
-        inputs, hidden = (CODE_SIZE + 1, WIDER) if predicts else (CODE_SIZE, HIDDEN)
+        self.predictor = StylePredictor(code_size) if predicts else None
         last = nn.Linear(hidden, size, bias=False)
         nn.init.normal_(last.weight, std=MAPPED)
-        self.mapper = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), last)
+        self.mapper = nn.Sequential(nn.Linear(code_size + predicts, hidden), nn.ReLU(), last)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Values of a style's code, and width of the mapper."""
+        return self.codes.shape[1], len(self.mapper.get_parameter("0.bias"))
 
     def vectors(self, styles: Tensor | None = None, strength: float = 0.0) -> Tensor:
         """Return the vectors (N, S) of the styles with the numbers (N,); None is all, (K, S)."""
@@ -90,7 +104,7 @@ class StyledNetwork(nn.Module):
         return self.mapped(codes, strengths) + self.residuals[numbers]
 
     def mapped(self, codes: Tensor, strengths: Tensor) -> Tensor:
-        """Return the vectors (N, S) of codes (N, CODE_SIZE), without a residual.
+        """Return the vectors (N, S) of codes (N, C), without a residual.
 
         Args:
             codes: the styles'.
@@ -117,7 +131,7 @@ class StyledNetwork(nn.Module):
         return stylized_with(self.network, vectors, image)
 
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
-        """Return a network with one style more, of a code (CODE_SIZE,) and a residual (S,).
+        """Return a network with one style more, of a code (C,) and a residual (S,).
 
         Without a residual the style is what the mapper makes of the code. It has no palette yet.
         """
@@ -136,7 +150,7 @@ class StyledNetwork(nn.Module):
     @torch.no_grad()
     def _with(self, codes: Tensor, residuals: Tensor, palettes: Tensor) -> "StyledNetwork":
         predicts = self.predictor is not None
-        other = StyledNetwork(copy.deepcopy(self.network), len(codes), predicts)
+        other = StyledNetwork(copy.deepcopy(self.network), len(codes), predicts, *self.sizes)
         other.mapper.load_state_dict(self.mapper.state_dict())
         if self.predictor is not None and other.predictor is not None:
             other.predictor.load_state_dict(self.predictor.state_dict())

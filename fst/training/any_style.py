@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
+from fst.streams import Stream
 from fst.training.data import open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
@@ -35,7 +35,6 @@ from fst.training.trainer import Stylize, Trainer
 
 USUAL = 128
 """Paintings on which the predictor's input is standardised."""
-_STREAM = 5  # of the run's seed; the data uses 0 to 2, the temporal term 3, the turns of styles 4
 _PARTNERS = 2**40  # position of the first painting to mix with another, far behind all others
 
 
@@ -104,7 +103,7 @@ class AnyStyleTrainer(Trainer):
             heldout_px=self.chosen.size_px,
         )
         # With the photographs' seed, each would meet one painting, cut at the same scale.
-        own_seed = int(np.random.default_rng((config.seed, _STREAM)).integers(2**31))
+        own_seed = int(Stream.PAINTING.random(config.seed).integers(2**31))
         self.paintings = open_data(paintings, own_seed, leave_out=[Path(config.runs_dir)])
         if not len(self.paintings.heldout):
             raise UserError(
@@ -162,8 +161,7 @@ class AnyStyleTrainer(Trainer):
 
     def in_drawn_styles(self, position: int, count: int) -> tuple[Stylize, Tensor]:
         """Draw paintings, some of them to be mixed with others, and for each a strength."""
-        seeds = [(self.config.seed, _STREAM, position + i) for i in range(count)]
-        draws = [np.random.default_rng(seed) for seed in seeds]
+        draws = [Stream.PAINTING.random(self.config.seed, position + i) for i in range(count)]
         share = [random.random() * (random.random() < self.chosen.mixed) for random in draws]
         chosen = [number for number in range(count) if share[number]]
         drawn = (
@@ -244,8 +242,12 @@ def _start_from(styled: StyledNetwork, init: str) -> None:
         if isinstance(trained, StyledNetwork):
             take_weights(styled.network, trained.network, init)
             if trained.predictor is not None:
-                styled.load_state_dict(
-                    trained.with_only(torch.tensor([], dtype=torch.int64)).state_dict()
-                )
+                if trained.sizes != styled.sizes:
+                    raise UserError(
+                        f"init={init} has codes of {trained.sizes[0]} values and a mapper of "
+                        f"{trained.sizes[1]}, and this run trains {styled.sizes[0]} and "
+                        f"{styled.sizes[1]}: init requires the same architecture"
+                    )
+                styled.load_state_dict(trained.with_only(torch.arange(0)).state_dict())
             return
     start_from(styled.network, init)

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from fst.config import DataConfig
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
+from fst.streams import Stream
 from fst.training.heldout import hold_out, squared_pictures
 from fst.training.sources import MOST_UNUSABLE, Skipped, Source, open_source
 
@@ -75,7 +76,7 @@ class ContentDataset(Dataset[Crop]):
 
     def __getitem__(self, position: int) -> Crop:
         """Return a crop and the pictures skipped for it; after a hundred the crop is None."""
-        random = np.random.default_rng((self.seed, 1, position))
+        random = Stream.CROP.random(self.seed, position)
         index = self.index_at(position)
         skipped: Skipped = []
         while len(skipped) < MOST_UNUSABLE:
@@ -91,7 +92,7 @@ class ContentDataset(Dataset[Crop]):
         epoch, offset = divmod(position, len(self.indices))
         order = self.order  # threads may replace it
         if order[0] != epoch:
-            random = np.random.default_rng((self.seed, 0, epoch))
+            random = Stream.ORDER.random(self.seed, epoch)
             order = self.order = (epoch, random.permutation(self.indices))
         return int(order[1][offset])
 

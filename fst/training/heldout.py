@@ -11,6 +11,7 @@ from torch import Tensor
 from fst.config import FolderDataConfig
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
+from fst.streams import Stream
 from fst.training.sources import Skipped, Source, open_source
 
 
@@ -52,7 +53,7 @@ def hold_out(
         uint8 (N, 3, `side_px`, `side_px`), the indices of the other pictures, and the unreadable
         ones that were drawn.
     """
-    order = np.random.default_rng((seed, 2)).permutation(len(source))
+    order = Stream.HELDOUT.random(seed).permutation(len(source))
     candidates = order[: len(order) // 2]
     pictures, used, unusable = _take(source, candidates, count, side_px)
     return pictures, np.setdiff1d(order, candidates[:used]), unusable

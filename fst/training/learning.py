@@ -198,7 +198,7 @@ def learn_style(
         contents: photographs, each (1, 3, S, S) in [0, 1], on the network's device.
         images: how many of them are seen.
         margin_px: what the network sees on each side of a photograph and the loss does not.
-        predicted: the code (CODE_SIZE,) that the network's predictor gives the painting; None where
+        predicted: the code (C,) that the network's predictor gives the painting; None where
             it has none.
         progress: called after each image with their number and the loss's terms.
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from fst.errors import UserError
 from fst.pictures.formats import is_picture
 from fst.pictures.image import files_below, read_image, resize
+from fst.streams import Stream
 from fst.training.resumable import fingerprint
-
-_STREAM = 4  # of the run's seed; the data uses 0 to 2, the temporal term 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
         count: how many images.
     """
     numbers = [
-        np.random.default_rng((seed, _STREAM, turn // styles)).permutation(styles)[turn % styles]
+        Stream.TURN.random(seed, turn // styles).permutation(styles)[turn % styles]
         for turn in range(position, position + count)
     ]
     return torch.from_numpy(np.array(numbers))

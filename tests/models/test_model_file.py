@@ -1,5 +1,6 @@
 """The model file, and foreign weights."""
 
+import dataclasses
 import json
 import os
 import zipfile
@@ -373,3 +374,21 @@ def test_files_older_than_palettes_load_without_them(tmp_path: Path):
             old, info = load_network(path)
             save_model(path, old, info)  # as `fst learn` does
             assert load_network(path)[1].format_version == 3
+
+
+@pytest.mark.parametrize("predicts", [True, False])
+def test_codes_and_mapper_are_as_large_as_in_the_file(tmp_path: Path, predicts: bool):
+    network = Fast(width=8, coarse_width=8, coarse_blocks=1)
+    styled = StyledNetwork(network, 1, predicts, code_size=5, hidden=7)
+    info = describe(styled, styles=[StyleInfo("sea")], predictor_px=64 * predicts)
+    path = tmp_path / "small.safetensors"
+    save_model(path, styled, info)
+    loaded, _ = load_network(path)
+    assert isinstance(loaded, StyledNetwork)
+    assert loaded.sizes == (5, 7)
+    assert torch.equal(loaded.vectors(), styled.vectors())
+    tensors, metadata = load_file(path), {"fst": json.dumps(dataclasses.asdict(info))}
+    for mapper in (torch.zeros(0, 5), torch.zeros(7), torch.zeros(7, 4)):
+        save_file(tensors | {"mapper.0.weight": mapper}, path, metadata=metadata)
+        with pytest.raises(ValueError, match="does not fit the network it names"):
+            load_network(path)

@@ -267,3 +267,8 @@ def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
     assert equal(begun(run), network)
     for file in ("several.safetensors", "one.safetensors"):
         assert equal(begun(tmp_path / file).network, network.network)
+
+    smaller = StyledNetwork(network.network, 0, predicts=True, code_size=8, hidden=16)
+    save_model(tmp_path / "smaller.safetensors", smaller, info)
+    with pytest.raises(ValueError, match="has codes of 8 values and a mapper of 16"):
+        begun(tmp_path / "smaller.safetensors")

@@ -1,0 +1,30 @@
+"""The random streams of a training: all follow from its seed, and drawing from one moves no other.
+
+A draw depends on the seed and a position alone, whatever the batch size, the number of processes
+and whenever a run was resumed.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What is drawn."""
+
+    ORDER = 0
+    """The photographs' order in each epoch."""
+    CROP = 1
+    """The crop of a photograph."""
+    HELDOUT = 2
+    """Which pictures are held out."""
+    SECOND_VIEW = 3
+    """The second view that the temporal term compares with."""
+    TURN = 4
+    """The order in which several styles have their turns."""
+    PAINTING = 5
+    """The painting of any, its partner and its strength."""
+
+    def random(self, seed: int, *position: int) -> np.random.Generator:
+        """Return the generator of this stream at a position."""
+        return np.random.default_rng((seed, int(self), *position))
