@@ -1,7 +1,7 @@
 """The random streams of a training: all follow from its seed, and drawing from one moves no other.
 
-A draw depends on the seed and a position alone, whatever the batch size, the number of processes
-and whenever a run was resumed.
+A draw depends on the seed and a position alone, whatever the batch size and the number of
+processes, and whenever the run was resumed.
 """
 
 from enum import IntEnum
@@ -23,7 +23,9 @@ class Stream(IntEnum):
     TURN = 4
     """The order in which several styles have their turns."""
     PAINTING = 5
-    """The painting of any, its partner and its strength."""
+    """With which other painting one is mixed, and the strength, where any painting is taken."""
+    PAINTINGS = 6
+    """The seed by which paintings are drawn and cut."""
 
     def random(self, seed: int, *position: int) -> np.random.Generator:
         """Return the generator of this stream at a position."""

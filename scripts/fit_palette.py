@@ -7,17 +7,20 @@ For models that were trained without (`training.palette=0`, or before there was 
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fst.config import PictureConfig
 from fst.errors import UserError, one_line_errors
-from fst.models.model_file import find_model, load_network, save_model
+from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
+from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_style
 from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
 from fst.training.styles import open_styles
 
 
@@ -29,25 +32,45 @@ def main() -> None:
     parser.add_argument("model", help="run folder, model file or name")
     parser.add_argument("paintings", help="the painting, or a folder with one named as each style")
     parser.add_argument("-o", "--output", type=Path, required=True, help="a .safetensors file")
-    parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--share", type=float, default=0.5, help="how far, from 0 to 1")
     given = parser.parse_args()
     with one_line_errors("fit_palette"):
-        network, info = load_network(find_model(given.model))
+        if not 0 <= given.share <= 1:
+            raise UserError(f"--share={given.share} must be in [0, 1]")
+        if chosen := split_style(given.model)[1]:
+            raise UserError(f"palettes are fitted to the whole model: leave out :{chosen}")
+        path = find_model(given.model)
+        network, info = load_network(path)
+        if isinstance(network, Upscaler):
+            raise for_super_resolution(path)
         paintings = {
             style.name: style.picture
             for style in open_styles([given.paintings], PictureConfig.size_px, torch.device("cpu"))
         }
-        if isinstance(network, TransformerNetwork):
-            (painting,) = paintings.values()
-            apply_palette(network, fit_palette(network, painting, given.share))
-        elif isinstance(network, StyledNetwork):
-            for number, style in enumerate(info.styles):
-                if style.name not in paintings:
-                    raise UserError(f"{given.paintings} has no picture of the style {style.name}")
-                network.fit_palette(number, paintings[style.name], given.share)
-                style.losses = {}  # are those of other colours
-            info.palette = given.share
-        save_model(given.output, network, dataclasses.replace(info, losses={}))
+        fit(network, info, paintings, given.share)
+        save_model(given.output, network, info)
+
+
+def fit(
+    network: TransformerNetwork | StyledNetwork,
+    info: ModelInfo,
+    paintings: dict[str, Tensor],
+    share: float,
+) -> None:
+    """Fit the palettes of a network; raise UserError if a painting is missing, or ambiguous."""
+    if isinstance(network, TransformerNetwork):
+        if len(paintings) > 1:
+            raise UserError(f"the model has one style: give one painting, not {len(paintings)}")
+        (painting,) = paintings.values()
+        apply_palette(network, fit_palette(network, painting, share))
+    else:
+        for number, style in enumerate(info.styles):
+            if style.name not in paintings:
+                raise UserError(f"there is no painting of the style {style.name}")
+            network.fit_palette(number, paintings[style.name], share)
+            style.losses = {}  # they were measured with other colours
+        info.palette_share = share
+    info.losses = {}
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def load_chosen(
         return network, info, None
     names = [style.name for style in info.styles]
     shares = chosen_shares(path, names, choice, bool(info.predictor_px))
-    chosen = StyleChoice(network, names, shares, info.predictor_px, info.palette)
+    chosen = StyleChoice(network, names, shares, info.predictor_px, info.palette_share)
     folded = chosen.folded().eval().requires_grad_(False)
     return folded, _of_style(info, shares, choice), chosen
 
@@ -220,7 +220,7 @@ def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> Mode
         card={},
         format_version=1,
         predictor_px=0,
-        palette=0.0,
+        palette_share=0.0,
     )
     known = {style.name: style for style in info.styles}
     if len(shares) > 1:
@@ -268,8 +268,7 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: Shapes) -> None:
             f"{path} does not fit the network it names: {len(differing)} tensors differ, such as "
             f"{name} (the file {found}, the network {needed})"
         )
-    of_styles = (
-        {"codes", "residuals", "palettes"} if info.predictor_px else set()
-    )  # which need not be any
-    if any(0 in shape for name, shape in shapes.items() if name not in of_styles):
+    # A model with a predictor may have no styles yet.
+    may_be_empty = {"codes", "residuals", "palettes"} if info.predictor_px else set()
+    if any(0 in shape for name, shape in shapes.items() if name not in may_be_empty):
         raise UserError(f"{path} does not fit the network it names: it has empty tensors")

@@ -60,9 +60,9 @@ class ModelInfo:
     predictor_px: int = 0
     """Shorter side of a painting as its predictor sees it, 64 to 1024, which makes a style of any
     painting; 0 where there is no predictor."""
-    palette: float = 0.0
-    """How far the palette of a style that is predicted or learnt goes towards the painting's
-    colours, 0 to 1."""
+    palette_share: float = 0.0
+    """How far the colours of a style that is predicted or learnt are moved towards the painting's,
+    0 to 1."""
 
     @property
     def has_choice(self) -> bool:
@@ -182,7 +182,7 @@ _TYPES: dict[str, Check] = {
     "predictor_px": lambda value: (
         is_count(value) and (value == 0 or PREDICTOR_PX[0] <= value <= PREDICTOR_PX[1])
     ),
-    "palette": lambda value: _is_number(value) and 0 <= value <= 1,
+    "palette_share": lambda value: _is_number(value) and 0 <= value <= 1,
     "styles": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
 }
 _STYLE_TYPES: dict[str, Check] = {

@@ -27,7 +27,7 @@ class StyleChoice:
         names: list[str],
         shares: Mapping[str, float],
         predictor_px: int,
-        palette: float,
+        palette_share: float,
     ) -> None:
         """Predict the styles of the paintings that are chosen.
 
@@ -36,14 +36,14 @@ class StyleChoice:
             names: of its styles, in the order of their numbers.
             shares: how much of each style or painting, a file; they add up to 1.
             predictor_px: shorter side of a painting that the predictor sees.
-            palette: how far its palette goes.
+            palette_share: as in `with_painting`.
 
         Raises:
             UserError: a painting cannot be read.
         """
         paintings = [file for file in shares if file not in names]
         for file in paintings:
-            network = with_painting(network, read_image(file), predictor_px, palette)
+            network = with_painting(network, read_image(file), predictor_px, palette_share)
         self.network = network
         self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
 
@@ -62,7 +62,7 @@ class StyleChoice:
 
 
 def with_painting(
-    network: StyledNetwork, painting: Tensor, side_px: int, palette: float
+    network: StyledNetwork, painting: Tensor, side_px: int, palette_share: float
 ) -> StyledNetwork:
     """Return a network with one style more, that which its predictor gives a painting.
 
@@ -70,11 +70,13 @@ def with_painting(
         network: with a predictor.
         painting: (1, 3, H, W) in [0, 1].
         side_px: shorter side at which the predictor sees it.
-        palette: how far the style's palette goes, as in `fit_palette`.
+        palette_share: how far its colours are moved towards the painting's, as in `fit_palette`.
     """
+    painting = _not_elongated(painting)
     network = network.with_style(predicted_code(network, painting, side_px))
-    if palette:
-        network.fit_palette(len(network.codes) - 1, painting.to(network.codes.device), palette)
+    if palette_share:
+        device = network.codes.device
+        network.fit_palette(len(network.codes) - 1, painting.to(device), palette_share)
     return network
 
 

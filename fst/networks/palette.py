@@ -10,6 +10,7 @@ offset, so that z becomes z + matrix z + offset. Zeros change nothing, and palet
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.networks.layers import Clamp, ScaledTanh
@@ -17,19 +18,24 @@ from fst.networks.transformer import TransformerNetwork
 
 PICTURES, PICTURES_PX = 4, 96
 """How many pictures the colours of a network are measured on, and their side."""
+PAINTING_PX = 224
+"""Shorter side of the painting, if it is larger: scans have grain that is not the painter's."""
 DARKEST, LIGHTEST = 0.05, 0.95
-"""Values beyond them are taken for them: the nonlinearity cannot be inverted at 0 and 1."""
+"""Values are clamped to this range: the nonlinearity cannot be inverted at 0 and 1."""
 LEAST_VARIANCE = 1e-3
 """Added to the variances of z: colours may lie in a plane or on a line."""
+MOST_CONTRAST = 3.0
+"""The most that contrast is raised or lowered along any axis."""
 
 
 @torch.no_grad()
 def fit_palette(network: TransformerNetwork, painting: Tensor, share: float) -> Tensor:
-    """Return the palette that gives a network's pictures the mean and covariance of a painting.
+    """Return the palette that gives a network's pictures a painting's mean and covariance of z.
 
     Of all matrices that do, this is the symmetric one, which moves the colours least: Pitié and
     Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour
-    transfer". The network is measured on noise that has the spectrum of photographs.
+    transfer". Ours never changes the contrast along an axis by more than `MOST_CONTRAST`. The
+    network is measured on noise that has the spectrum of photographs.
 
     Args:
         network: in evaluation mode.
@@ -37,18 +43,23 @@ def fit_palette(network: TransformerNetwork, painting: Tensor, share: float) -> 
         share: how far to go, from 0 (nothing changes) to 1 (the same mean and covariance).
 
     Returns:
-        (3, 4) on the painting's device.
+        (3, 4) on the painting's device; zeros where the network's pictures are not finite.
     """
     *_, output = network.modules()
     assert isinstance(output, ScaledTanh | Clamp)
     stylized = torch.cat([network(each[None]) for each in pink_noise().to(painting.device)])
+    if not stylized.isfinite().all():
+        return painting.new_zeros(3, 4)
+    if (scale := PAINTING_PX / min(painting.shape[-2:])) < 1:
+        painting = F.interpolate(painting, scale_factor=scale, mode="bilinear", antialias=True)
     (mean, covariance), (aim, aimed) = (
         _moments(output.inverse(pictures.clamp(DARKEST, LIGHTEST)))
         for pictures in (stylized, painting)
     )
     root = _root(covariance)
     inverse = torch.linalg.inv(root)
-    matrix = inverse @ _root(root @ aimed @ root) @ inverse
+    factors, axes = torch.linalg.eigh(inverse @ _root(root @ aimed @ root) @ inverse)
+    matrix = (axes * factors.clamp(1 / MOST_CONTRAST, MOST_CONTRAST)) @ axes.T
     offset = aim - matrix @ mean
     change = torch.cat([matrix - torch.eye(3, dtype=matrix.dtype), offset[:, None]], dim=1)
     return (share * change).float().to(painting.device)
@@ -80,7 +91,7 @@ def pink_noise() -> Tensor:
 
 def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (3,) and the covariance (3, 3) of all pixels, float64 on the CPU."""
-    pixels = z.transpose(0, 1).flatten(1).double().cpu()
+    pixels = z.transpose(0, 1).flatten(1).cpu().double()
     least = LEAST_VARIANCE * torch.eye(3, dtype=pixels.dtype)
     return pixels.mean(1), torch.cov(pixels) + least
 

@@ -179,7 +179,8 @@ class StyledNetwork(nn.Module):
         for parameter, value in zip(own, values, strict=True):
             parameter.copy_(value)
         palettes = [share * self.palettes[number] for number, share in chosen]
-        apply_palette(network, torch.stack(palettes).sum(0))
+        if (palette := torch.stack(palettes).sum(0)).any():
+            apply_palette(network, palette)
         return network
 
     @torch.no_grad()

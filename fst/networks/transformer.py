@@ -34,7 +34,8 @@ class TransformerNetwork(nn.Module, ABC):
         Tiles rely on this contract: the first unit divides the resolution by `scale`, the last
         one multiplies it, those between keep it. A unit's instance norms run in the order in
         which `modules()` lists them, and each sees its input at a whole fraction of the unit's
-        resolution. A unit never changes its input in place.
+        resolution. A unit never changes its input in place. The last one ends in a convolution with
+        a bias to three channels and `ScaledTanh` or `Clamp`, which palettes rely on.
         """
 
     def body(self, image: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class AnyStyleTrainer(Trainer):
             heldout_px=self.chosen.size_px,
         )
         # With the photographs' seed, each would meet one painting, cut at the same scale.
-        own_seed = int(Stream.PAINTING.random(config.seed).integers(2**31))
+        own_seed = int(Stream.PAINTINGS.random(config.seed).integers(2**31))
         self.paintings = open_data(paintings, own_seed, leave_out=[Path(config.runs_dir)])
         if not len(self.paintings.heldout):
             raise UserError(
@@ -209,7 +209,7 @@ class AnyStyleTrainer(Trainer):
         return replace(
             super().describe_model(model),
             predictor_px=self.chosen.predictor_px,
-            palette=self.config.training.palette,
+            palette_share=self.config.training.palette,
         )
 
     def style_line(self) -> str:

@@ -64,6 +64,7 @@ class Trainer(TrainingRun):
         self.begin_with(self.network_of(network))
         if self.compiles:
             self.loss.compile()  # whole: the loss network alone would be compiled for six shapes
+        self.finished = (-1, self.ema)
         self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.missing_content = torch.zeros(len(self.styles), device=device)
 
@@ -128,13 +129,18 @@ class Trainer(TrainingRun):
 
     def model(self) -> TransformerNetwork | StyledNetwork:
         """Return the model as it stands: the average of the weights, its palettes fitted."""
-        model = copy.deepcopy(self.ema)
-        if share := self.config.training.palette:
-            for number, style in enumerate(self.styles):
-                if isinstance(model, StyledNetwork):
+        share = self.config.training.palette
+        if not share:
+            return self.ema
+        seen_images, model = self.finished
+        if seen_images != self.seen_images:
+            model = copy.deepcopy(self.ema)
+            if isinstance(model, StyledNetwork):
+                for number, style in enumerate(self.styles):
                     model.fit_palette(number, style.picture, share)
-                else:
-                    apply_palette(model, fit_palette(model, style.picture, share))
+            else:
+                apply_palette(model, fit_palette(model, self.styles[0].picture, share))
+            self.finished = (self.seen_images, model)
         return model
 
     def judged(self) -> TransformerNetwork | StyledNetwork:
@@ -167,7 +173,7 @@ class Trainer(TrainingRun):
         )
         if isinstance(self.config.style, PicturesConfig):
             totals = self.heldout_totals
-            info.palette = self.config.training.palette
+            info.palette_share = self.config.training.palette
             info.styles = [
                 StyleInfo(
                     s.name, str(s.path), {"total": totals[s.name]} if s.name in totals else {}

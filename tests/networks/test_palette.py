@@ -4,11 +4,19 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
-from fst.networks.palette import DARKEST, LIGHTEST, apply_palette, fit_palette, pink_noise
+from fst.networks.palette import (
+    DARKEST,
+    LIGHTEST,
+    MOST_CONTRAST,
+    apply_palette,
+    fit_palette,
+    pink_noise,
+)
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import resize
 
@@ -72,6 +80,31 @@ def test_the_matrix_is_symmetric_and_never_turns_colours_round(network: Transfor
     matrix = fit_palette(network, painting, 1.0)[:, :3] + torch.eye(3)
     torch.testing.assert_close(matrix, matrix.T)
     assert torch.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_contrast_changes_threefold_at_most(network: TransformerNetwork):
+    *_, last = (layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+    last.weight *= 0.1
+    painting = torch.eye(3).repeat(1, 20)[None, :, None]  # pure red, green and blue
+    matrix = fit_palette(network, painting, 1.0)[:, :3] + torch.eye(3)
+    assert torch.linalg.eigvalsh(matrix).max() == pytest.approx(MOST_CONTRAST, rel=1e-4)
+    last.weight *= 1000
+    matrix = fit_palette(network, torch.full((1, 3, 8, 8), 0.5), 1.0)[:, :3] + torch.eye(3)
+    assert torch.linalg.eigvalsh(matrix).min() == pytest.approx(1 / MOST_CONTRAST, rel=1e-4)
+
+
+def test_the_grain_of_a_large_scan_is_not_the_painting_s(network: TransformerNetwork):
+    small = smooth_pictures(4)[:1, :, :56, :56]
+    large = F.interpolate(small, scale_factor=16, mode="nearest")
+    grain = 0.1 * torch.randn(large.shape, generator=torch.Generator().manual_seed(1))
+    clean, scan = (fit_palette(network, x, 1.0) for x in (large, (large + grain).clamp(0, 1)))
+    assert (clean - scan).abs().max() < 0.05
+
+
+def test_a_network_that_overflows_has_no_palette(network: TransformerNetwork):
+    *_, last = (layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+    last.weight.fill_(torch.nan)
+    assert torch.equal(fit_palette(network, torch.rand(1, 3, 8, 8), 1.0), torch.zeros(3, 4))
 
 
 @pytest.mark.parametrize("painting", [torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)])

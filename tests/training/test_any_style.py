@@ -181,7 +181,7 @@ def test_half_precision_trains_to_nearly_the_same(compose, overrides: list[str],
         assert train(config) == 0
         *_, last = (config.run_dir / "metrics.jsonl").read_text().splitlines()
         totals.append(json.loads(last)["heldout/total"])
-    assert totals[1] == pytest.approx(totals[0], rel=0.02)
+    assert totals[1] == pytest.approx(totals[0], rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
     network, info = load_network(run / "model.safetensors")
     assert isinstance(network, StyledNetwork)
     model, more = tmp_path / "half.safetensors", tmp_path / "more.safetensors"
-    info.palette = 0.5
+    info.palette_share = 0.5
     save_model(model, network, info)
     painting, photo = paintings / "3.png", torch.rand(1, 3, 40, 56)
     expected = open_model(f"{run}:{painting}")[0]
@@ -226,11 +226,27 @@ def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
     add_styles(str(model), [str(painting)], photos, more, images=1)
     learnt, info = load_network(more)
     assert isinstance(learnt, StyledNetwork)
-    assert info.palette == 0.5
+    assert info.palette_share == 0.5
     found = learnt.palettes[0].clone()
     learnt.palettes[0] = 0
     picture = resize(fst.read_image(painting), SIZE_OF_ANY_PX)
     torch.testing.assert_close(found, fit_palette(in_style(learnt), picture, 0.5))
+
+
+def test_training_judges_and_describes_styles_with_their_palettes(
+    compose, overrides: list[str], tmp_path: Path
+):
+    without = [override for override in overrides if not override.startswith("training.palette")]
+    config = compose([*without, f"runs_dir={tmp_path}"])
+    assert config.training.palette == 0.3
+    trainer = AnyStyleTrainer(config, World(), CPU)
+    judged = trainer.judged()
+    assert trainer.describe_model(judged).palette_share == 0.3
+    found = judged.palettes.clone()
+    judged.palettes.zero_()
+    for number, style in enumerate(trainer.styles):
+        expected = fit_palette(in_style(judged, number), style.picture, 0.3)
+        torch.testing.assert_close(found[number], expected)
 
 
 def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos: Path, tmp_path):

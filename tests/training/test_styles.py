@@ -77,7 +77,7 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
     model = config.run_dir / "model.safetensors"
     network, info = load_network(model)
     assert isinstance(network, StyledNetwork)
-    assert (info.format_version, info.palette) == (3, 0)
+    assert (info.format_version, info.palette_share) == (3, 0)
     assert [style.name for style in info.styles] == names
     assert {style.name: style.losses["total"] for style in info.styles} == totals
     one, of_one = open_model(f"{config.run_dir}:night")
@@ -113,7 +113,7 @@ def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides,
     assert train(config) == 0
     network, info = load_network(config.run_dir / "model.safetensors")
     assert isinstance(network, StyledNetwork)
-    assert info.palette == 0.5
+    assert info.palette_share == 0.5
     size = config.style.size_px
     for number, style in enumerate(open_styles([str(paintings)], size, CPU)):
         found = network.palettes[number].clone()
