@@ -119,10 +119,8 @@ def card_of_several(model: ReleasedModel) -> str:
     for style in info.styles:
         painting = f"{style.card['artist']}, *{style.card['title']}*, {style.card['year']}"
         judged = "last" if model.takes_any else "held-out"  # by `fst learn`, or by training
-        total = f"{judged} loss {style.losses['total']:.2f}" if style.losses else ""
-        rows.append(
-            f"| `{model.name}:{style.name}` | {painting}; {style.card['rights']}; {total} |"
-        )
+        total = f"; {judged} loss {style.losses['total']:.2f}" if style.losses else ""
+        rows.append(f"| `{model.name}:{style.name}` | {painting}; {style.card['rights']}{total} |")
     sheet = f"![A photograph in every style of {model.name}](../../.github/models/{model.name}.jpg)"
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
 
