@@ -17,9 +17,7 @@ from fst.errors import UserError, one_line_errors
 from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import split_style
-from fst.networks.palette import apply_palette, fit_palette
-from fst.networks.styled import StyledNetwork
-from fst.networks.transformer import TransformerNetwork
+from fst.networks.styled import fit_palettes
 from fst.networks.upscaler import Upscaler
 from fst.training.styles import open_styles
 
@@ -47,30 +45,24 @@ def main() -> None:
             style.name: style.picture
             for style in open_styles([given.paintings], PictureConfig.size_px, torch.device("cpu"))
         }
-        fit(network, info, paintings, given.share)
+        fit_palettes(network, in_order(paintings, info), given.share)
+        info.losses = {}  # they were measured with other colours
+        for style in info.styles:
+            style.losses = {}
+        if info.has_choice:
+            info.palette_share = given.share
         save_model(given.output, network, info)
 
 
-def fit(
-    network: TransformerNetwork | StyledNetwork,
-    info: ModelInfo,
-    paintings: dict[str, Tensor],
-    share: float,
-) -> None:
-    """Fit the palettes of a network; raise UserError if a painting is missing, or ambiguous."""
-    if isinstance(network, TransformerNetwork):
+def in_order(paintings: dict[str, Tensor], info: ModelInfo) -> list[Tensor]:
+    """Return the painting of each style; raise UserError if one is missing, or ambiguous."""
+    if not info.has_choice:
         if len(paintings) > 1:
             raise UserError(f"the model has one style: give one painting, not {len(paintings)}")
-        (painting,) = paintings.values()
-        apply_palette(network, fit_palette(network, painting, share))
-    else:
-        for number, style in enumerate(info.styles):
-            if style.name not in paintings:
-                raise UserError(f"there is no painting of the style {style.name}")
-            network.fit_palette(number, paintings[style.name], share)
-            style.losses = {}  # they were measured with other colours
-        info.palette_share = share
-    info.losses = {}
+        return list(paintings.values())
+    if missing := [style.name for style in info.styles if style.name not in paintings]:
+        raise UserError(f"there is no painting of the style {missing[0]}")
+    return [paintings[style.name] for style in info.styles]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ from torch import nn
 from fst.atomic import replacing
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
-from fst.models.model_info import FORMAT_VERSION, METADATA_KEY, ModelInfo, StyleInfo, read_info
+from fst.models.model_info import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    PALETTES_SINCE,
+    ModelInfo,
+    StyleInfo,
+    read_info,
+)
 from fst.models.model_name import chosen_shares, refuse_style, split_style
 from fst.models.released import closest_names, released_names, released_path, verify_released
 from fst.models.style_choice import StyleChoice
@@ -38,6 +45,7 @@ Network: TypeAlias = TransformerNetwork | StyledNetwork | Upscaler
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Those of a file's tensors, by name."""
 MAPPER = "mapper.0.weight"
+"""The tensor whose shape tells the sizes of a network of several styles."""
 LARGEST_ARGUMENT = 4096
 """The largest width of a network that is loaded from a file."""
 
@@ -122,11 +130,12 @@ def load_network(path: Path) -> tuple[Network, ModelInfo]:
         tensors = load_file(path)
     else:
         tensors, info = read_foreign(path)
-        _check_shapes(path, info, {name: tuple(value.shape) for name, value in tensors.items()})
+        shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+        _check_shapes(path, info, shapes)
     for name, value in tensors.items():
         if not value.isfinite().all():
             raise UserError(f"{path} is damaged: {name} holds values that are not finite numbers")
-    network = _build(info, {name: tuple(value.shape) for name, value in tensors.items()})
+    network = _build(info, shapes)
     if _lacks_palettes(info):
         tensors["palettes"] = network.get_buffer("palettes")
     network.load_state_dict(tensors)
@@ -201,13 +210,14 @@ def _build(info: ModelInfo, shapes: Shapes) -> Network:
     if not info.has_choice:
         return network
     predicts = bool(info.predictor_px)
+    # 0 gives a mapper of the usual size, which is then found to differ from the file's.
     hidden, inputs = (shapes.get(MAPPER, ()) + (0, 0))[:2]
     return StyledNetwork(network, len(info.styles), predicts, max(0, inputs - predicts), hidden)
 
 
 def _lacks_palettes(info: ModelInfo) -> bool:
     """Return whether a file of several styles is older than palettes: then they are zeros."""
-    return info.has_choice and info.format_version < FORMAT_VERSION
+    return info.has_choice and info.format_version < PALETTES_SINCE
 
 
 def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> ModelInfo:

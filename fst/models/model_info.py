@@ -17,6 +17,8 @@ from fst.errors import UserError, one_line
 
 FORMAT_VERSION = 3
 """The newest: 2 has several styles, 3 their palettes. Models of one style are still version 1."""
+PALETTES_SINCE = 3
+"""The first version with palettes."""
 METADATA_KEY = "fst"
 
 

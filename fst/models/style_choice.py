@@ -1,6 +1,7 @@
 """What is chosen of a model of several styles: one of them, any painting, or a blend of both."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,9 +75,7 @@ def with_painting(
     """
     painting = _not_elongated(painting)
     network = network.with_style(predicted_code(network, painting, side_px))
-    if palette_share:
-        device = network.codes.device
-        network.fit_palette(len(network.codes) - 1, painting.to(device), palette_share)
+    network.fit_palette(-1, painting.to(network.codes.device), palette_share)
     return network
 
 
@@ -106,6 +105,7 @@ def _not_elongated(painting: Tensor) -> Tensor:
     return painting[..., top : top + longest, left : left + longest]
 
 
+@cache
 def predictor_moments(device: torch.device) -> "MomentsLoss":
     """Return the loss whose `style_targets` a predictor sees, whatever the network's loss was."""
     from fst.config import MomentsLossConfig, SlimConfig  # here: models without one need no loss

@@ -9,6 +9,7 @@ Shapes: N pictures, K styles, S values of a style's vector, C of its code.
 """
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -187,7 +188,26 @@ class StyledNetwork(nn.Module):
     def fit_palette(self, number: int, painting: Tensor, share: float) -> None:
         """Fit the palette of the style of a number to its painting, as `fit_palette` does."""
         self.palettes[number] = 0
-        self.palettes[number] = fit_palette(in_style(self, number), painting, share)
+        if share:
+            self.palettes[number] = fit_palette(in_style(self, number), painting, share)
+
+
+def fit_palettes(
+    network: TransformerNetwork | StyledNetwork, paintings: Sequence[Tensor], share: float
+) -> None:
+    """Fit the palette of each style to its painting, in place: as `fit_palette` does.
+
+    Args:
+        network: of one style or of several.
+        paintings: one for each style, (1, 3, H, W) in [0, 1].
+        share: how far to go, from 0 to 1.
+    """
+    if isinstance(network, StyledNetwork):
+        for number, painting in enumerate(paintings):
+            network.fit_palette(number, painting, share)
+    else:
+        (painting,) = paintings
+        apply_palette(network, fit_palette(network, painting, share))
 
 
 def in_style(network: nn.Module, number: int = 0) -> TransformerNetwork:

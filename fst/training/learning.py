@@ -130,8 +130,7 @@ def add_styles(
             predicted = predicted_code(network, read_image(style.path), info.predictor_px)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, tell)
         network = network.with_style(learnt.code, learnt.residual)
-        if info.palette_share:
-            network.fit_palette(len(network.codes) - 1, style.picture, info.palette_share)
+        network.fit_palette(-1, style.picture, info.palette_share)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
     shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, place))

@@ -14,9 +14,8 @@ from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.networks.cost import count_flops, count_parameters
-from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.registry import build_network
-from fst.networks.styled import StyledNetwork
+from fst.networks.styled import StyledNetwork, fit_palettes
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
@@ -135,11 +134,7 @@ class Trainer(TrainingRun):
         seen_images, model = self.finished
         if seen_images != self.seen_images:
             model = copy.deepcopy(self.ema)
-            if isinstance(model, StyledNetwork):
-                for number, style in enumerate(self.styles):
-                    model.fit_palette(number, style.picture, share)
-            else:
-                apply_palette(model, fit_palette(model, self.styles[0].picture, share))
+            fit_palettes(model, [style.picture for style in self.styles], share)
             self.finished = (self.seen_images, model)
         return model
 

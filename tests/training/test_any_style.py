@@ -177,11 +177,12 @@ def test_half_precision_trains_to_nearly_the_same(compose, overrides: list[str],
     totals = []
     for precision in ("fp32", "bf16"):
         settings = [f"training.precision={precision}", "training.images=8"]
+        settings.append("optimizer.learning_rate=2e-4")  # Adam's first steps amplify any difference
         config = compose([*overrides, *settings, f"runs_dir={tmp_path / precision}"])
         assert train(config) == 0
         *_, last = (config.run_dir / "metrics.jsonl").read_text().splitlines()
         totals.append(json.loads(last)["heldout/total"])
-    assert totals[1] == pytest.approx(totals[0], rel=0.05)
+    assert totals[1] == pytest.approx(totals[0], rel=0.01)
 
 
 @pytest.mark.parametrize(
