@@ -3,7 +3,6 @@
 Tensors are RGB, (1, 3, H, W), float in [0, 1], unless stated otherwise.
 """
 
-import contextlib
 import io
 import os
 import struct
@@ -15,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 from torch import Tensor
 
 from fst.atomic import replacing
 from fst.errors import UserError
+from fst.pictures.colour import to_srgb
 from fst.pictures.exif import kept_exif, upright, without_details
 from fst.pictures.formats import open_picture
 
@@ -319,17 +319,7 @@ def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         picture = picture.convert("RGB")
     elif picture.mode not in ("RGB", "CMYK", "L"):
         picture = picture.convert("RGB")
-    if profile:
-        # A broken profile is no reason to refuse the picture.
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
-            transformed = ImageCms.profileToProfile(
-                picture,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-            picture = transformed or picture
-    return picture if picture.mode == "RGB" else picture.convert("RGB"), transparency
+    return to_srgb(picture, profile), transparency
 
 
 def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image.Image:
