@@ -189,18 +189,18 @@ def content_batches(
         FeedError: a hundred pictures in a row are unreadable.
     """
     share = batch_size // world_size
-    batches = [
-        list(range(first + rank * share, first + (rank + 1) * share))
-        for first in range(start, end, batch_size)
-    ]
+    firsts = range(start, end, batch_size)
     loader = DataLoader(
         dataset,
-        batch_sampler=batches,
-        num_workers=min(workers, len(batches)),
+        # Made as they are needed: a list for 40 million images would take gigabytes.
+        batch_sampler=(
+            list(range(first + rank * share, first + (rank + 1) * share)) for first in firsts
+        ),
+        num_workers=min(workers, len(firsts)),
         collate_fn=_collate,
         worker_init_fn=_outlive_signals,
         pin_memory=pin_memory,
-        prefetch_factor=4 if workers and batches else None,
+        prefetch_factor=4 if workers and firsts else None,
     )
     for images, skipped in loader:
         if images is None:

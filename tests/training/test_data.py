@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_neither_workers_nor_processes_change_what_is_seen(photos: Path):
     for i, whole in enumerate(alone):
         assert torch.equal(helped[i], whole)
         assert torch.equal(torch.cat([shared[0][i], shared[1][i]]), whole)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_long_schedule_takes_no_memory(photos: Path, workers: int):
+    data = open_data(folder_config(photos), 0).train
+    tracemalloc.start()
+    images, _ = next(content_batches(data, 4, 0, 2_000_000, workers=workers))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert images.shape == (4, 3, 32, 32)
+    assert peak < 10e6  # its positions as lists are 60 MB
 
 
 def test_crops_are_inside_the_picture_scaled_and_sometimes_mirrored(tmp_path: Path):
