@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fst.atomic import replacing
 from fst.errors import UserError
-from fst.pictures.colour import to_srgb
+from fst.pictures.colour import Colours, declared_by_picture, picture_to_srgb
 from fst.pictures.exif import kept_exif, upright, without_details
 from fst.pictures.formats import open_picture
 
@@ -93,8 +93,8 @@ def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
 def open_rgb(source: str | Path | bytes) -> Image.Image:
     """Decode a picture, from a file or from its bytes, to 8-bit sRGB.
 
-    The EXIF orientation and the ICC profile are applied, transparency is composited over white,
-    16 bits are scaled to 8, and of an animation the first frame is taken.
+    The EXIF orientation is applied, declared colours are converted, transparency is composited
+    over white, 16 bits are scaled to 8, and of an animation the first frame is taken.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -293,7 +293,8 @@ def _decode(source: str | Path | bytes) -> _Decoded:
             exif, notes = kept_exif(picture)
             # Photographs with a preview inside are MPO, which Pillow calls animated.
             animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
-            return _Decoded(*_to_srgb(upright(picture)), exif, animated, notes)
+            colours = declared_by_picture(picture, file)
+            return _Decoded(*_to_srgb(upright(picture), colours), exif, animated, notes)
     except FileNotFoundError:
         raise FileNotFoundError(f"no picture {name}") from None
     except ImportError as error:
@@ -307,9 +308,8 @@ def _decode(source: str | Path | bytes) -> _Decoded:
         raise UnreadableImageError(f"cannot decode {name}: {error}") from error
 
 
-def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _to_srgb(picture: Image.Image, colours: Colours) -> tuple[Image.Image, Image.Image | None]:
     """Return the picture as RGB, and its transparency if it has any."""
-    profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):
         picture = _to_8_bit(picture)
     transparency = None
@@ -319,7 +319,7 @@ def _to_srgb(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         picture = picture.convert("RGB")
     elif picture.mode not in ("RGB", "CMYK", "L"):
         picture = picture.convert("RGB")
-    return to_srgb(picture, profile), transparency
+    return picture_to_srgb(picture, colours), transparency
 
 
 def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image.Image:

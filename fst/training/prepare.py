@@ -21,6 +21,7 @@ from fst.atomic import replacing, write_texts
 from fst.config import DataConfig
 from fst.errors import UserError
 from fst.models.released import checksum
+from fst.pictures.colour import SRGB, declared_by_picture
 from fst.pictures.formats import open_picture
 from fst.pictures.image import UnreadableImageError, scaled_size
 from fst.report import Progress, few
@@ -208,7 +209,7 @@ def _is_plain_jpeg(encoded: bytes) -> bool:
     """Say whether a picture is a JPEG whose pixels are the photograph as it is, upright in sRGB."""
     with open_picture(io.BytesIO(encoded)) as picture:
         upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        in_srgb = picture.mode == "RGB" and "icc_profile" not in picture.info
+        in_srgb = picture.mode == "RGB" and declared_by_picture(picture) == SRGB
         return picture.format == "JPEG" and upright and in_srgb
 
 

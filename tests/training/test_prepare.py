@@ -68,12 +68,15 @@ def test_small_plain_jpegs_stay_as_they_are_and_others_are_converted(tmp_path: P
     picture.save(folder / "c.jpg", icc_profile=lab.tobytes())
     picture.convert("L").save(folder / "d.jpg")
     picture.save(folder / "e.webp")
+    adobe_rgb = Image.Exif()
+    adobe_rgb[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
+    picture.save(folder / "f.jpg", exif=adobe_rgb)
     prepared(folder, tmp_path / "out")
     source = opened(tmp_path / "out")
-    kept = [source.encoded(i) == (folder / source.name(i)).read_bytes() for i in range(5)]
-    assert kept == [True, False, False, False, False]
+    kept = [source.encoded(i) == (folder / source.name(i)).read_bytes() for i in range(6)]
+    assert kept == [True, False, False, False, False, False]
     assert source.open(1).size == (48, 60)
-    assert all(source.open(i).mode == "RGB" for i in range(5))
+    assert all(source.open(i).mode == "RGB" for i in range(6))
 
 
 @pytest.mark.usefixtures("few_a_file")
