@@ -1,7 +1,7 @@
 """Reading video files: frames, their times and colours, and what else the file holds.
 
-Frames are uint8 RGB, (H, W, 3), with the transfer curve and the primaries of their source; HDR is
-kept in its coding, in 8 bits.
+Frames are uint8 sRGB, (H, W, 3). The values of SDR video are taken as they are, as screens show
+them; HDR and wide gamuts are converted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from fst.errors import UserError
-from fst.video.formats import complete_colors, pyav, reformatter
+from fst.pictures.colour import SRGB, declared_by_codes, values_to_srgb
+from fst.video.formats import BT709, UNSPECIFIED, complete_colors, pyav, reformatter
 
 
 class Frame(NamedTuple):
@@ -90,6 +91,8 @@ class VideoReader:
         if not videos or container.format.name.endswith("_pipe"):
             raise UserError(f"{source} has no video stream that can be decoded")
         self._video = video = videos[0]
+        context = video.codec_context  # before decoding it has the tags of the container
+        self._tags_of_file = context.colorspace, context.color_primaries, context.color_trc
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
         self.time_base: Fraction = video.time_base
         if video.duration:
@@ -179,15 +182,25 @@ class VideoReader:
         self._repaired += frame.is_corrupt
 
         if not frame.format.is_rgb:
-            frame.colorspace = self.colors[0]
-        pixels = self._reformat(frame, *self._decoded_size, "rgb24").to_ndarray()
+            frame.colorspace = self._matrix
+        form = "rgb24" if self._declared == SRGB else "rgb48"
+        values = self._reformat(frame, *self._decoded_size, form).to_ndarray()
+        pixels = values_to_srgb(values, self._declared)
         turned = pixels.transpose(1, 0, 2) if self._turned else pixels
         return Frame(np.ascontiguousarray(turned[self._upright]), time, duration)
 
     def _look_at(self, frame: Any) -> None:
         """Take from the first frame what all frames have in common."""
-        tags = frame.colorspace, frame.color_primaries, frame.color_trc
-        self.colors = complete_colors(tags, frame.width, frame.height)
+        own = frame.colorspace, frame.color_primaries, frame.color_trc
+        matrix, primaries, transfer = (
+            of_file if tag == UNSPECIFIED else tag
+            for tag, of_file in zip(own, self._tags_of_file, strict=True)
+        )
+        self.colors = complete_colors((matrix, primaries, transfer), frame.width, frame.height)
+        self._matrix, primaries, transfer = self.colors
+        self._declared = declared_by_codes(primaries, transfer) or SRGB
+        if self._declared != SRGB:
+            self.colors = BT709, BT709, BT709  # of the frames, not of the file
         # Square pixels: others would distort the strokes, and VP9 cannot signal them.
         width = round(frame.width * (self._video.sample_aspect_ratio or 1))
         height = frame.height
