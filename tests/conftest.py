@@ -34,6 +34,13 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, where copies of its parquet files go."""
+    monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of twelve photographs, some of them nested."""

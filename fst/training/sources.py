@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from PIL import Image
 
 from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
 from fst.pictures.formats import is_picture
 from fst.pictures.image import PICTURE_SUFFIXES, UnreadableImageError, files_below, open_rgb
+from fst.training.parquet import check_column, open_pictures
 
 MIN_PX = 32
 """Pictures with a shorter side below this are skipped."""
@@ -20,6 +22,10 @@ MOST_UNUSABLE = 100
 """As many unusable pictures in a row are a disk that is gone, not damaged pictures."""
 UNFINISHED = ".unfinished"
 """A file in a folder that `fst prepare` has not completed."""
+RECORD = "prepared.json"
+"""What `fst prepare` writes about its files."""
+_SAMPLED = 32
+"""Pictures without names whose contents tell one data set from another."""
 
 Skipped: TypeAlias = list[tuple[str, str]]
 """Pictures that were skipped: name and reason."""
@@ -58,9 +64,14 @@ class Source:
         return picture
 
     def encoded(self, index: int) -> bytes:
-        """Return a picture as its file holds it."""
-        image = self.rows[index][self.column]
-        return image["bytes"] or Path(image["path"]).read_bytes()
+        """Return a picture as its file holds it; nothing if it is empty or cannot be read."""
+        image = self.rows[index][self.column] or {"bytes": None, "path": None}
+        if image["bytes"] or not image["path"]:
+            return image["bytes"] or b""
+        try:
+            return Path(image["path"]).read_bytes()
+        except OSError:
+            return b""
 
     def name(self, index: int) -> str:
         """Return the name of a picture in messages: a file's path."""
@@ -72,11 +83,23 @@ class Source:
         return self._below_root(self.name(index))
 
     def fingerprint(self) -> str:
-        """Return a hash of the pictures' names below `root`, not of their contents."""
+        """Return a hash of the pictures' names below `root`.
+
+        Where some have no name, their sizes count too, and the contents of a few.
+        """
+        import pyarrow.compute as pc
+
         chunks = self.rows.data.column(self.column).chunks
         names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
         names = [name and self._below_root(name) for name in names]
-        return hashlib.sha256(repr(names).encode("utf-8", "replace")).hexdigest()[:16]
+        digest = hashlib.sha256(repr(names).encode("utf-8", "replace"))
+        if None in names:
+            for chunk in chunks:
+                sizes = pc.binary_length(chunk.field("bytes")).to_pylist()
+                digest.update("".join(f"{size} " for size in sizes).encode())
+            for index in np.linspace(0, len(self) - 1, _SAMPLED, dtype=int).tolist():
+                digest.update(self.encoded(index))
+        return digest.hexdigest()[:16]
 
     def _below_root(self, name: str) -> str:
         return name if self.root is None else os.path.relpath(name, self.root)
@@ -112,7 +135,7 @@ def describe_source(source: str, image_column: str, files: str) -> DataConfig:
     """
     path = Path(source)
     if path.is_dir():
-        if _parquet_files(path):
+        if _parquet_files(path)[0]:
             return ParquetDataConfig(path=source, image_column=image_column)
         return FolderDataConfig(path=source)
     if path.suffix == ".parquet":
@@ -140,45 +163,44 @@ def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> So
     return Source(rows, other_files=others, root=config.path)
 
 
-def _open_parquet(config: ParquetDataConfig, _: Sequence[Path] = ()) -> Source:
-    path = Path(config.path)
-    files = _parquet_files(path)
+def _open_parquet(config: ParquetDataConfig, leave_out: Sequence[Path] = ()) -> Source:
+    files, others = _parquet_files(Path(config.path), leave_out)
     if not files:
         raise FileNotFoundError(f"{config.path} holds no parquet files")
     for folder in {file.parent for file in files}:
         if (folder / UNFINISHED).exists():
             raise UserError(f"{folder} is not complete: run its `fst prepare` command again")
-    return _load(config.image_column, "parquet", data_files=[str(file) for file in files])
+    rows = open_pictures(files, config.image_column)
+    return Source(rows, config.image_column, [ascii(file.name)[1:-1] for file in others])
 
 
-def _parquet_files(path: Path) -> list[Path]:
-    """Return the parquet files below a folder, or of a pattern, sorted, but for hidden ones."""
-    found = path.rglob("*.parquet") if path.is_dir() else path.parent.glob(path.name)
-    return sorted(file for file in found if not file.name.startswith("."))
+def _parquet_files(path: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[Path]]:
+    """Return the parquet files of a name, a pattern or a folder, sorted, and a folder's others."""
+    if path.is_dir():
+        below = files_below(path, leave_out)
+        files = [file for file in below if file.suffix == ".parquet"]
+        return files, [file for file in below if file.suffix != ".parquet" and file.name != RECORD]
+    if path.is_file():  # its name may read like a pattern
+        return [path], []
+    found = sorted(file for file in path.parent.glob(path.name) if file.is_file())
+    return [file for file in found if not file.name.startswith(".")], []
 
 
 def _open_coco(config: CocoDataConfig, _: Sequence[Path] = ()) -> Source:
+    import datasets
+
     try:
-        return _load(config.image_column, config.path, data_files={"train": config.files})
+        rows = datasets.load_dataset(config.path, split="train", data_files={"train": config.files})
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f"{config.path} cannot be loaded from the Hugging Face Hub ({error}). Without a "
             "connection, use data=folder data.path=DIR with any folder of photographs, or name a "
             "mirror in HF_ENDPOINT"
         ) from error
-
-
-def _load(image_column: str, path: str, **arguments: Any) -> Source:
-    import datasets
-
-    rows = datasets.load_dataset(path, split="train", **arguments)
-    if image_column not in rows.column_names:
-        raise UserError(
-            f"{path} has no column {image_column!r}, but {', '.join(rows.column_names)}: name the "
-            "one that holds the pictures"
-        )
-    rows = rows.select_columns([image_column])
-    return Source(rows.cast_column(image_column, datasets.Image(decode=False)), image_column)
+    column = config.image_column
+    check_column(config.path, rows.features.arrow_schema, column)
+    rows = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    return Source(rows, column)
 
 
 _OPENERS: dict[type[DataConfig], Callable[[Any, Sequence[Path]], Source]] = {

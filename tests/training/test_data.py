@@ -24,6 +24,8 @@ from fst.training.data import (
 from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.resident import ResidentDataset
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def folder_config(path: Path, **changes: object) -> FolderDataConfig:
     changes = {

@@ -16,6 +16,8 @@ from fst.training.prepare import RECORD, Prepared, prepare
 from fst.training.registry import train
 from fst.training.sources import Source, describe_source, open_source
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def quietly(what: str, done: float, total: float) -> None:
     pass
