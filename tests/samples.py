@@ -1,4 +1,4 @@
-"""Pictures for tests: drawn ones, and the folder of real ones beside the repository."""
+"""Pictures and clips for tests: drawn ones, and the folder of real ones beside the repository."""
 
 import os
 from pathlib import Path
@@ -17,4 +17,19 @@ def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Pa
     pixels = 128 + 90 * np.stack(waves, axis=-1)
     pixels[height // 4 : height // 2, width // 4 : width // 2] = random.uniform(0, 255, 3)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def draw_clip(path: Path, frames: int = 3, width: int = 64, height: int = 48) -> Path:
+    """Write a clip that brightens from frame to frame, 25 per second; its suffix is its format."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", 25)
+        stream.width, stream.height = width, height
+        for number in range(frames):
+            pixels = np.full((height, width, 3), 60 + 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode(None))
     return path

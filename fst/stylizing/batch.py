@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fst.errors import is_expected, is_out_of_memory, one_line
 from fst.pictures.formats import count_pixels
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
+from fst.stylizing.failures import failure
 from fst.stylizing.files import Job, Outcome
-from fst.stylizing.options import LESS_MEMORY, Options
+from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
 from fst.video.motion import motion
@@ -66,8 +66,7 @@ def change_pictures(
 ) -> Iterator[Outcome]:
     """Read pictures, change them and write the results; yield the outcome of each, in order.
 
-    A stop (`KeyboardInterrupt`), or a bug, is raised again once every picture that was changed is
-    written.
+    A stop (`KeyboardInterrupt`) is raised again once every picture that was changed is written.
 
     Args:
         jobs: what `plan` returned.
@@ -155,19 +154,10 @@ def change_videos(jobs: Sequence[Job], make: Callable[[Job], VideoReport]) -> It
         try:
             report = make(job)
         except Exception as error:
-            yield Outcome(job, _reason(error))
+            yield failure(job, error)
         else:
             rate = f"{report.frames} frames, {report.frames / report.seconds:.1f} fps"
             yield Outcome(job, notes=(rate, *report.notes))
-
-
-def _reason(error: Exception) -> str:
-    """Return in one line why a file failed; a bug is raised again."""
-    if is_out_of_memory(error):
-        return f"out of memory: {LESS_MEMORY} ({one_line(error)})"
-    if not is_expected(error):
-        raise error
-    return one_line(error)
 
 
 def _strokes(stylizer: Stylizer, options: Options, height: int, width: int) -> float:
@@ -223,7 +213,7 @@ def _batches(
             if batch:
                 yield batch
                 batch = []
-            yield Outcome(job, _reason(error))
+            yield failure(job, error)
             continue
         if batch and not _fits(batch, job, picture):
             yield batch
@@ -251,7 +241,7 @@ def _changed(
         results = change(batch[0][0].model, rgb)
     except Exception as error:
         if len(batch) == 1:
-            return [Outcome(batch[0][0], _reason(error))]
+            return [failure(batch[0][0], error)]
         return [result for one in batch for result in _changed([one], change)]
     for (_, picture), changed in zip(batch, torch.split(results, 1), strict=True):
         picture.replace_pixels(changed)  # in place, which frees the original
@@ -272,6 +262,6 @@ def _written(encoding: _Encoding, keep: int) -> Iterator[Outcome]:
         try:
             notes = future.result()
         except Exception as error:
-            yield Outcome(job, _reason(error))
+            yield failure(job, error)
         else:
             yield Outcome(job, notes=notes)

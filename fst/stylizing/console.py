@@ -94,7 +94,9 @@ class StylizeConsole:
         return status
 
     def conclude(self, existing: int, skipped: Sequence[Path]) -> int:
-        """Print what was not done and why; return the exit status: 1 if some failed, 2 if all did.
+        """Print what was not done and why; return the exit status.
+
+        It is 1 if some files failed or one met a bug, and 2 if all of them failed otherwise.
 
         Args:
             existing: how many results existed before and were kept.
@@ -112,7 +114,8 @@ class StylizeConsole:
             tqdm.write(", ".join([f"{len(self.done)} done", *filter(None, parts)]))
         if not self.failed:
             return 0
-        return 1 if self.done or existing else 2
+        bug = any(outcome.bug for outcome in self.failed)
+        return 1 if self.done or existing or bug else 2
 
 
 def _counted(count: int, what: str) -> str:

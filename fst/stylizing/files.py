@@ -34,6 +34,8 @@ class Outcome:
     error: str | None = None
     notes: tuple[str, ...] = ()
     """What else the user should know."""
+    bug: bool = False
+    """The error is a bug rather than a fault of the file or the machine."""
 
 
 def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Path]], list[Path]]:

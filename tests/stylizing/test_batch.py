@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, features
+from samples import draw_clip, draw_picture
 
 from fst.errors import UserError
 from fst.models.model_file import describe, save_model
@@ -18,6 +19,7 @@ from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing import batch
 from fst.stylizing.batch import stylize_pictures, stylize_videos
 from fst.stylizing.console import StylizeConsole
+from fst.stylizing.failures import failure
 from fst.stylizing.files import Job, about_skipped, find_inputs, plan, take_shard
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer, blend, load_several
@@ -458,10 +460,63 @@ def failing_with(error: Exception, stylizers, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), KeyError("a bug")])
-def test_a_bug_is_not_the_failure_of_a_file(error, photos, stylizers, tmp_path, monkeypatch):
-    failing_with(error, stylizers, monkeypatch)
-    with pytest.raises(type(error), match="a bug"):
-        list(stylize_pictures(jobs(photos, output=tmp_path), stylizers, Options()))
+def test_a_bug_is_the_failure_of_one_file_with_its_traceback_in_a_log(
+    error, photos, stylizers, tmp_path, monkeypatch
+):
+    sound = Stylizer.__call__
+
+    def fail(self, picture, **given):
+        if picture.shape[-1] == 90:
+            raise error
+        return sound(self, picture, **given)
+
+    monkeypatch.setattr(Stylizer, "__call__", fail)
+    bad = draw_picture(tmp_path / "bad.png", 1, width=90)
+    made = jobs(photos / "00.png", bad, photos / "more", output=tmp_path / "out")
+    outcomes = list(stylize_pictures(made, stylizers, Options()))
+    assert [outcome.job.source for outcome in outcomes if outcome.error] == [bad]
+    assert sum(outcome.job.target.is_file() for outcome in outcomes) == len(made) - 1 == 9
+    (failed,) = [outcome for outcome in outcomes if outcome.error]
+    log = tmp_path / "out" / "fst-errors.log"
+    assert failed.bug
+    assert failed.error.endswith(
+        f"a bug in fst, {type(error).__name__}: {error}; the traceback is in {log}"
+    )
+    text = log.read_text()
+    assert str(bad) in text and "Traceback" in text and "in fail" in text
+
+
+def test_a_bug_of_one_video_leaves_the_others_and_ends_with_status_1(
+    tmp_path: Path, fst_here, monkeypatch
+):
+    make = batch.stylize_video
+
+    def fail(stylizer, source, target, **given):
+        if source.name == "b.mp4":
+            raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid start byte")
+        return make(stylizer, source, target, **given)
+
+    monkeypatch.setattr(batch, "stylize_video", fail)
+    for name in "abc":
+        draw_clip(tmp_path / "in" / f"{name}.mp4")
+    done = fst_here("stylize", "starry_night", "in", "-o", "out")
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.mp4",
+        "c.mp4",
+        "fst-errors.log",
+    ]
+    assert "in/b.mp4: a bug in fst, UnicodeDecodeError" in done.stderr
+    assert "traceback is in out/fst-errors.log" in done.stderr
+    assert "2 done, 1 failed" in done.stdout
+    assert fst_here("stylize", "starry_night", "in/b.mp4", "-o", "alone.mp4").returncode == 1
+
+
+def test_a_bug_whose_log_cannot_be_written_shows_its_traceback(tmp_path: Path, capsys):
+    (tmp_path / "out").touch()
+    outcome = failure(Job(Path("a.png"), "m", tmp_path / "out" / "a.png"), KeyError("a bug"))
+    assert "KeyError: 'a bug'" in capsys.readouterr().err
+    assert outcome.bug and "in the lines above" in outcome.error
 
 
 def test_lack_of_memory_is_the_failure_of_a_file(photos, stylizers, tmp_path, monkeypatch):
