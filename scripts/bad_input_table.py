@@ -70,6 +70,7 @@ MISTAKES = [
     ("several results but one output file", "stylize {model} {style} text.jpg -o out.png"),
     ("unknown device", "stylize {model} {style} -o out.png --device banana"),
     ("video damaged", "stylize {model} fake.mp4 -o out.mp4"),
+    ("video is a playlist", "stylize {model} list.mp4 -o out.mp4"),
     ("camera missing", "webcam {model} --camera 9 --headless --frames 1"),
     ("unknown output format", "stylize {model} {style} -o out.xyz"),
     ("no output given", "stylize {model} {style}"),
@@ -104,6 +105,7 @@ def main() -> None:
         (folder / "empty").mkdir(parents=True)
         for text in ("text.jpg", "fake.mp4"):
             (folder / text).write_text("neither a picture nor a video")
+        (folder / "list.mp4").write_text("ffconcat version 1.0\nfile 'clip.mp4'\n")
         (folder / "runs" / "taken").mkdir(parents=True)
         save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
         whole = (folder / "other.safetensors").read_bytes()

@@ -4,8 +4,7 @@ Frames are uint8 sRGB, (H, W, 3). The values of SDR video are taken as they are,
 them; HDR and wide gamuts are converted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,7 +13,19 @@ import numpy as np
 
 from fst.errors import UserError
 from fst.pictures.colour import SRGB, declared_by_codes, values_to_srgb
+from fst.video.deinterlacing import Deinterlacer
+from fst.video.extras import extras_of, left_out
 from fst.video.formats import BT709, UNSPECIFIED, complete_colors, pyav, reformatter
+from fst.video.opening import film_of, open_video
+
+_MOST_ASPECT = 8
+"""Pixels of real videos are at most some three times as wide as high, or as high as wide."""
+_HIDDEN_PARTS = {
+    "A53_CC": "closed captions",
+    "SPHERICAL": "the marks of a 360-degree video",
+    "STEREO3D": "the marks of a stereoscopic video",
+}
+"""What frames may carry besides their pixels, by FFmpeg's name."""
 
 
 class Frame(NamedTuple):
@@ -23,21 +34,6 @@ class Frame(NamedTuple):
     pixels: np.ndarray
     time: Fraction
     duration: Fraction
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What a video file holds besides its frames, in PyAV's terms."""
-
-    streams: Sequence[Any] = ()
-    """Audio and subtitles."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """Tags of the whole file, such as title or artist."""
-    chapters: Sequence[Any] = ()
-
-
-_ABOUT_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
-"""Tags that describe one file and do not apply to a copy."""
 
 
 class VideoReader:
@@ -51,6 +47,8 @@ class VideoReader:
     Args:
         source: the file.
         size: as for `stylize_video`.
+        wanted: called with the time of each frame after the first; those of which it says no are
+            decoded and not yielded.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -58,21 +56,24 @@ class VideoReader:
         ImportError: PyAV is not installed.
     """
 
-    def __init__(self, source: Path, size: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        size: int | None = None,
+        wanted: Callable[[Fraction], bool] = lambda time: True,
+    ) -> None:
         av = pyav()
         if size is not None and size < 2:
             raise UserError(f"size={size} must be at least 2 pixels")
-        if not source.exists():
-            raise FileNotFoundError(f"video {source} does not exist")
         self.notes: list[str] = []
         self._size = size
+        self._wanted = wanted
         self._frames = self._repaired = self._lost = 0
-        self._time = self._end = Fraction(0)  # of the last frame
+        self._looked = False
+        self._last = self._end = 0  # of the last frame, in units of the time base
+        self._deinterlace = Deinterlacer()
         self._reformat = reformatter()
-        try:
-            self._container = av.open(str(source.absolute()))
-        except av.FFmpegError as error:
-            raise UserError(f"cannot read {source} as a video: {error.strerror}") from error
+        self._container = open_video(source)
         try:
             self._open(source, av)
         except BaseException:
@@ -81,16 +82,10 @@ class VideoReader:
 
     def _open(self, source: Path, av: Any) -> None:
         container = self._container
-        attached_picture = av.stream.Disposition.attached_pic
-        videos = [
-            stream
-            for stream in container.streams.video
-            if stream.codec_context is not None and not stream.disposition & attached_picture
-        ]
-        # FFmpeg reads a picture as a video of one frame.
-        if not videos or container.format.name.endswith("_pipe"):
+        video = film_of(container)
+        if video is None:
             raise UserError(f"{source} has no video stream that can be decoded")
-        self._video = video = videos[0]
+        self._video = video
         context = video.codec_context  # before decoding it has the tags of the container
         self._tags_of_file = context.colorspace, context.color_primaries, context.color_trc
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
@@ -103,16 +98,8 @@ class VideoReader:
         # Times of a broadcast stream start anywhere, those of other files at zero.
         broadcast = container.format.flags & av.format.Flags.ts_discont.value
         self._origin = Fraction((broadcast and container.start_time) or 0, av.time_base)
-
-        self.extras = Extras(
-            (*container.streams.audio, *container.streams.subtitles),
-            {
-                key: value
-                for key, value in container.metadata.items()
-                if key.lower() not in _ABOUT_THE_FILE
-            },
-            [self._from_origin(chapter) for chapter in container.chapters()],
-        )
+        self.extras = extras_of(container, video, self._origin)
+        self.notes += left_out(container, video, self.extras)
 
         self._items = self._read(av.FFmpegError)
         self._first = []
@@ -132,7 +119,8 @@ class VideoReader:
     def __iter__(self) -> Iterator[Any]:
         yield from self._first
         yield from self._items
-        missing = float(self._begin + self._length - self._end)
+        end = self._end * self.time_base - self._origin
+        missing = float(self._begin + self._length - end)
         if missing > 0.25:
             self.notes.append(
                 f"the file is cut off {missing:.1f} s before its end, after {self._frames} frames"
@@ -142,6 +130,8 @@ class VideoReader:
                 f"damaged: {self._frames} frames decoded, {self._repaired} of them with errors; "
                 f"{self._lost} packets could not be decoded"
             )
+        if self._deinterlace.used:
+            self.notes.append("interlaced: each pair of fields became one whole frame")
 
     def _read(self, decoding_error: type[Exception]) -> Iterator[Any]:
         for packet in self._packets(decoding_error):
@@ -152,11 +142,13 @@ class VideoReader:
                     self._lost += 1
                     continue
                 for frame in decoded:
-                    yield self._convert(frame)
+                    self._place(frame)
+                    yield from self._shown(self._deinterlace(frame))
             elif packet.dts is not None and packet.pts is not None:
                 origin = round(self._origin / packet.time_base)
                 packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
                 yield packet
+        yield from self._shown(self._deinterlace.flush())
 
     def _packets(self, reading_error: type[Exception]) -> Iterator[Any]:
         try:
@@ -165,29 +157,66 @@ class VideoReader:
             self._lost += 1
             yield None  # flushes the decoder
 
-    def _from_origin(self, chapter: Any) -> Any:
-        origin = round(self._origin / chapter["time_base"])
-        return {**chapter, "start": chapter["start"] - origin, "end": chapter["end"] - origin}
-
-    def _convert(self, frame: Any) -> Frame:
-        if not self._frames:
-            self._look_at(frame)
-        time = self._end if frame.pts is None else frame.pts * self.time_base - self._origin
+    def _place(self, frame: Any) -> None:
+        """Set when a frame is shown and for how long, in units of the time base."""
+        time = frame.pts
+        if self._container.format.name == "avi":
+            # AVI has no times but numbers frames as they are decoded, which is some frames before
+            # they are shown; what FFmpeg makes of that is late and out of order.
+            waiting = self._video.codec_context.reorder_depth * frame.duration
+            time = None if frame.dts is None else frame.dts - waiting
+        if time is None:
+            time = self._end
         if self._frames:
             # Damage can make times repeat or run backwards, which encoders reject.
-            time = max(time, self._time + self.time_base)
-        duration = frame.duration * self.time_base or 1 / self.rate
-        self._time, self._end = time, time + duration
+            time = max(time, self._last + 1)
+        if not frame.duration:
+            frame.duration = max(1, round(1 / (self.rate * self.time_base)))
+        frame.pts, frame.time_base = time, self.time_base
+        self._last, self._end = time, time + frame.duration
         self._frames += 1
         self._repaired += frame.is_corrupt
 
+    def _shown(self, frames: Iterable[Any]) -> Iterator[Frame]:
+        for frame in frames:
+            if not self._looked:
+                self._look_at(frame)
+                self._looked = True
+            elif not self._wanted(self._time_of(frame)):
+                continue
+            yield self._convert(frame)
+
+    def _time_of(self, frame: Any) -> Fraction:
+        time: Fraction = frame.pts * frame.time_base - self._origin
+        return time
+
+    def _convert(self, frame: Any) -> Frame:
         if not frame.format.is_rgb:
             frame.colorspace = self._matrix
         form = "rgb24" if self._declared == SRGB else "rgb48"
         values = self._reformat(frame, *self._decoded_size, form).to_ndarray()
         pixels = values_to_srgb(values, self._declared)
         turned = pixels.transpose(1, 0, 2) if self._turned else pixels
-        return Frame(np.ascontiguousarray(turned[self._upright]), time, duration)
+        upright = np.ascontiguousarray(turned[self._upright])
+        return Frame(upright, self._time_of(frame), frame.duration * frame.time_base)
+
+    def _pixel_aspect(self) -> Fraction:
+        """Return how much wider than high pixels are shown; damaged files say anything."""
+        aspect: Fraction = self._video.sample_aspect_ratio or Fraction(1)
+        if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+            return aspect
+        self.notes.append(f"damaged: pixels {aspect} times as wide as high are taken as square")
+        return Fraction(1)
+
+    def _left_out_of(self, frame: Any) -> list[str]:
+        """Return a note for what a frame carries and results do not."""
+        parts = [what for kind, what in _HIDDEN_PARTS.items() if frame.side_data.get(kind)]
+        # FFmpeg's own decoders of VP8 and VP9 leave out transparency, which a tag declares.
+        tags = {key.lower(): value for key, value in self._video.metadata.items()}
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        if has_alpha or tags.get("alpha_mode") == "1":
+            parts.append("transparency")
+        return [f"{' and '.join(parts)} dropped"] if parts else []
 
     def _look_at(self, frame: Any) -> None:
         """Take from the first frame what all frames have in common."""
@@ -202,12 +231,13 @@ class VideoReader:
         if self._declared != SRGB:
             self.colors = BT709, BT709, BT709  # of the frames, not of the file
         # Square pixels: others would distort the strokes, and VP9 cannot signal them.
-        width = round(frame.width * (self._video.sample_aspect_ratio or 1))
+        width = round(frame.width * self._pixel_aspect())
         height = frame.height
         if self._size is not None:
             scale = self._size / min(width, height)
             width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
         self._decoded_size = width, height
+        self.notes += self._left_out_of(frame)
 
         # 3x3: (x, y, 1) of a pixel times the matrix is where it is shown
         matrix = frame.side_data.get("DISPLAYMATRIX")

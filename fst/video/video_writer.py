@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fst.video.extras import Extras
 from fst.video.formats import (
     BT601_525,
     BT601_625,
@@ -22,7 +23,6 @@ from fst.video.formats import (
     pyav,
     reformatter,
 )
-from fst.video.video_file import Extras
 
 _LIMITED_RANGE = 1
 
@@ -40,7 +40,8 @@ class VideoWriter:
         time_base: unit of the frames' times, in seconds.
         colors: codes of matrix, primaries and transfer (ITU-T H.273); by default those usual for
             the size.
-        extras: audio and subtitles, whose packets `write_packet` takes, tags and chapters.
+        extras: audio and subtitles, whose packets `write_packet` takes, attachments, tags and
+                chapters.
         survives_kill: write such that the file can be played up to its last second or so if this
             process is killed; the complete file is the same.
 
@@ -100,6 +101,8 @@ class VideoWriter:
         self._first = 0, 0  # times of display and of decoding of the first packet
         self._end = 0  # of the last frame
         self._tracks = {source.index: self._add_track(source) for source in extras.streams}
+        if extras.timecode:
+            self._video.metadata["timecode"] = extras.timecode
         self._container.metadata.update(extras.metadata)
         self._container.set_chapters(list(extras.chapters))
         self._container.start_encoding()
@@ -192,6 +195,8 @@ class VideoWriter:
             last.duration = max(1, shown - decoded)
 
     def _add_track(self, source: Any) -> "_Track":
+        if source.type == "attachment":
+            return self._add_attachment(source)
         name = f"{source.type} stream {source.index}"
         if source.codec_context is None:
             self.notes.append(f"{name} dropped: unknown codec")
@@ -214,6 +219,13 @@ class VideoWriter:
         for tag in source.metadata.keys() & {"language", "title"}:
             stream.metadata[tag] = source.metadata[tag]
         return _Track(stream, converted=not held)
+
+    def _add_attachment(self, source: Any) -> "_Track":
+        container = self._container.format.name
+        if container == "matroska":
+            return _Track(self._container.add_stream_from_template(source))
+        self.notes.append(f"attachment {source.name} dropped: {container} cannot hold it")
+        return _Track(None)
 
 
 @dataclass
