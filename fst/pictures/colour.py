@@ -117,7 +117,9 @@ def declared_by_picture(picture: Image.Image, file: Path | io.BytesIO | None = N
         return _declared_by_profile(profile) or Colours(profile=profile)
     if "srgb" in picture.info:
         return SRGB
-    return _declared_by_chunks(picture) or _declared_by_exif(picture) or SRGB
+    if "gamma" in picture.info or "chromaticity" in picture.info:
+        return _declared_by_chunks(picture)
+    return _declared_by_exif(picture) or SRGB
 
 
 def picture_to_srgb(picture: Image.Image, colours: Colours) -> Image.Image:
@@ -154,7 +156,7 @@ def values_to_srgb(values: np.ndarray, colours: Colours) -> np.ndarray:
     luminance = _to_xyz(colours.primaries)[1]
     for start in range(0, len(given), _AT_ONCE):
         light = light_of.take(given[start : start + _AT_ONCE].T)
-        if colours.hdr and colours.transfer == _HLG:  # the screen's OOTF: scene to screen
+        if colours.transfer == _HLG:  # the screen's OOTF: scene to screen
             light *= (luminance @ light) ** np.float32(_HLG_GAMMA - 1) * (_HLG_PEAK / _WHITE)
         light = matrix @ light
         if colours.hdr:
@@ -217,11 +219,10 @@ def _to_xyz(primaries: tuple[float, ...]) -> np.ndarray:
         ValueError: these are no primaries.
     """
     x, y = np.array(primaries, np.float64).reshape(4, 2).T
-    if not (y[3] > 0 and np.isfinite(x + y).all()):
+    if y[3] == 0:
         raise ValueError("white must have a luminance")
     columns = np.stack([x, y, 1 - x - y])
-    with np.errstate(all="ignore"):
-        amounts = np.linalg.solve(columns[:, :3], columns[:, 3] / y[3])
+    amounts = np.linalg.solve(columns[:, :3], columns[:, 3] / y[3])
     if not (amounts > 0).all():
         raise ValueError("white must lie among the primaries")
     return (columns[:, :3] * amounts).astype(np.float32)
@@ -229,10 +230,17 @@ def _to_xyz(primaries: tuple[float, ...]) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _to_bt709(primaries: tuple[float, ...]) -> np.ndarray:
-    """Return the matrix from light of these primaries to that of BT.709's; white stays white."""
+    """Return the matrix from light of these primaries to that of BT.709's; white stays white.
+
+    Raises:
+        ValueError: these are no primaries.
+    """
     ours = _to_xyz(_BT709)
     theirs = _to_xyz(primaries)
-    cones = _ADAPTATION @ ours.sum(1) / (_ADAPTATION @ theirs.sum(1))
+    white = _ADAPTATION @ theirs.sum(1)
+    if not (white > 0.01).all():
+        raise ValueError("white must be a colour that eyes see")
+    cones = _ADAPTATION @ ours.sum(1) / white
     adapted = np.linalg.inv(_ADAPTATION) * cones @ _ADAPTATION @ theirs
     return np.asarray(np.linalg.inv(ours) @ adapted, np.float32)
 
@@ -262,29 +270,28 @@ def _is_grey(picture: Image.Image) -> bool:
 
 def _declared_by_profile(profile: bytes) -> Colours | None:
     """Return what an HDR profile's tag `cicp` says: its tables end at some white or other."""
-    (count,) = struct.unpack_from(">I", profile.ljust(132), 128)
-    for tag in range(min(count, 100)):
-        name, start, _ = struct.unpack_from(">4sII", profile.ljust(144 + 12 * tag), 132 + 12 * tag)
-        if name == b"cicp" and len(profile) >= start + 12:
-            primaries, transfer, _, full = profile[start + 8 : start + 12]
-            codes = declared_by_codes(primaries, transfer, narrow=not full)
-            return codes if codes and codes.hdr else None
+    with contextlib.suppress(struct.error):  # it ends early
+        (count,) = struct.unpack_from(">I", profile, 128)
+        for tag in range(count):
+            name, start = struct.unpack_from(">4sI", profile, 132 + 12 * tag)
+            if name == b"cicp":
+                primaries, transfer, _, full = struct.unpack_from("4B", profile, start + 8)
+                codes = declared_by_codes(primaries, transfer, narrow=not full)
+                return codes if codes and codes.hdr else None
     return None
 
 
-def _declared_by_chunks(picture: Image.Image) -> Colours | None:
+def _declared_by_chunks(picture: Image.Image) -> Colours:
     """Return what PNG's chunks gAMA and cHRM say."""
     gamma, points = picture.info.get("gamma", 0), picture.info.get("chromaticity", ())
     primaries = _BT709
-    with contextlib.suppress(ValueError, np.linalg.LinAlgError):
+    with contextlib.suppress(ValueError):
         given = (*points[2:], *points[:2])
-        _to_xyz(given)
+        _to_bt709(given)  # raises if these are no primaries
         # Rounded, or nearly sRGB's: the same.
         primaries = _BT709 if np.allclose(given, _BT709, atol=2e-3) else given
-    usual = abs(gamma - 1 / 2.2) < 1e-3
-    if not 0.1 <= gamma <= 10 or (usual and primaries == _BT709):
-        # 1/2.2 is how programs say sRGB in this chunk.
-        return None if primaries == _BT709 else Colours(primaries)
+    if not 0.1 <= gamma <= 10 or (primaries == _BT709 and abs(gamma - 1 / 2.2) < 1e-3):
+        return Colours(primaries)  # 1/2.2 is how programs say sRGB in this chunk
     return Colours(primaries, exponent=1 / gamma)
 
 
@@ -309,9 +316,8 @@ def _codes(picture: Image.Image, file: Path | io.BytesIO | None) -> Colours | No
         return None
     with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
         opened.seek(0)
-        with contextlib.suppress(
-            struct.error, LookupError, ValueError
-        ):  # Pillow has judged the file
+        # Whether the file is damaged, Pillow has judged.
+        with contextlib.suppress(struct.error, LookupError, ValueError):
             return found(opened)
     return None
 
