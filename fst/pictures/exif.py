@@ -35,10 +35,10 @@ def kept_exif(picture: Image.Image) -> tuple[bytes, tuple[str, ...]]:
         return b"", ("its EXIF metadata are damaged and were dropped",)
 
 
-def upright(picture: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF orientation says, whatever else the metadata hold."""
+def turned_upright(picture: Image.Image, original: Image.Image) -> Image.Image:
+    """Turn a picture as the EXIF orientation of `original` says, whatever else that holds."""
     with contextlib.suppress(Exception):  # as in `kept_exif`: no reason to refuse the picture
-        if (method := _TRANSPOSE.get(picture.getexif().get(_ORIENTATION, 1))) is not None:
+        if (method := _TRANSPOSE.get(original.getexif().get(_ORIENTATION, 1))) is not None:
             return picture.transpose(method)
     return picture
 

@@ -5,7 +5,10 @@ import io
 import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from fst.pictures.png import open_without_text, scale_transparency
+from fst.pictures.raw import CameraRawError, holds_raw
 
 FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
@@ -19,25 +22,50 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_picture(file: Path | io.BytesIO) -> Image.Image:
+def open_picture(file: Path | io.BytesIO) -> ImageFile.ImageFile:
     """Open a picture without decoding it.
 
     Raises:
+        CameraRawError: it is a camera raw file, of which Pillow would read the thumbnail.
         ImportError: it is a HEIC picture, and pillow-heif is not installed.
         OSError: it cannot be read.
         PIL.UnidentifiedImageError: it is not a picture in one of `FORMATS`.
     """
+    _refuse_raw(file)
     try:
-        return Image.open(file, formats=FORMATS)
+        picture = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         if not _is_heif(file):
             raise
+        return _open_heif(file)
+    except ValueError:
+        if (lean := open_without_text(file)) is None:
+            raise
+        return lean
+    scale_transparency(picture)
+    return picture
+
+
+def load_picture(file: Path | io.BytesIO) -> ImageFile.ImageFile:
+    """Open and decode a picture.
+
+    Raises:
+        Exception: what `open_picture` raises, and what decoders raise on damaged files.
+    """
+    picture = open_picture(file)
     try:
-        import pillow_heif
-    except ImportError as error:
-        raise ImportError(HEIF_MISSING) from error
-    pillow_heif.register_heif_opener()
-    return Image.open(file, formats=("HEIF",))
+        picture.load()
+    except ValueError:  # a PNG's texts may lie behind its pixels
+        if isinstance(file, Path):  # else it would close the caller's
+            picture.close()
+        if (lean := open_without_text(file)) is None:
+            raise
+        lean.load()
+        return lean
+    except BaseException:
+        picture.close()
+        raise
+    return picture
 
 
 def is_picture(path: Path) -> bool:
@@ -57,6 +85,26 @@ def count_pixels(path: Path) -> int:
             with open_picture(path) as picture:
                 return picture.width * picture.height
     return 0
+
+
+def _open_heif(file: Path | io.BytesIO) -> ImageFile.ImageFile:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImportError(HEIF_MISSING) from error
+    pillow_heif.register_heif_opener()
+    return Image.open(file, formats=("HEIF",))
+
+
+def _refuse_raw(file: Path | io.BytesIO) -> None:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            raw = holds_raw(opened, file.suffix)
+    else:
+        raw = holds_raw(file)
+        file.seek(0)
+    if raw:
+        raise CameraRawError("is a camera raw file: develop it first, to JPEG, TIFF or PNG")
 
 
 def _is_heif(file: Path | io.BytesIO) -> bool:

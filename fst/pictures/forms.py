@@ -8,6 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fst.pictures.colour import declared_by_picture
+from fst.pictures.image import split_srgb
+from fst.pictures.transparency import alpha_of, continued
+
 Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
 
 
@@ -21,10 +25,7 @@ def to_images(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
     if not isinstance(picture, Tensor | Image.Image | np.ndarray):
         raise TypeError(f"expected a tensor, a PIL picture or a frame, not {type(picture)}")
     if isinstance(picture, Image.Image):
-        if picture.has_transparency_data:
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture.convert("RGBA"))
-        picture = np.array(picture.convert("RGB"))
+        picture = np.array(continued(*split_srgb(picture, declared_by_picture(picture))))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
             raise ValueError(
@@ -60,8 +61,7 @@ def in_form_of(result: Tensor, picture: Picture) -> Picture:
     frames = result.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     if isinstance(picture, Image.Image):
         of_pixels = Image.fromarray(frames[0])
-        if picture.has_transparency_data:
-            alpha = picture.convert("RGBA").getchannel("A")
+        if (alpha := alpha_of(picture)) is not None:
             of_pixels.putalpha(alpha.resize(of_pixels.size, Image.Resampling.BICUBIC))
         return of_pixels
     return frames if picture.ndim == 4 else frames[0]

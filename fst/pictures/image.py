@@ -6,7 +6,7 @@ Tensors are RGB, (1, 3, H, W), float in [0, 1], unless stated otherwise.
 import io
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from fst.atomic import replacing
 from fst.errors import UserError
 from fst.pictures.colour import Colours, declared_by_picture, picture_to_srgb
-from fst.pictures.exif import kept_exif, upright, without_details
-from fst.pictures.formats import open_picture
+from fst.pictures.depth import is_deep, strips, to_8_bit
+from fst.pictures.exif import kept_exif, turned_upright, without_details
+from fst.pictures.formats import load_picture
+from fst.pictures.png import UNREAD
+from fst.pictures.raw import CameraRawError
+from fst.pictures.transparency import alpha_of, continued, over_white, resized
 
 PICTURE_SUFFIXES = frozenset(
     (
@@ -42,8 +46,6 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".webp": {},
 }
 _LOSSY = (".avif", ".jpg", ".jpeg", ".webp")
-_STRIP_PX = 1_000_000
-"""Pixels that are converted at once."""
 
 
 class UnreadableImageError(UserError):
@@ -55,7 +57,7 @@ class Picture:
     """A picture as a file holds it: the pixels, the transparency, and some metadata."""
 
     rgb: Tensor
-    """uint8 (1, 3, H, W), sRGB, composited over white."""
+    """uint8 (1, 3, H, W), sRGB, not mixed with any ground; see `fst.pictures.transparency`."""
     alpha: Tensor | None = None
     """uint8 (1, 1, H, W), 255 where it is opaque."""
     exif: bytes = b""
@@ -101,7 +103,7 @@ def open_rgb(source: str | Path | bytes) -> Image.Image:
         UnreadableImageError: it cannot be decoded; the message says why.
     """
     decoded = _decode(source)
-    return _over_white(decoded.colours, decoded.transparency)
+    return over_white(decoded.colours, decoded.alpha)
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -120,27 +122,22 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
         UserError: scaled, the picture would have more than `MOST_PIXELS`.
     """
     decoded = _decode(path)
-    colours, transparency = decoded.colours, decoded.transparency
+    colours, alpha = decoded.colours, decoded.alpha
     if size_px is not None:
         try:
             height, width = scaled_size(colours.height, colours.width, size_px)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        colours = colours.resize((width, height), Image.Resampling.BICUBIC)
-        transparency = transparency and transparency.resize(
-            (width, height), Image.Resampling.BICUBIC
-        )
-    alpha = None
-    if transparency is not None:
-        alpha = torch.from_numpy(np.array(transparency))[None, None]
-    rgb = to_bytes_tensor(_over_white(colours, transparency))[None]
-    return Picture(rgb, alpha, decoded.exif, decoded.animated, decoded.notes)
+        colours, alpha = resized(colours, alpha, (width, height))
+    rgb = to_bytes_tensor(continued(colours, alpha))[None]
+    kept = None if alpha is None else torch.from_numpy(np.array(alpha))[None, None]
+    return Picture(rgb, kept, decoded.exif, decoded.animated, decoded.notes)
 
 
 def to_bytes_tensor(picture: Image.Image) -> Tensor:
     """Return an RGB picture as (3, H, W), uint8, in the same memory layout."""
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    for rows, strip in _strips(picture):
+    for rows, strip in strips(picture):
         pixels[rows] = strip
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
@@ -201,10 +198,7 @@ def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> tupl
         options["quality"] = quality
     if suffix in (".jpg", ".jpeg"):
         options["subsampling"] = "4:4:4" if quality >= 90 else "4:2:0"
-    pixels = picture.rgb[0].permute(1, 2, 0)
-    if picture.alpha is not None and suffix not in (".jpg", ".jpeg"):
-        pixels = torch.cat([pixels, picture.alpha[0].permute(1, 2, 0)], dim=2)
-    encoded = Image.fromarray(pixels.contiguous().numpy())
+    encoded = _to_pillow(picture, with_alpha=suffix not in (".jpg", ".jpeg"))
     exif = picture.exif
     notes: tuple[str, ...] = ()
     if suffix in (".tif", ".tiff") and (reduced := without_details(exif)) != exif:
@@ -221,9 +215,21 @@ def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> tupl
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the format
-            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            size = f"{encoded.width}x{encoded.height}"
             raise UserError(f"cannot write {path} ({size} pixels): {error}") from error
     return notes
+
+
+def _to_pillow(picture: Picture, with_alpha: bool) -> Image.Image:
+    """Return a picture of mode RGBA, or one of mode RGB composited over white."""
+    result = Image.fromarray(picture.rgb[0].permute(1, 2, 0).contiguous().numpy())
+    if picture.alpha is not None:
+        alpha = Image.fromarray(picture.alpha[0, 0].contiguous().numpy())
+        if with_alpha:
+            result.putalpha(alpha)
+        else:
+            over_white(result, alpha)
+    return result
 
 
 def writable_suffix(path: Path) -> str:
@@ -271,7 +277,7 @@ class _Decoded:
     """A picture file's content: 8-bit sRGB, and all that `Picture` holds beside it."""
 
     colours: Image.Image
-    transparency: Image.Image | None
+    alpha: Image.Image | None
     exif: bytes
     animated: bool
     notes: tuple[str, ...]
@@ -288,16 +294,20 @@ def _decode(source: str | Path | bytes) -> _Decoded:
         if file.exists() and not file.is_file():  # reading a pipe would wait forever
             raise UnreadableImageError(f"{name} is not a regular file")
     try:
-        with open_picture(file) as picture:
-            picture.load()
+        with load_picture(file) as picture:
             exif, notes = kept_exif(picture)
+            notes += picture.info.get(UNREAD, ())
             # Photographs with a preview inside are MPO, which Pillow calls animated.
             animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
             colours = declared_by_picture(picture, file)
-            return _Decoded(*_to_srgb(upright(picture), colours), exif, animated, notes)
+            rgb, alpha = (
+                each and turned_upright(each, picture) for each in split_srgb(picture, colours)
+            )
+            assert rgb is not None
+            return _Decoded(rgb, alpha, exif, animated, notes)
     except FileNotFoundError:
         raise FileNotFoundError(f"no picture {name}") from None
-    except ImportError as error:
+    except (ImportError, CameraRawError) as error:
         raise UnreadableImageError(f"{name} {error}") from error
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{name} is not a picture in a known format") from None
@@ -308,50 +318,11 @@ def _decode(source: str | Path | bytes) -> _Decoded:
         raise UnreadableImageError(f"cannot decode {name}: {error}") from error
 
 
-def _to_srgb(picture: Image.Image, colours: Colours) -> tuple[Image.Image, Image.Image | None]:
-    """Return the picture as RGB, and its transparency if it has any."""
-    if picture.mode.startswith(("I", "F")):
-        picture = _to_8_bit(picture)
-    transparency = None
-    if picture.has_transparency_data:
-        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-        transparency = picture.getchannel("A")
+def split_srgb(picture: Image.Image, colours: Colours) -> tuple[Image.Image, Image.Image | None]:
+    """Return a picture of any mode as 8-bit sRGB of mode RGB, and its alpha if it has any."""
+    alpha = alpha_of(picture)
+    if is_deep(picture):
+        picture = to_8_bit(picture)
+    if picture.mode not in ("RGB", "CMYK", "L"):
         picture = picture.convert("RGB")
-    elif picture.mode not in ("RGB", "CMYK", "L"):
-        picture = picture.convert("RGB")
-    return picture_to_srgb(picture, colours), transparency
-
-
-def _over_white(picture: Image.Image, transparency: Image.Image | None) -> Image.Image:
-    """Composite the picture over white, in place."""
-    if transparency is not None:
-        picture.paste("white", mask=ImageChops.invert(transparency))
-    return picture
-
-
-def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit and floating-point grey to 8 bits, where Pillow would clip it at 255."""
-    largest = max((float(np.nan_to_num(v).max()) for _, v in _strips(picture)), default=0.0)
-    if picture.mode == "F":
-        full = 1.0 if largest <= 1 else 255.0
-    else:
-        full = 255.0 if largest <= 255 and picture.mode == "I" else 65535.0
-    result = np.empty((picture.height, picture.width), np.uint8)
-    for rows, values in _strips(picture):
-        strip = np.nan_to_num(values.astype(np.float64)) / full * 255
-        result[rows] = strip.clip(0, 255).round()
-    return Image.fromarray(result)
-
-
-def _strips(picture: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield rows of a picture and their values: Pillow converts through several copies of them."""
-    step = max(1, _STRIP_PX // max(1, picture.width))
-    for top in range(0, picture.height, step):
-        rows = slice(top, min(top + step, picture.height))
-        whole = step >= picture.height
-        yield (
-            rows,
-            np.asarray(
-                picture if whole else picture.crop((0, rows.start, picture.width, rows.stop))
-            ),
-        )
+    return picture_to_srgb(picture, colours), alpha

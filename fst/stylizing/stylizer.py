@@ -134,8 +134,8 @@ class Stylizer:
 
         Args:
             picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
-                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture is laid over
-                white where it is transparent, and keeps its transparency.
+                picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture keeps its
+                transparency, and the result is sRGB.
             strength: 1 is the network's result, 0 the picture itself, values between blend them.
                 Where the strength was trained, the network paints less below 1, and only what is
                 below `LEAST_TRAINED` is blended; above 1 it paints more, up to `most_strength`.

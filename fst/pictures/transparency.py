@@ -1,0 +1,125 @@
+"""Transparency: a picture's alpha, and its colours where it is soft or cut out.
+
+Colours stay as the file has them, not mixed with any ground: mixed with white, a cut-out would have
+a pale fringe on every other ground. Where nothing is visible, they are continued from where it is,
+so that a network sees no edge there, and paints none.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageChops
+from torch import Tensor
+
+from fst.pictures.depth import is_deep, strips
+
+LEAST_ALPHA = 8
+"""Up to this alpha, of 255, colours are lost in rounding, and not visible."""
+_FILL_PX = 1_000_000
+"""Colours are continued in a picture of at most about this many pixels."""
+
+
+def alpha_of(picture: Image.Image) -> Image.Image | None:
+    """Return the alpha of a picture of any mode, in mode L; None if it has none."""
+    if not picture.has_transparency_data:
+        return None
+    if picture.mode in ("RGBA", "LA"):
+        return picture.getchannel("A")
+    if not is_deep(picture):
+        return picture.convert("RGBA").getchannel("A")
+    alpha = np.empty((picture.height, picture.width), np.uint8)
+    for rows, values in strips(picture):
+        alpha[rows] = np.where(values == picture.info["transparency"], 0, 255)
+    return Image.fromarray(alpha)
+
+
+def over_white(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    """Composite a picture of mode RGB over white, in place."""
+    if alpha is not None:
+        colours.paste("white", mask=ImageChops.invert(alpha))
+    return colours
+
+
+def resized(
+    colours: Image.Image, alpha: Image.Image | None, size: tuple[int, int]
+) -> tuple[Image.Image, Image.Image | None]:
+    """Scale a picture of mode RGB to (width, height); each colour counts by its alpha."""
+    bicubic = Image.Resampling.BICUBIC
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return colours.resize(size, bicubic), alpha and alpha.resize(size, bicubic)
+    weight = _times(Image.new("L", alpha.size, 255), alpha).resize(size, bicubic)
+    shares = np.maximum(np.asarray(weight, np.float32), 1)
+    scaled = np.empty((*shares.shape, 3), np.uint8)
+    for number, channel in enumerate(colours.split()):
+        weighted = np.asarray(_times(channel, alpha).resize(size, bicubic), np.float32)
+        weighted *= 255 / shares
+        scaled[..., number] = weighted.clip(0, 255).round()
+    return Image.fromarray(scaled), alpha.resize(size, bicubic)
+
+
+def _times(channel: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Return the product of two pictures of mode L in 15 bits: 16 leave none for overshoots."""
+    product = np.multiply(np.asarray(channel), np.asarray(alpha), dtype=np.uint16)
+    product >>= 1
+    return Image.fromarray(product)
+
+
+def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    """Continue the colours of a picture of mode RGB to where it is transparent, in place.
+
+    Those with an alpha above `LEAST_ALPHA` stay.
+    """
+    if alpha is None:
+        return colours
+    least, most = alpha.getextrema()
+    if not isinstance(least, int) or least > LEAST_ALPHA or most <= LEAST_ALPHA:
+        return colours
+    hidden = alpha.point([255 * (value <= LEAST_ALPHA) for value in range(256)])
+    factor = math.ceil(math.sqrt(colours.width * colours.height / _FILL_PX))
+    small = _filled(*_reduced(colours, hidden, factor))
+    filling = Image.fromarray(small[0].permute(1, 2, 0).round().byte().numpy())
+    step = max(1, _FILL_PX // colours.width)
+    for top in range(0, colours.height, step):
+        bottom = min(top + step, colours.height)
+        mask = hidden.crop((0, top, colours.width, bottom))
+        box = (0, top / factor, colours.width / factor, bottom / factor)
+        colours.paste(
+            filling.resize(mask.size, Image.Resampling.BILINEAR, box), (0, top), mask=mask
+        )
+    return colours
+
+
+def _reduced(colours: Image.Image, hidden: Image.Image, factor: int) -> tuple[Tensor, Tensor]:
+    """Return the means of cells of `factor` squared pixels: colours (1, 3, h, w), weights.
+
+    Hidden colours count as 0, and their weight (1, 1, h, w) is 0.
+    """
+    step = factor * max(1, _FILL_PX // (colours.width * factor))
+    parts = []
+    for top in range(0, colours.height, step):
+        box = (0, top, colours.width, min(top + step, colours.height))
+        visible = torch.from_numpy(np.array(hidden.crop(box)) == 0)[None, None].float()
+        pixels = torch.from_numpy(np.array(colours.crop(box))).permute(2, 0, 1)[None].float()
+        weighted = torch.cat([pixels * visible, visible], 1)
+        parts.append(F.avg_pool2d(weighted, factor, ceil_mode=True))
+    whole = torch.cat(parts, 2)
+    return whole[:, :3], whole[:, 3:]
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Return colours (1, 3, H, W); unknown ones come from a picture of half the size.
+
+    Args:
+        weighted: colours times their weights, (1, 3, H, W).
+        weight: (1, 1, H, W), 0 where the colour is unknown, but not everywhere.
+    """
+    colours = weighted / weight.clamp_min(1e-9)
+    known = weight > 0
+    if known.all():
+        return colours
+    halved = F.avg_pool2d(torch.cat([weighted, weight], 1), 2, ceil_mode=True)
+    coarse = _filled(halved[:, :3], halved[:, 3:])
+    around = F.interpolate(coarse, list(weight.shape[-2:]), mode="bilinear")
+    return torch.where(known, colours, around)
