@@ -1,5 +1,6 @@
 """Files that are never half-written."""
 
+import errno
 import os
 import secrets
 import stat
@@ -21,8 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A new file has the permissions that the umask gives; an existing one keeps its own. A symbolic
     link stays a link: the file that it points to is replaced.
     """
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(path)
     temporary, mode = _create_beside(target)
     try:
         yield temporary
@@ -37,8 +37,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise OSError if `replacing` could not write a file, before work begins that it is to keep.
+
+    Missing parent folders are created.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        _create_beside(_target(path))[0].unlink()
+    except OSError as error:  # names the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _target(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def _create_beside(target: Path) -> tuple[Path, int]:
     """Create an empty file in the folder of `target`; return its path and its permissions."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     stem = target.stem.encode(errors="surrogateescape")[:_STEM_BYTES].decode(errors="ignore")
     while True:
         unique = f"{os.getpid()}-{secrets.token_hex(4)}"

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "cache", "streams", "threads"),
-    ("atomic", "device", "config", "report"),
+    ("atomic", "device", "config", "report", "weights_file"),
     ("networks", "pictures", "losses"),
     ("models", "video"),
     ("stylizing",),

@@ -10,18 +10,17 @@ import socket
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fst.atomic import replacing
 from fst.cache import cache_dir
 from fst.config import VGG16_LAYERS, Padding
 from fst.errors import UserError
+from fst.weights_file import read_weights
 
 _MEAN_RGB = (255 * 0.48235, 255 * 0.45882, 255 * 0.40784)
 _CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -36,6 +35,9 @@ _FINGERPRINTS = {
     "relu3_2": "7896e5d8526961f0",
     "relu3_3": "9cbb8afb7c4e9621",
 }
+
+
+_ANCHOR = "features.0.weight"
 
 
 class NoWeightsError(FileNotFoundError):
@@ -115,10 +117,10 @@ def load_vgg16(
     Raises:
         NoWeightsError: no weights are there and none can be downloaded.
         OtherWeightsError: `verify` found other weights.
-        UserError: the file is not a VGG16 or lacks layers.
+        UserError: the file is not a VGG16, lacks layers, or holds values that are not finite.
     """
     path = Path(weights) if weights is not None else cached_weights()
-    tensors = _read_tensors(path)
+    tensors = read_weights(path, _ANCHOR)
     network = VGG16(last_layer, padding)
     for layer, convolution in network.convolutions.items():
         index = _TORCHVISION_INDEX[VGG16_LAYERS.index(layer)]
@@ -165,7 +167,9 @@ def cached_weights() -> Path:
 
 def _keep_convolutions(whole: Path, path: Path) -> None:
     """Write the 59 MB of convolutions in torchvision's file of 528 MB."""
-    convolutions = {k: v for k, v in _read_tensors(whole).items() if k.startswith("features.")}
+    convolutions = {
+        k: v for k, v in read_weights(whole, _ANCHOR).items() if k.startswith("features.")
+    }
     with replacing(path) as temporary:
         save_file(convolutions, temporary, metadata={"licence": "CC BY 4.0, Oxford VGG"})
 
@@ -188,26 +192,6 @@ def _download(url: str, path: Path) -> None:
         finally:
             socket.setdefaulttimeout(patience)
         _keep_convolutions(whole, path)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"cannot read weights from {path}: {error}") from error
-    except Exception as error:
-        # torch.load raises UnpicklingError and more on what is not a checkpoint
-        raise UserError(f"{path} is not a weights file (.safetensors or .pth)") from error
-    return _tensors_only(state, path)
-
-
-def _tensors_only(state: Any, path: Path) -> dict[str, Tensor]:
-    """Return what was loaded from `path` if it is a dict of tensors, else raise UserError."""
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} does not contain a plain state dict of names and tensors")
-    return state
 
 
 def _verify(network: VGG16, path: Path) -> None:

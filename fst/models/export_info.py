@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fst.errors import UserError, one_line
-from fst.models.foreign import refuse_zip_bombs
 from fst.models.model_info import (
     METADATA_KEY,
     Check,
@@ -17,6 +16,7 @@ from fst.models.model_info import (
     parse_fields,
     parse_info,
 )
+from fst.weights_file import refuse_zip_bombs
 
 EXPORT_KEY = "fst_export"
 

@@ -1,18 +1,16 @@
 """Weights of other projects: the widespread PyTorch ports of Johnson's network (0-255 in and out).
 
-Their files are pickles of state dicts, opened with torch's restricted unpickler.
+Their files are pickles of state dicts, or of checkpoints that hold one.
 """
 
 import re
-import zipfile
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from fst.errors import UserError
 from fst.models.model_info import ModelInfo
+from fst.weights_file import read_weights
 
 _FOREIGN_LAYERS = {
     "conv1": "down.0", "in1": "down.1", "conv2": "down.3", "in2": "down.4",
@@ -24,6 +22,7 @@ _KEY = re.compile(
     r"|res(?P<block>[1-9]\d{0,2})\.(?:(?P<part>conv[12])\.conv2d|(?P<part_norm>in[12])))"
     r"\.(?P<kind>weight|bias)"
 )
+_ANCHOR = "deconv1.conv2d.weight"
 _UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 """What old versions of instance norm saved and never used."""
 
@@ -34,25 +33,14 @@ def read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     Raises:
         UserError: it is not such a file.
     """
-    state = _load(path)
-    if (
-        not isinstance(state, dict)
-        or not all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-        )
-        or not {f"{name}.conv2d.weight" for name in ("conv1", "deconv1", "deconv3")} <= state.keys()
-        or not state["conv1.conv2d.weight"].ndim
-    ):
+    state = read_weights(path, _ANCHOR)
+    if not {f"{name}.conv2d.weight" for name in ("conv1", "deconv1", "deconv3")} <= state.keys():
         raise _unknown(path)
-    tensors = {}
-    for key, value in state.items():
-        if key.endswith(_UNUSED):
-            continue
-        # A view can claim many times what is stored: it would be made real when it is used.
-        stored = value.layout == torch.strided and value.untyped_storage().nbytes()
-        if not value.is_floating_point() or stored < value.numel() * value.element_size():
-            raise UserError(f"{path} is damaged: {key!r} is not a dense tensor of floats")
-        tensors[_own_name(key, path)] = value
+    if not state["conv1.conv2d.weight"].ndim:
+        raise _unknown(path)
+    tensors = {
+        _own_name(key, path): value for key, value in state.items() if not key.endswith(_UNUSED)
+    }
     # They take and return 0-255.
     for name, factor in (("down.0.weight", 255), ("up.6.weight", 1 / 255), ("up.6.bias", 1 / 255)):
         if name in tensors:  # what is missing is reported with everything else that does not fit
@@ -65,33 +53,6 @@ def read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         "output": "clamp",
     }
     return tensors, ModelInfo("johnson", arguments, title=path.stem)
-
-
-def _load(path: Path) -> Any:
-    try:
-        if zipfile.is_zipfile(path):
-            refuse_zip_bombs(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:
-        # torch.load raises UnpicklingError, EOFError, RuntimeError ... on what is not a checkpoint
-        raise UserError(
-            f"{path} is neither a model file of fst (.safetensors) nor a plain state dict"
-        ) from error
-
-
-def refuse_zip_bombs(path: Path) -> None:
-    """Raise UserError if a zip archive holds more than its own size; torch never compresses."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    if claimed > path.stat().st_size:
-        raise UserError(
-            f"{path} is not a file that torch wrote: it would unpack to {claimed} bytes"
-        )
 
 
 def _own_name(key: str, path: Path) -> str:

@@ -38,6 +38,7 @@ from fst.networks.registry import (
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
+from fst.weights_file import check_weights
 
 Network: TypeAlias = TransformerNetwork | StyledNetwork | Upscaler
 """What a model file holds."""
@@ -132,9 +133,7 @@ def load_network(path: Path) -> tuple[Network, ModelInfo]:
         tensors, info = read_foreign(path)
         shapes = {name: tuple(value.shape) for name, value in tensors.items()}
         _check_shapes(path, info, shapes)
-    for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise UserError(f"{path} is damaged: {name} holds values that are not finite numbers")
+    check_weights(tensors, path)
     network = _build(info, shapes)
     if _lacks_palettes(info):
         tensors["palettes"] = network.get_buffer("palettes")
@@ -180,10 +179,10 @@ def open_upscaler(name_or_path: str | Path) -> tuple[Upscaler, ModelInfo]:
         UserError: as there, or it is a model for styles.
     """
     path = find_model(name_or_path)
-    refuse_style(path, split_style(name_or_path)[1])
     network, info = load_network(path)
     if not isinstance(network, Upscaler):
         raise UserError(f"{path} is a model that stylizes: use it with fst stylize")
+    refuse_style(path, split_style(name_or_path)[1])
     return network, info
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fst.atomic import check_writable
 from fst.config import (
     AnyStyleConfig,
     FolderDataConfig,
@@ -93,6 +94,7 @@ def add_styles(
     Raises:
         FileNotFoundError: the model, a picture or the photographs are missing.
         FileExistsError: `output` or its sheet exists.
+        OSError: they cannot be written; nothing is learnt then.
         UserError: the model has one style, has a style of such a name already, or a picture cannot
             be read.
         TrainingStoppedError: the loss is not finite.
@@ -109,6 +111,8 @@ def add_styles(
     styles = open_styles(pictures, size_px or default_px, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
         raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
+    for file in (output, sheet_of(output)):
+        check_writable(file)
     config = MomentsLossConfig()
     layers = {config.content_layer, *config.style_layers}
     features = (

@@ -31,8 +31,8 @@ from omegaconf.errors import OmegaConfBaseException
 from fst.atomic import replacing
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
-from fst.models.foreign import refuse_zip_bombs
 from fst.models.model_info import is_count
+from fst.weights_file import refuse_zip_bombs
 
 FREE_KEYS = {
     "name",

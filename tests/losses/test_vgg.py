@@ -1,6 +1,9 @@
 """The frozen VGG16: names, scale, and where its weights come from."""
 
+import os
+import re
 import statistics
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from fst.config import VGG16_LAYERS, SlimConfig, Vgg16Config
+from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.vgg import VGG16, cached_weights, deepest, load_vgg16
 
@@ -94,6 +98,54 @@ def test_other_weights_missing_layers_and_other_files_are_refused(random_vgg: Pa
     (tmp_path / "cut.safetensors").write_bytes(random_vgg.read_bytes()[:5000])
     with pytest.raises(ValueError, match="cannot read weights from"):
         load_vgg16(tmp_path / "cut.safetensors", "relu3_3")
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (lambda weight: weight.to_sparse(), "is not a dense tensor of floats"),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "is not a dense"),
+        (lambda weight: weight.to(torch.int32), "is not a dense tensor of floats"),
+        (lambda weight: weight.new_zeros(1).expand_as(weight), "is not a dense tensor"),
+        (lambda weight: torch.full_like(weight, torch.nan), "values that are not finite"),
+    ],
+    ids=["sparse", "quantized", "integers", "view", "NaN"],
+)
+@pytest.mark.parametrize("key", ["features.5.weight", "features.17.weight"])
+def test_odd_tensors_are_refused(key: str, odd, message: str, random_vgg: Path, tmp_path: Path):
+    state = load_file(random_vgg) | {"features.17.weight": torch.ones(512, 256, 3, 3)}
+    state |= {"features.17.bias": torch.ones(512)}
+    torch.save(state | {key: odd(state[key])}, tmp_path / "vgg.pth")
+    with pytest.raises(UserError, match=f"{re.escape(key)}.*{message}"):
+        load_vgg16(tmp_path / "vgg.pth", "relu4_1", verify=False)
+
+
+def test_a_zip_bomb_is_refused_before_it_unpacks(random_vgg: Path, tmp_path: Path):
+    torch.save(load_file(random_vgg), tmp_path / "vgg.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "vgg.pth") as stored,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in stored.namelist():
+            content = stored.read(name)
+            bomb.writestr(name, content if len(content) < 100_000 else bytes(len(content)))
+    with pytest.raises(UserError, match="unpack to"):
+        load_vgg16(tmp_path / "bomb.pth", "relu3_3", verify=False)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_pipe_is_refused_instead_of_waited_for(suffix: str, tmp_path: Path):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    with pytest.raises(UserError, match="is not a regular file"):
+        load_vgg16(tmp_path / f"pipe{suffix}", "relu3_3")
+
+
+def test_weights_inside_a_checkpoint_or_of_data_parallel_load(random_vgg: Path, tmp_path: Path):
+    state = load_file(random_vgg)
+    wrapped = {key.replace("features.", "features.module."): v for key, v in state.items()}
+    torch.save({"epoch": 90, "state_dict": wrapped}, tmp_path / "vgg.pth")
+    found = load_vgg16(tmp_path / "vgg.pth", "relu3_3", verify=False)
+    assert torch.equal(found.convolutions["relu3_3"].weight, state["features.14.weight"])
 
 
 def test_settings_are_advised_only_where_there_are_settings(random_vgg: Path):

@@ -96,7 +96,7 @@ def test_foreign_tensors_newer_formats_and_other_files_are_refused(saved: Path, 
         load_model(newer)
     text = tmp_path / "model.pth"
     text.write_text("not a checkpoint")
-    with pytest.raises(ValueError, match="neither a model file"):
+    with pytest.raises(ValueError, match="is not a weights file"):
         load_model(text)
     torch.save({"weight": torch.zeros(3)}, text)
     with pytest.raises(ValueError, match="not a state dict of a known"):
@@ -289,6 +289,49 @@ def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path: Path):
         assert (tmp_path / "a.pth").stat().st_size < 1_000_000
         with pytest.raises(UserError, match="not a dense tensor"):
             load_model(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "nest",
+    [
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {key.replace("conv2d", "module.conv2d"): v for key, v in state.items()},
+        lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"state": {0: {"step": 1}}}},
+        lambda state: {"model": {"state_dict": {f"module.{k}": v for k, v in state.items()}}},
+        lambda state: {"state_dict": {f"net.{key}": value for key, value in state.items()}
+                       | {"loss.features.0.weight": torch.zeros(3)}},
+    ],
+    ids=["DataParallel", "compiled", "both", "inside", "checkpoint", "nested", "lightning"],
+)  # fmt: skip
+def test_wrapped_and_nested_state_dicts_load_as_the_port_does(nest, tmp_path: Path):
+    state = random_port_state(width=4)
+    torch.save(state, tmp_path / "plain.pth")
+    torch.save(nest(state), tmp_path / "nested.pth")
+    expected, found = (
+        load_model(tmp_path / name)[0].state_dict() for name in ("plain.pth", "nested.pth")
+    )
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_of_several_networks_says_which(tmp_path: Path):
+    state = random_port_state(width=4)
+    torch.save({"model": state, "ema": {"module": dict(state)}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="several networks, in ema and model"):
+        load_model(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_that_holds_itself_or_one_dict_a_billion_times_is_no_trap(tmp_path: Path):
+    state: dict[str, object] = {}
+    state["model"] = state
+    many = state
+    for _ in range(6):
+        many = dict.fromkeys(map(str, range(100)), many)
+    torch.save(many, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="not a state dict of a known"):
+        load_model(tmp_path / "a.pth")
 
 
 def test_a_compressed_checkpoint_is_refused(tmp_path: Path):

@@ -79,6 +79,18 @@ def test_the_file_has_the_new_style_and_the_others_bit_for_bit(
     )
 
 
+@pytest.mark.parametrize("output", ["file/more.safetensors", "folder.safetensors"])
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_learnt(
+    output: str, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    painting = draw_picture(tmp_path / "sea.png", 3)
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder.safetensors").mkdir()
+    monkeypatch.setattr("fst.training.learning.learn_style", lambda *_: pytest.fail("it learnt"))
+    with pytest.raises(OSError, match=output.partition(".")[0].partition("/")[0]):
+        add_styles(str(model), [str(painting)], photos, tmp_path / output, overwrite=True)
+
+
 def test_mistakes_are_refused_before_anything_is_learnt(
     model: Path, photos: Path, tmp_path: Path, style_picture: Path
 ):
