@@ -5,11 +5,13 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _STEM_BYTES = 120
 """How much of the target's name a temporary name repeats; file names are limited to 255 bytes."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of writing more than the disk, a quota or the file system takes."""
 
 
 @contextmanager
@@ -19,8 +21,12 @@ def replacing(path: Path) -> Iterator[Path]:
     A process that is killed leaves the old file or none, never half a file (and a hidden
     `.NAME.PID-RANDOM.partial` file, which can be deleted). Threads and processes that write the
     same path at once do not mix: the last one to finish wins. Missing parent folders are created.
-    A new file has the permissions that the umask gives; an existing one keeps its own. A symbolic
-    link stays a link: the file that it points to is replaced.
+    A new file has the permissions that the umask gives; an existing one keeps its own, where the
+    file system has permissions. A symbolic link stays a link: the file that it points to is
+    replaced.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
     """
     target = _target(path)
     temporary, mode = _create_beside(target)
@@ -28,11 +34,16 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if target.is_file():
             mode = stat.S_IMODE(target.stat().st_mode)
-        with temporary.open("r+b") as written:  # Windows flushes only files open for writing
-            os.fsync(written.fileno())
-        if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors' files are 0600
-            temporary.chmod(mode)
+        _flush(temporary)
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:
+            with suppress(OSError):  # network file systems and FAT have the mode of their mount
+                temporary.chmod(mode)
         temporary.replace(target)
+    except OSError as error:
+        # Often reported without a name, and then blamed on what was read.
+        if error.errno in _FULL and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,6 +65,16 @@ def _target(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def _flush(path: Path) -> None:
+    """Have a file's contents reach the disk; many file systems of users or networks lack that."""
+    with path.open("r+b") as written:  # Windows flushes only files open for writing
+        try:
+            os.fsync(written.fileno())
+        except OSError as error:
+            if error.errno == errno.EIO or error.errno in _FULL:
+                raise
+
+
 def _create_beside(target: Path) -> tuple[Path, int]:
     """Create an empty file in the folder of `target`; return its path and its permissions."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +90,21 @@ def _create_beside(target: Path) -> tuple[Path, int]:
         return temporary, stat.S_IMODE(temporary.stat().st_mode)
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file as a whole.
+
+    What safetensors and torch write themselves, they do without `OSError` where a disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write texts into a folder, each under its name, and return the files."""
+    """Write texts in UTF-8 into a folder, each under its name, and return the files.
+
+    What has no UTF-8, such as half of a name of a file, is escaped.
+    """
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return [folder / name for name in texts]

@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from fst import __version__
-from fst.cache import keep_compiled
-from fst.errors import UserError, one_line, one_line_errors, raise_on_sigterm
+from fst.cache import prepare_caches
+from fst.errors import UserError, one_line, one_line_errors, raise_on_termination
 from fst.stylizing.options import LESS_MEMORY, Options, check_strength
+from fst.terminal import note, open_streams, say
 from fst.threads import let_threads_sleep
 
 app = App(
@@ -81,8 +82,8 @@ def prepare(
     data = describe_source(source, column, files)
     with closing(WorkConsole()) as console:
         prepared = write_photographs(data, output, size, quality, console.show)
-    print(f"{output}: {prepared}")
-    print(f"train with  fst train style=PICTURE data=parquet data.path={output}")
+    say(f"{output}: {prepared}")
+    say(f"train with  fst train style=PICTURE data=parquet data.path={output}")
 
 
 @app.command
@@ -120,9 +121,9 @@ def learn(
         )
     for style in learnt:
         terms = ", ".join(f"{k} {v:.3f}" for k, v in style.losses.items() if "/" not in k)
-        print(f"{style.name}: {terms}")
-    print(f"sheet          {sheet_of(output)}")
-    print(f"stylize with   fst stylize {output}:{learnt[0].name} PICTURE... -o OUT")
+        say(f"{style.name}: {terms}")
+    say(f"sheet          {sheet_of(output)}")
+    say(f"stylize with   fst stylize {output}:{learnt[0].name} PICTURE... -o OUT")
 
 
 @app.command
@@ -294,11 +295,11 @@ def export(
         blend=blend,
         photograph=photograph,
         overwrite=overwrite,
-        say=_print_progress,
+        say=note,
     )
-    print("against the network in eager fp32 (pictures x height x width):")
-    print(*agreements, sep="\n")
-    print(f"{output} ({output.stat().st_size / 1e6:.2f} MB)")
+    say("against the network in eager fp32 (pictures x height x width):")
+    say(*agreements)
+    say(f"{output} ({output.stat().st_size / 1e6:.2f} MB)")
 
 
 @app.command
@@ -353,11 +354,11 @@ def benchmark(
         engines.split(","),
         device=device,
         rounds=rounds,
-        progress=_print_progress,
+        progress=note,
     )
     command = command_line()
-    print(measuring.markdown(measured, command))
-    print(*measuring.write_report(output, measured, command), sep="\n")
+    say(*measuring.markdown(measured, command).split("\n"))
+    say(*measuring.write_report(output, measured, command))
 
 
 def _benchmark_training(
@@ -381,11 +382,11 @@ def _benchmark_training(
         crop,
         device=device,
         rounds=rounds,
-        progress=_print_progress,
+        progress=note,
     )
     command = command_line()
-    print(step_benchmark.markdown(measured, command))
-    print(*step_benchmark.write_report(output, measured, command), sep="\n")
+    say(*step_benchmark.markdown(measured, command).split("\n"))
+    say(*step_benchmark.write_report(output, measured, command))
 
 
 @app.command
@@ -450,9 +451,9 @@ def evaluate(
         )
     command = command_line()
     written = write_report(output, report, command, device)
-    print((output / "evaluation.md").read_text())
-    print(*written, sep="\n")
-    print(f"watch with  tensorboard --logdir {output}")
+    say(*(output / "evaluation.md").read_text(encoding="utf-8").split("\n"))
+    say(*written)
+    say(f"watch with  tensorboard --logdir {output}")
 
 
 @app.command
@@ -480,12 +481,8 @@ def evaluate_upscaler(
     with closing(WorkConsole()) as console:
         scores, sheet = evaluate_upscalers(models, photographs, device, console.show)
     command = command_line()
-    print(markdown(scores, command))
-    print(*write_upscaling_report(output, scores, sheet, command), sep="\n")
-
-
-def _print_progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(*markdown(scores, command).split("\n"))
+    say(*write_upscaling_report(output, scores, sheet, command))
 
 
 def _numbers(name: str, text: str) -> list[int]:
@@ -530,12 +527,12 @@ def compare(
         images=images,
         size=size,
         device=device,
-        progress=_print_progress,
+        progress=note,
         packages=pt2 or [],
     )
     command = command_line()
-    print(markdown(compared, command))
-    print(*write_comparison(output, compared, command), sep="\n")
+    say(*markdown(compared, command).split("\n"))
+    say(*write_comparison(output, compared, command))
 
 
 @app.command
@@ -555,11 +552,11 @@ def models() -> None:
         takes = f"any painting, {model.name}:PAINTING.jpg" if model.takes_any else ""
         notes.append([model.note, styles, takes])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, note in zip(rows, notes, strict=True):
+    for row, about in zip(rows, notes, strict=True):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-        for line in filter(None, note):
-            print(f"    {line}")
+        say("  ".join(cells).rstrip())
+        for line in filter(None, about):
+            say(f"    {line}")
 
 
 def _say_shadowed(models: str) -> None:
@@ -569,7 +566,7 @@ def _say_shadowed(models: str) -> None:
 
     for model in split_models(models):
         if line := shadowed_release(model):
-            print(line, file=sys.stderr)
+            note(line)
 
 
 @app.command
@@ -583,7 +580,7 @@ def inspect(model: str) -> None:
 
     _say_shadowed(model)
     for name, value in inspect_model(model).items():
-        print(f"{name:<16} {value}")
+        say(f"{name:<16} {value}")
 
 
 # By name: it is imported when it is called.
@@ -592,7 +589,8 @@ app.command("fst.webcam:webcam", help="Stylize a camera live, in a window.")
 
 def main() -> None:
     """Run the command in `sys.argv`; a mistake in it is one line on stderr and exit status 2."""
-    keep_compiled()
+    open_streams()
+    prepare_caches()
     let_threads_sleep()
     if sys.argv[1:2] and sys.argv[1] in ("train", "train-upscaler", "optimize"):
         command = sys.argv[1]
@@ -600,7 +598,7 @@ def main() -> None:
         module = f"fst.{command.replace('-', '_')}"
         importlib.import_module(module).main()  # Hydra's, imported when it is needed
         return
-    raise_on_sigterm()
+    raise_on_termination()
     with one_line_errors("fst", LESS_MEMORY):
         try:
             sys.exit(app(exit_on_error=False, print_error=False, result_action="return_value"))

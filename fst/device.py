@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fst.cache import keep_compiled
+from fst.cache import prepare_caches, refuse_blanks
 from fst.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -138,9 +138,10 @@ def prepare_compiler(device: torch.device) -> None:
     """Have torch keep compiled code in the cache folder.
 
     Raises:
-        UserError: there is no C++ compiler, which the CPU needs.
+        UserError: there is no C++ compiler, which the CPU needs, or the cache's path has blanks.
     """
-    keep_compiled()
+    prepare_caches()
+    refuse_blanks()
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise UserError(f"compiling for the CPU needs a C++ compiler: install {compiler}")
@@ -158,9 +159,9 @@ def available_bytes(device: torch.device) -> float:
 def _container_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> list[int]:
     """Return what is left of the container's own limit: one number, or none without a limit."""
     try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        used = int((cgroup / "memory.current").read_text())
-        lines = (cgroup / "memory.stat").read_text().splitlines()
+        limit = (cgroup / "memory.max").read_text(encoding="utf-8").strip()
+        used = int((cgroup / "memory.current").read_text(encoding="utf-8"))
+        lines = (cgroup / "memory.stat").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return []
     if not limit.isdecimal():  # "max"

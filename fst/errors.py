@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fst.terminal import flush, note
+
 
 class UserError(ValueError):
     """A mistake that the user can correct; the message says what was wrong and what to do."""
@@ -26,16 +28,38 @@ class CameraLostError(RuntimeError):
 
 
 class Terminated(KeyboardInterrupt):  # noqa: N818, no error
-    """SIGTERM, taken like Ctrl-C."""
+    """SIGTERM or SIGHUP, taken like Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
 
 
-def raise_on_sigterm() -> None:
-    """Have SIGTERM raise `Terminated`, so that a command cleans up and leaves no partial files."""
+def ending_signals() -> list[int]:
+    """Return the signals that ask to end: SIGTERM, and SIGHUP, of a terminal that was closed.
+
+    `nohup` has SIGHUP ignored, which then stays so. Windows lacks it.
+    """
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, signal.SIGHUP]
+
+
+def ignore_if_hangup(number: int) -> None:
+    """Ignore SIGHUP from now on: the system sends it when a terminal is closed, then the shell."""
+    if sys.platform != "win32" and number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def raise_on_termination() -> None:
+    """Have SIGTERM and SIGHUP raise `Terminated`, so that a command leaves no partial files."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        ignore_if_hangup(number)
+        raise Terminated(number)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in ending_signals():
+        signal.signal(number, stop)
 
 
 @contextmanager
@@ -59,15 +83,14 @@ def one_line_errors(
         try:
             yield
         finally:
-            sys.stdout.flush()
+            flush()
     except BrokenPipeError:  # as in `fst models | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # as a shell reports SIGPIPE, which Windows lacks
     except KeyboardInterrupt as stop:
-        terminated = isinstance(stop, Terminated)
-        what = "terminated" if terminated else "interrupted"
-        print(" ".join([f"{program}: {what}", *str(stop).split()]), file=sys.stderr)
-        sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
+        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+        what = "interrupted" if number == signal.SIGINT else "terminated"
+        note(" ".join([f"{program}: {what}", *str(stop).split()]))
+        sys.exit(128 + number)
     except Exception as error:
         status, message = 2, one_line(error)
         if isinstance(error, TrainingStoppedError | CameraLostError):
@@ -78,7 +101,7 @@ def one_line_errors(
             raise
         if os.environ.get("FST_TRACEBACK"):
             raise
-        print(f"{program}: {message}", file=sys.stderr)
+        note(f"{program}: {message}")
         sys.exit(status)
     finally:
         threading.excepthook = report_thread_error

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from fst.terminal import visible
+
 Progress: TypeAlias = Callable[[str, float, float], None]
 """Called with the present step in words, how much is done, and how much there is, in any unit."""
 _NAMED = 8
@@ -18,7 +20,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _table_line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(visible(cell).replace("|", r"\|") for cell in cells) + " |"
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
@@ -34,4 +36,4 @@ def few(names: Sequence[str]) -> str:
 
 def command_line() -> str:
     """Return the running command as it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]])
+    return visible(shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]]))

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from fst.errors import UserError
 from fst.stylizing.options import MOST_STRENGTH, check_strength
+from fst.terminal import say as print_line
 from fst.video.camera import Camera
 from fst.video.formats import format_of
 from fst.video.live import (
@@ -42,7 +43,7 @@ def webcam(
     mirror: bool = True,
     device: str = "auto",
     frames: int | None = None,
-    say: Annotated[Callable[[str], None], Parameter(parse=False)] = print,
+    say: Annotated[Callable[[str], None], Parameter(parse=False)] = print_line,
 ) -> None:
     """Stylize a camera live in a window; press h there for the keys.
 

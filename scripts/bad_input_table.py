@@ -104,8 +104,9 @@ def main() -> None:
         folder = Path(name) / "you"  # messages name it
         (folder / "empty").mkdir(parents=True)
         for text in ("text.jpg", "fake.mp4"):
-            (folder / text).write_text("neither a picture nor a video")
-        (folder / "list.mp4").write_text("ffconcat version 1.0\nfile 'clip.mp4'\n")
+            (folder / text).write_text("neither a picture nor a video", encoding="utf-8")
+        listed = "ffconcat version 1.0\nfile 'clip.mp4'\n"
+        (folder / "list.mp4").write_text(listed, encoding="utf-8")
         (folder / "runs" / "taken").mkdir(parents=True)
         save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
         whole = (folder / "other.safetensors").read_bytes()
@@ -126,7 +127,9 @@ def main() -> None:
         config = subprocess.check_output(shown_config, cwd=folder, text=True)
         taken = folder / "runs" / "taken" / "config.yaml"
         taken.with_name("state.pt").touch()
-        taken.write_text(config.replace("style_weight: 10.0", "style_weight: 7.0"))
+        taken.write_text(
+            config.replace("style_weight: 10.0", "style_weight: 7.0"), encoding="utf-8"
+        )
         print(PAGE)
         for mistake, template in MISTAKES:
             command = template.format(**names)

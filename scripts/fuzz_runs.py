@@ -237,15 +237,15 @@ def odd_config(run: Path, chance: random.Random) -> str:
             )
         )
         path.unlink(missing_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return f"{CONFIG} is {text[:30]!r}"
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
         place, key = random_place(values, chance)
     except Exception:  # damaged already
         return "nothing"
     place[key] = chance.choice([value for value in ODD_VALUES if value != "\ud800"])
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return f"{CONFIG}: {key} is {str(place[key])[:40]}"
 
 
@@ -274,7 +274,7 @@ def odd_metrics(run: Path, chance: random.Random) -> str:
     path = run / METRICS
     if not path.is_file():
         return "nothing"
-    lines = path.read_text(errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     odd = chance.choice(
         (
             '{"seen_images": NaN}', '{"seen_images": 4, "seconds": Infinity}',
@@ -287,7 +287,7 @@ def odd_metrics(run: Path, chance: random.Random) -> str:
     )  # fmt: skip
     lines.insert(chance.randrange(len(lines) + 1), odd)
     chance.shuffle(lines)
-    path.write_text("\n".join(lines) + chance.choice(("", "\n")))
+    path.write_text("\n".join(lines) + chance.choice(("", "\n")), encoding="utf-8")
     return f"{METRICS} has {odd[:40]!r}"
 
 

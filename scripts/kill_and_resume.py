@@ -39,7 +39,11 @@ def main() -> int:
         started = time.monotonic()
         subprocess.run(command("straight"), env=environment, check=True, capture_output=True)
         seconds = time.monotonic() - started
-        *_, last = (Path(name) / "straight" / "run" / "metrics.jsonl").read_text().splitlines()
+        *_, last = (
+            (Path(name) / "straight" / "run" / "metrics.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
         training_seconds = json.loads(last)["seconds"]
         print(
             f"straight run: {seconds:.0f} s, of which {training_seconds:.0f} s are steps",

@@ -55,7 +55,7 @@ def heldout_losses(
     command += [f"runs_dir={given.output}", f"training.images={given.images}"]
     command += [f"training.save_every={EVERY}", *overrides, *given.overrides]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    lines = (given.output / name / "metrics.jsonl").read_text().splitlines()
+    lines = (given.output / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     reports = [json.loads(line) for line in lines]
     return {r["seen_images"]: r["heldout/total"] for r in reports if "heldout/total" in r}
 

@@ -91,7 +91,7 @@ def stylizing_rate(row: Row) -> float:
             "--engines", "fst", "-o", folder,
         ]  # fmt: skip
         subprocess.run(command, env=environment_of(row), check=True, capture_output=True)
-        report = json.loads((Path(folder) / "benchmark.json").read_text())
+        report = json.loads((Path(folder) / "benchmark.json").read_text(encoding="utf-8"))
     return 1000 / next(it["milliseconds"] for it in report["rows"] if it["engine"] == "fst")
 
 
@@ -107,7 +107,7 @@ def training_rate(given: argparse.Namespace, overrides: list[str], row: Row) -> 
             *overrides,
         ]  # fmt: skip
         subprocess.run(command, env=environment_of(row), check=True, capture_output=True)
-        *_, last = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
+        *_, last = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     report: dict[str, float] = json.loads(last)
     return report["images_per_second"]
 

@@ -56,7 +56,9 @@ def main() -> None:
     cards = [HEADER]
     for model in released_models():
         if model.enlarges:
-            scores = json.loads((given.evaluations / "upscaling" / "upscaling.json").read_text())
+            scores = json.loads(
+                (given.evaluations / "upscaling" / "upscaling.json").read_text(encoding="utf-8")
+            )
             cards.append(card_of_upscaler(model, scores))
             continue
         if model.styles or model.takes_any:
@@ -64,9 +66,9 @@ def main() -> None:
             write_sheet_of_several(model)
             continue
         file = given.evaluations / model.name / "evaluation.json"
-        cards.append(card(model, json.loads(file.read_text())))
+        cards.append(card(model, json.loads(file.read_text(encoding="utf-8"))))
         write_sheet(model.name)
-    PAGE.write_text("\n".join(cards))
+    PAGE.write_text("\n".join(cards), encoding="utf-8")
     print(PAGE)
 
 

@@ -62,7 +62,7 @@ def with_cards(
 ) -> tuple[StyledNetwork, list[StyleInfo]]:
     """Return the network of the styles in the table, and what is known of them."""
     numbers = {style.name: number for number, style in enumerate(styles)}
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         rows = {row.pop("name"): row for row in csv.DictReader(file)}
     released = [
         dataclasses.replace(
@@ -99,7 +99,7 @@ def release(given: argparse.Namespace, folder: Path) -> Path:
     checksums = read_checksums(folder) | {path.name: checksum(path)}
     with replacing(folder / CHECKSUMS) as temporary:
         lines = (f"{digest}  {name}\n" for name, digest in sorted(checksums.items()))
-        temporary.write_text("".join(lines))
+        temporary.write_text("".join(lines), encoding="utf-8")
     return path
 
 

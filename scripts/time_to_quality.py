@@ -80,7 +80,7 @@ class Judged(Trainer):
         """Set the judge; return the run itself."""
         self.judge_loss, self.photographs = loss, photographs
         self.curve = self.folder.path / "curve.jsonl"
-        earlier = self.curve.read_text().splitlines() if self.curve.exists() else []
+        earlier = self.curve.read_text(encoding="utf-8").splitlines() if self.curve.exists() else []
         self.computed = json.loads(earlier[-1])["seconds"] if earlier else 0.0
         return self
 
@@ -97,7 +97,7 @@ class Judged(Trainer):
         model = self.model()
         stylized = torch.cat([model(picture[None]) for picture in self.photographs])
         loss = mean_terms(self.judge_loss, stylized, self.photographs)
-        with self.curve.open("a") as lines:
+        with self.curve.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"seconds": self.computed, **loss}) + "\n")
         return terms
 
@@ -116,7 +116,7 @@ def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[flo
     with StopRequest() as stop:
         if run.run(stop, console=True):
             raise KeyboardInterrupt
-    lines = run.curve.read_text().splitlines()
+    lines = run.curve.read_text(encoding="utf-8").splitlines()
     points = {entry["seconds"]: entry["total"] for entry in map(json.loads, lines)}
     return sorted(points.items())
 

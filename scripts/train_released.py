@@ -45,7 +45,7 @@ class Run:
     def last_report(self) -> dict[str, float]:
         """Return the last line of its metrics, or nothing if there is none yet."""
         file = self.folder / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         report: dict[str, float] = json.loads(lines[-1]) if lines else {}
         return report
 

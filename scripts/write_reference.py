@@ -41,7 +41,9 @@ HYDRA = ("train", "train-upscaler", "optimize")
 
 def conf(name: str) -> dict[str, Any]:
     """Return a file of Hydra's groups."""
-    loaded: dict[str, Any] = yaml.safe_load((resources.files("fst.conf") / name).read_text())
+    loaded: dict[str, Any] = yaml.safe_load(
+        (resources.files("fst.conf") / name).read_text(encoding="utf-8")
+    )
     return loaded
 
 
@@ -245,13 +247,13 @@ def main() -> None:
     stale = False
     for name, text in {"settings.md": settings_page(), "commands.md": commands_page()}.items():
         page = REFERENCE / name
-        if page.exists() and page.read_text() == text:
+        if page.exists() and page.read_text(encoding="utf-8") == text:
             continue
         stale = True
         if check:
             print(f"docs/reference/{name} is out of date: run python scripts/write_reference.py")
         else:
-            page.write_text(text)
+            page.write_text(text, encoding="utf-8")
             print(f"wrote docs/reference/{name}")
     sys.exit(check and stale)
 

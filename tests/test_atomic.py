@@ -1,5 +1,6 @@
 """Atomic writes: whole files, under their own names, with the right permissions."""
 
+import errno
 import os
 import stat
 import sys
@@ -10,9 +11,10 @@ from threading import Barrier
 import pytest
 import torch
 
-from fst.atomic import replacing
+from fst.atomic import replacing, write_texts
 from fst.models.model_file import describe, save_model
 from fst.networks.fast import Fast
+from fst.training.run_folder import RunFolder
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and links")
 
@@ -144,3 +146,80 @@ def test_the_model_reads_back_after_a_parallel_save(tmp_path: Path):
     for path, network in zip(paths, networks, strict=True):
         loaded, _ = load_model(path)
         assert all(map(torch.equal, loaded.parameters(), network.parameters()))
+
+
+@posix
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM])
+def test_a_file_system_without_flushing_and_modes_has_the_result(
+    monkeypatch, tmp_path: Path, number: int
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o604)
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "chmod", refuse)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_what_does_not_reach_the_disk_is_an_error(monkeypatch, tmp_path: Path, number: int):
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(OSError) as failed, replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert failed.value.errno == number
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_blamed_on_what_is_written(tmp_path: Path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with (
+        pytest.raises(OSError, match="No space left on device: '.*out.png'"),
+        replacing(tmp_path / "out.png"),
+    ):
+        raise full
+
+
+def test_texts_are_utf_8_and_take_any_name(tmp_path: Path):
+    write_texts(tmp_path, {"a.md": "\u017c caf\udce9"})
+    assert (tmp_path / "a.md").read_bytes() == b"\xc5\xbc caf\\udce9"
+
+
+@posix
+@pytest.mark.parametrize("what", ["model", "state"])
+def test_a_disk_that_fills_while_saving_is_an_os_error_and_keeps_the_old_file(
+    tmp_path: Path, what: str
+):
+    # As a full disk does: no file can grow beyond the limit.
+    import resource
+
+    folder = RunFolder(tmp_path)
+
+    def save(width: int) -> None:
+        if what == "state":
+            folder.write_state({"weights": torch.zeros(width, width)})
+        else:
+            network = Fast(width=width, residual_blocks=1)
+            save_model(folder.model, network, describe(network))
+
+    save(4)
+    (file,) = tmp_path.iterdir()
+    old = file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(old), limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{file}'"):
+            save(64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == old

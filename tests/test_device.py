@@ -1,15 +1,11 @@
 """Devices, dtypes, TF32, free memory and where compiled code is kept."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from fst import device
-from fst.cache import cache_dir
 from fst.device import autocast, available_bytes, pick_device, tf32
 from fst.errors import UserError
 
@@ -89,29 +85,3 @@ def test_free_memory_is_what_is_left_of_a_containers_limit(tmp_path: Path):
     assert device._container_bytes(tmp_path) == []
     (tmp_path / "memory.max").write_text("1000\n")
     assert device._container_bytes(tmp_path) == [500]
-
-
-def test_the_cache_folder_is_fst_cache_or_the_users(monkeypatch, tmp_path: Path):
-    monkeypatch.setenv("FST_CACHE", str(tmp_path / "own"))
-    assert cache_dir() == tmp_path / "own"
-    monkeypatch.delenv("FST_CACHE")
-    if sys.platform == "linux":
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert cache_dir() == tmp_path / "fst"
-
-
-def test_every_command_keeps_compiled_code_in_the_cache_folder(tmp_path: Path):
-    code = (
-        "import os, sys, fst.cli, fst.models.inspection as inspection\n"
-        "shown = lambda model: {'cache': os.environ['TORCHINDUCTOR_CACHE_DIR']}\n"
-        "inspection.inspect_model = shown\n"
-        "sys.argv = ['fst', 'inspect', 'x']\n"
-        "fst.cli.main()"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
-    said = subprocess.check_output(
-        [sys.executable, "-c", code],
-        env={**environment, "FST_CACHE": str(tmp_path)},
-        text=True,
-    )
-    assert said.split() == ["cache", str(tmp_path / "compiled")]

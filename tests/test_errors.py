@@ -87,3 +87,20 @@ def test_output_that_nobody_reads_on_ends_the_command_silently():
         process.stdout.close()
         assert process.communicate()[1] == b""
         assert process.returncode == 141
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP")
+@pytest.mark.parametrize(("ignored", "status"), [("DFL", 128 + 1), ("IGN", 0)])
+def test_a_terminal_that_is_closed_ends_a_command_in_order_but_for_nohup(ignored: str, status: int):
+    # The system sends the signal, then the shell sends it again.
+    code = (
+        "import os, signal, fst.errors as e\n"
+        f"signal.signal(signal.SIGHUP, signal.SIG_{ignored})\n"
+        "e.raise_on_termination()\n"
+        "with e.one_line_errors('fst'):\n"
+        "    try: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    finally: os.kill(os.getpid(), signal.SIGHUP); print('clean')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "clean\n")
+    assert done.stderr == ("fst: terminated\n" if status else "")

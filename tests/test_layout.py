@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("errors", "cache", "streams", "threads"),
+    ("terminal", "streams", "threads"),
+    ("errors",),
+    ("cache",),
     ("atomic", "device", "config", "report", "weights_file"),
     ("networks", "pictures", "losses"),
     ("models", "video"),
@@ -57,7 +59,7 @@ def test_every_module_has_its_layer():
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {"fst"}))
 def test_imports_between_packages_go_only_downwards(module: str):
-    imported = modules_imported(MODULES[module].read_text())
+    imported = modules_imported(MODULES[module].read_text(encoding="utf-8"))
     assert imported <= MODULES.keys()
     upwards = {
         other
@@ -69,7 +71,7 @@ def test_imports_between_packages_go_only_downwards(module: str):
 
 def test_no_imports_in_a_circle():
     graph = {
-        module: modules_imported(file.read_text()) - {module}
+        module: modules_imported(file.read_text(encoding="utf-8")) - {module}
         for module, file in MODULES.items()
         if module != "fst"
     }
@@ -81,6 +83,44 @@ def test_the_check_sees_every_form_of_import():
         "import fst.cli\nfrom fst.train import main\ndef f():\n    from fst.training import data"
     )
     assert modules_imported(source) == {"fst.cli", "fst.train", "fst.training.data"}
+
+
+def opens_text_as_the_locale_has_it(node: ast.AST) -> bool:
+    """Whether a call reads or writes text without an encoding: on Windows in cp1252."""
+    if not isinstance(node, ast.Call) or any(each.arg == "encoding" for each in node.keywords):
+        return False
+    match node.func:
+        case ast.Attribute(attr="read_text" | "write_text" | "TextIOWrapper" | "fdopen"):
+            return True
+        case ast.Attribute(ast.Name(id="av"), "open"):  # videos
+            return False
+        case ast.Name(id="open") | ast.Attribute(attr="open" | "NamedTemporaryFile"):
+            modes = [*node.args, *(each.value for each in node.keywords if each.arg == "mode")]
+            texts = [each.value for each in modes if isinstance(each, ast.Constant)]
+            found = [
+                text for text in texts if isinstance(text, str) and set(text) <= set("rwax+tb")
+            ]
+            return any("b" not in mode for mode in found) or (not modes and not node.keywords)
+    return False
+
+
+@pytest.mark.parametrize("folder", ["fst", "scripts"])
+def test_text_is_utf_8_on_every_system(folder: str):
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if opens_text_as_the_locale_has_it(node)
+    ]
+    assert not found, "name an encoding"
+
+
+def test_the_check_sees_every_form_of_opening_text():
+    text = ["p.read_text()", "p.write_text('a')", "p.open()", "p.open('a')", "open(p, 'w')"]
+    other = ["p.open('rb')", "open(p, mode='wb')", "Image.open(p)", "p.open(encoding='utf-8')"]
+    for source in (*text, *other):
+        call = ast.parse(source).body[0].value
+        assert opens_text_as_the_locale_has_it(call) == (source in text), source
 
 
 def test_importing_fst_is_light_and_leaves_no_trace(tmp_path: Path):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from fst.atomic import replacing
-from fst.cache import cache_dir
+from fst.atomic import write_bytes
+from fst.cache import cached
 from fst.config import VGG16_LAYERS, Padding
 from fst.errors import UserError
 from fst.weights_file import read_weights
@@ -150,13 +150,13 @@ def cached_weights() -> Path:
     Raises:
         NoWeightsError: it cannot be downloaded.
     """
-    path = cache_dir() / "vgg16_features.safetensors"
+    path = cached("vgg16_features.safetensors")
     if path.exists():
         return path
     from torchvision.models import VGG16_Weights  # slow to import, and needed this once
 
     url = VGG16_Weights.IMAGENET1K_FEATURES.url
-    brought = path.parent / url.rpartition("/")[2]
+    brought = cached(url.rpartition("/")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     if brought.exists():
         _keep_convolutions(brought, path)
@@ -170,8 +170,7 @@ def _keep_convolutions(whole: Path, path: Path) -> None:
     convolutions = {
         k: v for k, v in read_weights(whole, _ANCHOR).items() if k.startswith("features.")
     }
-    with replacing(path) as temporary:
-        save_file(convolutions, temporary, metadata={"licence": "CC BY 4.0, Oxford VGG"})
+    write_bytes(path, save(convolutions, {"licence": "CC BY 4.0, Oxford VGG"}))
 
 
 def _download(url: str, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from fst.atomic import replacing
+from fst.atomic import write_texts
 from fst.measuring.comparison import ROUNDS, Comparison
 from fst.pictures.image import write_image
 from fst.report import number, table
@@ -79,9 +79,7 @@ def write_comparison(folder: Path, comparison: Comparison, command: str) -> list
     }
     texts = {"comparison.md": page, "comparison.json": json.dumps(content, indent=2) + "\n"}
     write_image(comparison.sheet, folder / "comparison.jpg")
-    for name, text in texts.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text)
+    write_texts(folder, texts)
     earlier = list(folder.glob(f"events.out.tfevents.*{_EVENTS_SUFFIX}"))
     with SummaryWriter(str(folder), filename_suffix=_EVENTS_SUFFIX) as writer:
         writer.add_image("comparison/sheet", comparison.sheet[0])

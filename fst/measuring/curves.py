@@ -75,7 +75,7 @@ class CurveStore:
             picture = path.with_suffix(".png")
             if not (path.exists() and picture.exists()):
                 self._optimize(loss, content, path, picture, what)
-            curve.optimized.append(json.loads(path.read_text())["objective"])
+            curve.optimized.append(json.loads(path.read_text(encoding="utf-8"))["objective"])
             ends.append(read_image(picture).to(content.device))
             self.done += content[0, 0].numel() / 1e6 * self.iterations
         return curve, ends
@@ -95,7 +95,9 @@ class CurveStore:
             self.progress(f"{what}, objective {values[-1]:.3f}", done, self.total)
         write_image(last, picture)
         with replacing(path) as temporary:  # last: a curve implies a picture
-            temporary.write_text(json.dumps({"what": what, "objective": values}) + "\n")
+            temporary.write_text(
+                json.dumps({"what": what, "objective": values}) + "\n", encoding="utf-8"
+            )
 
     def _key(self, loss: PerceptualLoss, content: Tensor) -> str:
         """Return a name that identifies this optimisation."""

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from fst.atomic import replacing
+from fst.atomic import replacing, write_texts
 from fst.device import pick_device
 from fst.measuring.curves import Curve
 from fst.measuring.evaluation import ROUNDS, TABLE_ITERATIONS, Evaluation, Report
@@ -118,9 +118,7 @@ def write_report(folder: Path, report: Report, command: str, device: str) -> lis
         ],
     }
     texts = {"evaluation.md": page, "evaluation.json": json.dumps(content, indent=2) + "\n"}
-    for name, text in texts.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text)
+    write_texts(folder, texts)
     rows = list(zip(*report.examples.values(), strict=True))[:_SHEET_ROWS]
     sheet = labelled_sheet(list(report.examples), rows)
     write_image(sheet, folder / "contact_sheet.jpg")

@@ -76,14 +76,14 @@ def with_peak_memory(run: Callable[[Tensor], Tensor], image: Tensor) -> tuple[Te
         return run(image), None
     if (libc := ctypes.util.find_library("c")) is not None:
         ctypes.CDLL(libc).malloc_trim(0)  # else freed memory is reused, uncounted
-    marks.write_text("5")  # resets the high-water mark
+    marks.write_text("5", encoding="utf-8")  # resets the high-water mark
     before = _status_kilobytes("VmRSS")
     result = run(image)
     return result, (_status_kilobytes("VmHWM") - before) / 1e3
 
 
 def _status_kilobytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
@@ -100,7 +100,7 @@ def machine_name(device: torch.device) -> str:
 def _cpu_name() -> str:
     # psutil does not know it, and platform.processor() is empty on Linux.
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from fst.atomic import replacing
+from fst.atomic import write_bytes
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
 from fst.models.model_info import (
@@ -59,8 +59,7 @@ def save_model(path: str | Path, network: nn.Module, info: ModelInfo) -> None:
     version = FORMAT_VERSION if isinstance(network, StyledNetwork) else 1
     fields = dataclasses.asdict(info) | {"format_version": version}
     metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
-    with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_bytes(Path(path), save(tensors, metadata))
 
 
 def load_any(path: str | Path, choice: str = "") -> tuple[TransformerNetwork | Upscaler, ModelInfo]:

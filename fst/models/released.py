@@ -110,7 +110,7 @@ def verify_released(path: Path) -> None:
 def read_checksums(folder: Path) -> dict[str, str]:
     """Return the checksums of a folder's files by name; none if there is no list of them."""
     file = folder / CHECKSUMS
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
 
 

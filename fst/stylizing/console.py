@@ -1,16 +1,13 @@
 """Progress of commands: bars on a terminal, a line now and then elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from fst.models.runtime import ExportedNetwork
 from fst.stylizing.files import Job, Outcome, about_skipped
 from fst.stylizing.stylizer import Stylizer
+from fst.terminal import Bar, is_watched, note, say
 
 _LINE_SECONDS = 10.0
 """Without a terminal, progress is printed this often."""
@@ -24,9 +21,9 @@ class StylizeConsole:
         self.total = total
         self.done: list[Job] = []
         self.failed: list[Outcome] = []
-        self.quiet = not sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit="file", disable=self.quiet, dynamic_ncols=True)
-        self.frame_bar: tqdm[Any] | None = None
+        self.quiet = not is_watched()
+        self.bar = Bar(total=total, unit="file", disable=self.quiet)
+        self.frame_bar: Bar | None = None
         self.printed = time.monotonic()
 
     def close(self) -> None:
@@ -38,7 +35,7 @@ class StylizeConsole:
         """Print the engines that run exported models."""
         for name, stylizer in stylizers.items():
             if isinstance(stylizer.network, ExportedNetwork):
-                tqdm.write(f"{name}: {stylizer.engine}", file=sys.stderr)
+                note(f"{name}: {stylizer.engine}")
 
     def tiles(self, share: float) -> None:
         """Show the fraction of a large picture that is done."""
@@ -49,9 +46,7 @@ class StylizeConsole:
         """Show how many frames of a video are done, how fast, and the time left."""
         # Without a terminal the bar stays hidden, but counts for the printed lines.
         if self.frame_bar is None:  # a bar itself has no truth value while its total is unknown
-            self.frame_bar = tqdm(
-                unit="frame", leave=False, dynamic_ncols=True, delay=1e9 if self.quiet else 0
-            )
+            self.frame_bar = Bar(unit="frame", leave=False, hidden=self.quiet)
         bar = self.frame_bar
         bar.total = total
         bar.update(done - bar.n)
@@ -60,7 +55,7 @@ class StylizeConsole:
     def _print(self, line: str) -> None:
         if self.quiet and time.monotonic() - self.printed > _LINE_SECONDS:
             self.printed = time.monotonic()
-            print(line, file=sys.stderr, flush=True)
+            note(line)
 
     def _end_frames(self) -> None:
         if self.frame_bar is not None:
@@ -74,13 +69,13 @@ class StylizeConsole:
             if outcome.error is None:
                 self.done.append(outcome.job)
                 notes = f" ({'; '.join(outcome.notes)})" if outcome.notes else ""
-                tqdm.write(f"{outcome.job.source} -> {outcome.job.target}{notes}")
+                say(f"{outcome.job.source} -> {outcome.job.target}{notes}")
             else:
                 self.failed.append(outcome)
                 message = outcome.error
                 if str(outcome.job.source) not in message:
                     message = f"{outcome.job.source}: {message}"
-                tqdm.write(f"fst: {message}", file=sys.stderr)
+                note(f"fst: {message}")
             self.bar.n = len(self.done) + len(self.failed)
             self.bar.refresh()
 
@@ -111,7 +106,7 @@ class StylizeConsole:
             about_skipped(skipped),
         ]
         if any(parts):
-            tqdm.write(", ".join([f"{len(self.done)} done", *filter(None, parts)]))
+            say(", ".join([f"{len(self.done)} done", *filter(None, parts)]))
         if not self.failed:
             return 0
         bug = any(outcome.bug for outcome in self.failed)
@@ -126,9 +121,9 @@ class WorkConsole:
     """Shows the progress of one long task and the time left."""
 
     def __init__(self) -> None:
-        self.quiet = not sys.stderr.isatty()
+        self.quiet = not is_watched()
         form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}"
-        self.bar = tqdm(disable=False, dynamic_ncols=True, bar_format=form, delay=1e9 * self.quiet)
+        self.bar = Bar(bar_format=form, hidden=self.quiet)
         self.printed = time.monotonic()
 
     def show(self, what: str, done: float, total: float) -> None:
@@ -138,7 +133,7 @@ class WorkConsole:
         self.bar.update(done - self.bar.n)
         if self.quiet and time.monotonic() - self.printed > _LINE_SECONDS:
             self.printed = time.monotonic()
-            print(self.bar, file=sys.stderr, flush=True)
+            note(str(self.bar))
 
     def close(self) -> None:
         """End the bar."""

@@ -1,6 +1,5 @@
 """Why one of many files failed: a line, and for a bug a log with its traceback."""
 
-import sys
 import traceback
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from fst.errors import is_expected, is_out_of_memory, one_line
 from fst.stylizing.files import Job, Outcome
 from fst.stylizing.options import LESS_MEMORY
+from fst.terminal import note
 
 LOG_NAME = "fst-errors.log"
 
@@ -31,6 +31,6 @@ def _log(job: Job, error: Exception) -> Path | str:
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {job.source}\n{text}\n")
     except OSError:
-        print(text, file=sys.stderr)
+        note(*text.splitlines())
         return "the lines above, as no log can be written there"
     return log

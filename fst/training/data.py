@@ -6,6 +6,7 @@ several processes, sees exactly the crops that an uninterrupted single process w
 
 import hashlib
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,7 +226,10 @@ def _collate(crops: list[Crop]) -> Crop:
 
 
 def _outlive_signals(_: int) -> None:
-    # Ctrl-C, and SIGTERM from a scheduler, reach the workers too, but the main process still needs
-    # them while it saves, and ends them itself. If that fails, a second SIGTERM ends them.
+    # Ctrl-C, SIGTERM from a scheduler and SIGHUP from a terminal that is closed reach the workers
+    # too, but the main process still needs them while it saves, and ends them itself. If that
+    # fails, a second SIGTERM ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

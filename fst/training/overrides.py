@@ -20,10 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.cache import keep_compiled
+from fst.cache import prepare_caches
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
 from fst.models.model_name import split_models
+from fst.terminal import open_streams, say
 from fst.threads import let_threads_sleep
 
 register_schemas()
@@ -51,7 +52,8 @@ class Command:
 def run(command: Command) -> None:
     """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
-    keep_compiled()
+    open_streams()
+    prepare_caches()
     let_threads_sleep()
     # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -79,7 +81,7 @@ def run(command: Command) -> None:
                 if os.environ.get("RANK", "0") == "0":
                     runs = math.prod(len(list(o.sweep_string_iterator())) for o in swept)
                     number = HydraConfig.get().job.num + 1
-                    print(f"run {number} of {runs}: {config.name}", flush=True)
+                    say(f"run {number} of {runs}: {config.name}")
             stopped_by = command.action(config, swept_keys(given) if swept else set())
         if stopped_by:
             sys.exit(128 + stopped_by)
@@ -116,7 +118,7 @@ def arguments(command: Command, given: Sequence[str]) -> list[str]:
         raise UserError(_as_setting(unknown[0], given, command.name))
     expanded = [part for argument in given for part in command.expand(argument)]
     if parsed.help:
-        print(_help(command))
+        say(*_help(command).split("\n"))
         expanded = [argument for argument in expanded if argument not in ("--help", "-h")]
         expanded += ["--cfg", "job"]
     if parsed.help or parsed.cfg or parsed.info:

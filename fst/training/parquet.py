@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from fst.atomic import replacing
-from fst.cache import cache_dir
+from fst.cache import cached
 from fst.errors import UserError, one_line
 from fst.report import few
+from fst.terminal import Bar, is_watched
 
 if TYPE_CHECKING:
     import datasets
@@ -52,7 +51,7 @@ def open_pictures(files: Sequence[Path], column: str) -> "datasets.Dataset":
     """
     import datasets
 
-    bar = tqdm(files, "reading", unit="file", disable=None, leave=False, dynamic_ncols=True)
+    bar = Bar(files, desc="reading", unit="file", disable=not is_watched(), leave=False)
     copies = [str(_copied(file, column)) for file in bar]
     rows = datasets.concatenate_datasets([datasets.Dataset.from_file(copy) for copy in copies])
     return rows.cast_column(column, datasets.Image(decode=False))
@@ -66,7 +65,7 @@ def _copied(file: Path, column: str) -> Path:
         found = file.stat()
     what = (os.path.realpath(file), found.st_size, found.st_mtime_ns, column)
     name = hashlib.sha256(repr(what).encode("utf-8", "replace")).hexdigest()[:32]
-    copy = cache_dir() / "photographs" / f"{name}.arrow"
+    copy = cached(f"photographs/{name}.arrow")
     if copy.exists():
         return copy
     schema = pa.schema({column: pa.struct(_TYPES)})

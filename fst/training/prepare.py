@@ -163,7 +163,7 @@ def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[st
     if not record.exists():
         return {}
     try:
-        there = json.loads(record.read_text())
+        there = json.loads(record.read_text(encoding="utf-8"))
         before, files = there["settings"], there["files"]
         differing = [key for key, value in settings.items() if before[key] != value]
         files = {name: _checked_entry(entry) for name, entry in files.items()}

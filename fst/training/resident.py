@@ -10,11 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from fst.device import available_bytes
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
+from fst.terminal import Bar, is_watched
 from fst.training.data import ContentDataset
 
 _TRIED = 64
@@ -42,7 +42,7 @@ class ResidentDataset(ContentDataset):
         self.pictures: dict[int, Tensor | UnreadableImageError] = {}
         free, used = available_bytes(device), 0
         indices = self.indices.tolist()
-        bar = tqdm(indices, "decoding", unit="photograph", disable=None, dynamic_ncols=True)
+        bar = Bar(indices, desc="decoding", unit="photograph", disable=not is_watched())
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for index, picture in zip(bar, threads.map(self._decode, indices), strict=True):
                 if isinstance(picture, Tensor):

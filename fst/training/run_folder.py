@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.atomic import replacing
+from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
 from fst.models.model_info import is_count
@@ -171,7 +171,8 @@ class RunFolder:
                 "another name=..."
             ) from None
         try:
-            self.lock_owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            owner = f"process {os.getpid()} on {socket.gethostname()}"
+            self.lock_owner.write_text(owner, encoding="utf-8")
             yield
         finally:
             self.lock_owner.unlink(missing_ok=True)
@@ -179,14 +180,18 @@ class RunFolder:
 
     def _owner(self) -> str:
         try:
-            return self.lock_owner.read_text(errors="replace")[:200] or "another process"
+            return (
+                self.lock_owner.read_text(encoding="utf-8", errors="replace")[:200]
+                or "another process"
+            )
         except OSError:
             return "another process"
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write the resumable state, with the CRC-32 of every record, as torch's format has it."""
-        with replacing(self.state) as temporary:
-            torch.save(state, temporary)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_bytes(self.state, content.getbuffer())
 
     def read_state(self) -> dict[str, Any] | None:
         """Return the resumable state, on the CPU, or None if the run has none yet.
@@ -222,7 +227,7 @@ class RunFolder:
     def append_metrics(self, values: dict[str, float]) -> None:
         """Add one report to the metrics; JSON has no infinity, which becomes null."""
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with self.metrics.open("a") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
 
     def training_seconds(self, seen_images: int) -> float | None:
@@ -239,13 +244,14 @@ class RunFolder:
             return
         kept = [report for report in self.read_metrics() if report["seen_images"] <= seen_images]
         with replacing(self.metrics) as temporary:
-            temporary.write_text("".join(json.dumps(report) + "\n" for report in kept))
+            lines = (json.dumps(report) + "\n" for report in kept)
+            temporary.write_text("".join(lines), encoding="utf-8")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the reports of a training; lines that a crash damaged are left out."""
         if not self.metrics.is_file():
             return []
-        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         return [report for line in lines if (report := _report(line)) is not None]
 
 

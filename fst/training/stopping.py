@@ -1,19 +1,24 @@
-"""Ctrl-C and SIGTERM as requests to save and stop."""
+"""Ctrl-C, SIGTERM and SIGHUP as requests to save and stop."""
 
 import signal
 from types import FrameType
 from typing import Any, Self
 
+from fst.errors import ending_signals, ignore_if_hangup
+
 
 class StopRequest:
-    """Records SIGINT or SIGTERM inside its context; a second one ends the process at once."""
+    """Records SIGINT, SIGTERM or SIGHUP inside its context.
+
+    A second SIGINT or SIGTERM ends the process at once.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *ending_signals()):
             self.previous[number] = signal.signal(number, self._note)
         return self
 
@@ -24,3 +29,4 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         signal.signal(number, signal.SIG_DFL)
+        ignore_if_hangup(number)

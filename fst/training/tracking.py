@@ -1,9 +1,9 @@
 """The records of a run: TensorBoard, `metrics.jsonl`, and progress on the console."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
-from tqdm import tqdm
 
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.pictures.image import write_image
+from fst.terminal import Bar, is_watched, say
 from fst.training.run_folder import RunFolder, flatten
 
 _FIRST_HPARAM = "loss.style_weight"
@@ -47,13 +47,12 @@ class Tracker:
             folder.trim_metrics(seen_images)
             folder.write_config(config)
             self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
-        self.bar = tqdm(
+        self.bar = Bar(
             desc=config.name,
             total=self.total_images,
             initial=seen_images,
             unit="img",
-            disable=not (console and is_main and sys.stderr.isatty()),
-            dynamic_ncols=True,
+            disable=not (console and is_main and is_watched()),
             smoothing=0.05,
         )
 
@@ -79,15 +78,14 @@ class Tracker:
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one."""
         if self.console and self.is_main:
-            tqdm.write(text)
-            sys.stdout.flush()  # into a pipe or a file too, line by line
+            _say(text)
 
     def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
         """Advance the progress bar; name each skipped picture, with its reason, once."""
         self.bar.update(images)
         for name, reason in skipped:
             if self.console and name not in self.skipped:
-                tqdm.write(f"skipped {name}: {reason}")
+                _say(f"skipped {name}: {reason}")
             self.skipped[name] = reason
 
     def conclude(self) -> None:
@@ -123,7 +121,7 @@ class Tracker:
 
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
-        left = tqdm.format_interval((self.total_images - seen) / rate) if rate else "?"
+        left = Bar.format_interval((self.total_images - seen) / rate) if rate else "?"
         terms = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
         return f"{seen}/{self.total_images} images  {rate:.1f}/s  {left} left  {terms}"
 
@@ -154,13 +152,12 @@ class PictureTracker:
         self.writer = SummaryWriter(str(folder.path))
         self.writer.add_text("config", _indented(config))
         self.started = time.perf_counter()
-        self.bar = tqdm(
+        self.bar = Bar(
             desc=config.name,
             total=sum(pixels) * config.iterations / 1e6,
             unit="MP",
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-            disable=not (console and sys.stderr.isatty()),
-            dynamic_ncols=True,
+            disable=not (console and is_watched()),
         )
 
     def close(self) -> None:
@@ -211,8 +208,12 @@ class PictureTracker:
 
     def _say(self, text: str) -> None:
         if self.console:
-            tqdm.write(text)
-            sys.stdout.flush()
+            _say(text)
+
+
+def _say(text: str) -> None:
+    with suppress(BrokenPipeError):  # a run goes on when nobody reads, as after a lost connection
+        say(text)
 
 
 def main_terms(values: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fst.atomic import replacing
-from fst.errors import UserError
+from fst.errors import UserError, ending_signals
 from fst.video.camera import opencv, scaled
 from fst.video.live import (
     ClosedError,
@@ -240,9 +240,9 @@ def need_display() -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Yield a list that receives Ctrl-C and SIGTERM, so that recordings can be finished."""
+    """Yield a list that receives Ctrl-C, SIGTERM and SIGHUP, so that recordings can be finished."""
     received: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM)
+    wanted = (signal.SIGINT, *ending_signals())
     before = [signal.signal(each, lambda number, _: received.append(number)) for each in wanted]
     try:
         yield received

@@ -9,10 +9,12 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -427,6 +429,47 @@ def test_a_signal_to_all_processes_saves_the_run(
     if processes == 1:
         assert process.returncode == 128 + number
         assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
+    import fcntl
+    import pty
+    import termios
+
+    overrides = [*tiny_overrides, "training.images=100000", "training.save_every=100000"]
+    overrides += ["data.workers=1"]
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [*fst_command, "train", *overrides],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:
+        os.close(terminal)
+        printed = b""
+        while not re.search(rb" [1-9]\d*/100000", printed):  # the data workers have started
+            printed += os.read(controller, 1 << 16)
+        os.close(controller)  # which sends SIGHUP, and every write to the terminal fails
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGHUP)  # as the shell does then
+        process.wait(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert RunFolder(compose(overrides).run_dir).read_state()["seen_images"] > 0
+
+
+def test_nohup_lets_a_training_go_on():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
