@@ -69,11 +69,13 @@ def complete_colors(tags: tuple[int, int, int], width: int, height: int) -> tupl
     )
 
 
-def reformatter() -> Callable[..., Any]:
-    """Return a converter of frame size and format without swscale's chroma shortcuts."""
+def reformatter(quick: bool = False) -> Callable[..., Any]:
+    """Return a converter of frame size and format; `quick` has swscale's shortcuts for chroma."""
     module = pyav().video.reformatter
     flags = module.Interpolation
-    quality = flags.BICUBIC | flags.FULL_CHR_H_INT | flags.ACCURATE_RND
+    quality = flags.BICUBIC
+    if not quick:  # six times as slow
+        quality |= flags.FULL_CHR_H_INT | flags.ACCURATE_RND
     return partial(module.VideoReformatter().reformat, interpolation=quality, threads=1)
 
 

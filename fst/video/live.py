@@ -12,7 +12,8 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -153,23 +154,41 @@ class Recorder:
         self._writer: VideoWriter | None = None
 
     def write(self, result: Result) -> None:
-        """Write the result if it is to be recorded; otherwise finish the file, if one is open."""
+        """Write the result if it is to be recorded; otherwise finish the file, if one is open.
+
+        Raises:
+            OSError: the file cannot be written any further; it can be played as far as it goes.
+        """
         if not result.settings.recording:
             self.close()
             return
-        if self._writer is None:
-            self._open(result)
-        assert self._writer is not None
-        seconds = result.captured - self._started
-        self._writer.write(resized(result.pixels, self._width, self._height), seconds)
+        with self._writing():
+            if self._writer is None:
+                self._open(result)
+            assert self._writer is not None
+            seconds = result.captured - self._started
+            self._writer.write(resized(result.pixels, self._width, self._height), seconds)
 
     def close(self) -> None:
         """Finish the file, if one is open, move it to its name and report that."""
         if self._writer is not None:
-            writer, self._writer = self._writer, None
-            writer.close()
+            with self._writing():
+                self._writer.close()
+            self._writer = None
             recording_path(self._path).replace(self._path)
             self._say(f"recorded {self._path}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"cannot record to {recording_path(self._path)}: {error.strerror}"
+            if self._writer is not None:
+                self._writer.abandon()  # finishing the file would fail with another message
+                self._writer = None
+                message += "; the file can be played as far as it goes"
+            raise OSError(message) from error
 
     def _open(self, result: Result) -> None:
         self._path = self._next or dated_path(".mp4")

@@ -49,6 +49,7 @@ class VideoReader:
         size: as for `stylize_video`.
         wanted: called with the time of each frame after the first; those of which it says no are
             decoded and not yielded.
+        quick: decode in several threads, and convert to RGB with shortcuts for chroma.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -61,6 +62,7 @@ class VideoReader:
         source: Path,
         size: int | None = None,
         wanted: Callable[[Fraction], bool] = lambda time: True,
+        quick: bool = False,
     ) -> None:
         av = pyav()
         if size is not None and size < 2:
@@ -72,7 +74,8 @@ class VideoReader:
         self._looked = False
         self._last = self._end = 0  # of the last frame, in units of the time base
         self._deinterlace = Deinterlacer()
-        self._reformat = reformatter()
+        self._reformat = reformatter(quick)
+        self._threads = "AUTO" if quick else "SLICE"
         self._container = open_video(source)
         try:
             self._open(source, av)
@@ -86,6 +89,7 @@ class VideoReader:
         if video is None:
             raise UserError(f"{source} has no video stream that can be decoded")
         self._video = video
+        video.thread_type = self._threads
         context = video.codec_context  # before decoding it has the tags of the container
         self._tags_of_file = context.colorspace, context.color_primaries, context.color_trc
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)

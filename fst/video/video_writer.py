@@ -74,6 +74,7 @@ class VideoWriter:
         self._colors = complete_colors(colors, width, height)
         self._reformat = reformatter()
 
+        codec_options = CODEC_OPTIONS[codec]
         options = {}
         if survives_kill:  # a playable part every second; those of an MP4 are joined at the end
             options = {"flush_packets": "1", "cluster_time_limit": "1000"}
@@ -83,11 +84,13 @@ class VideoWriter:
             options["movflags"] = "+faststart"
             if survives_kill:
                 options |= {"movflags": "+hybrid_fragmented", "frag_duration": "1000000"}
+                # With B-frames such a file would begin two frames late.
+                codec_options = codec_options | {"bf": "0"}
         self._container = av.open(str(path.absolute()), "w", format=name, container_options=options)
         self._video = self._container.add_stream(
             codec,
             Fraction(rate).limit_denominator(10_000),
-            CODEC_OPTIONS[codec],
+            codec_options,
             time_base=time_base,
         )
         self._video.time_base = time_base
@@ -114,8 +117,12 @@ class VideoWriter:
         if kind is None:
             self.close()
         else:
-            with suppress(self._av.FFmpegError):
-                self._container.close()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is, after an error; only one that `survives_kill` can be played."""
+        with suppress(self._av.FFmpegError):
+            self._container.close()
 
     def write(
         self, frame: np.ndarray, time: Fraction | float, duration: Fraction | float = 0

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ from fst.video.live import (
     stylize_frame,
 )
 from fst.video.video_file import VideoReader
+from fst.video.video_writer import VideoWriter
 from fst.video.viewer import Viewer, Window, press
 from fst.video.working_size import HEADROOM, LagRule, choose_size, fitting_size
 from fst.webcam import webcam
@@ -45,6 +47,12 @@ def frames(count: int | None = None, period: float = 0.005):
     for index in range(count) if count else itertools.count():
         time.sleep(period)
         yield Frame(np.full((48, 64, 3), index % 256, np.uint8), time.monotonic())
+
+
+def slowly(steps):
+    for step in steps:
+        time.sleep(0.005)
+        yield step
 
 
 def unplugged(after: int):
@@ -423,6 +431,105 @@ def test_a_file_is_played_like_a_camera_at_its_own_rate(video_file, tmp_path, mo
         webcam(["slow"], camera=str(video_file), headless=True, output=output)
 
 
+def anamorphic(path: Path, degrees: int = 0) -> Path:
+    """A second of 96x72 pixels that are shown as 128x72."""
+    av = pytest.importorskip("av")
+    pytest.importorskip("cv2")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 96, 72
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        if degrees:
+            stream.set_display_rotation(degrees)
+        for index in range(25):
+            pixels = np.full((72, 96, 3), 8 * index, np.uint8)
+            pixels[:, :48, 0] = 200
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("degrees", "shape"), [(0, (72, 128, 3)), (90, (128, 72, 3))])
+def test_a_file_with_wide_pixels_is_shown_as_wide(tmp_path: Path, degrees: int, shape: tuple):
+    camera = Camera(str(anamorphic(tmp_path / "clip.mp4", degrees)))
+    assert camera.is_file
+    assert camera.first.shape == shape
+    shown = list(camera)
+    assert {frame.pixels.shape for frame in shown} == {shape}
+    assert [frame.captured for frame in shown] == sorted(frame.captured for frame in shown)
+    assert np.array_equal(shown[0].pixels, camera.first)  # and never mirrored
+
+
+def test_a_camera_that_is_a_playlist_opens_no_other_file(video_file: Path):
+    playlist = video_file.parent / "list.mp4"
+    playlist.write_text(f"ffconcat version 1.0\nfile '{video_file.name}'\n")
+    with pytest.raises(UserError, match=r"camera .*list\.mp4.*none of the formats.*--camera"):
+        Camera(str(playlist))
+
+
+def test_a_pipe_as_camera_is_refused_rather_than_waited_for(tmp_path: Path):
+    pytest.importorskip("cv2")
+    os.mkfifo(tmp_path / "camera")
+    with pytest.raises(UserError, match=r"camera .*not a file.*--camera accepts an index"):
+        Camera(str(tmp_path / "camera"))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_recording_begins_at_zero(tmp_path: Path, suffix: str):
+    pytest.importorskip("av")
+    path = tmp_path / f"out{suffix}"
+    recorder = Recorder(path, 64, 48, 4, lambda _: None)
+    for number in range(9):
+        pixels = np.full((48, 64, 3), 20 * number, np.uint8)
+        recorder.write(Result(pixels, 1000 + number / 4, 0.0, Settings(48, recording=True)))
+    recorder.close()
+    assert times_of(path) == pytest.approx([number / 4 for number in range(9)], abs=0.001)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_full_disk_ends_a_recording_with_its_own_message(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+):
+    av = pytest.importorskip("av")
+    path = tmp_path / f"out{suffix}"
+    write = VideoWriter.write
+
+    def fill(self, frame, seconds):
+        write(self, frame, seconds)
+        if seconds > 1:  # from now on nothing can be written, as to /dev/full
+            monkeypatch.setattr(VideoWriter, "close", broken(av.error.ArgumentError, 22))
+            raise av.error.OSError(28, "No space left on device", str(path))
+
+    def broken(kind, number):
+        def close(self):
+            raise kind(number, "Invalid argument", str(path))
+
+        return close
+
+    monkeypatch.setattr(VideoWriter, "write", fill)
+    recording = replace(SETTINGS, recording=True)
+    steps = (Frame(np.full((48, 64, 3), 9, np.uint8), number / 24) for number in range(60))
+    outputs = [Recorder(path, 64, 48, 24, print)]
+    with pytest.raises(OSError) as failed:
+        run(Pipeline(slowly(steps), [slow_model(0)], recording, outputs))
+    left = recording_path(path)
+    said = f"cannot record to {left}: No space left on device; the file can be played as far as"
+    assert str(failed.value).startswith(said)
+    assert len(times_of(left)) >= 1
+    assert not path.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path: Path):
+    pytest.importorskip("av")
+    recording_path(tmp_path / "out.mp4").symlink_to("/dev/full")
+    recorder = Recorder(tmp_path / "out.mp4", 64, 48, 24, lambda _: None)
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(OSError, match=r"cannot record to .*out\.recording\.mp4: No space left"):
+        recorder.write(Result(pixels, 0.0, 0.0, Settings(48, recording=True)))
+    recorder.close()  # has nothing left to finish
+
+
 def test_a_size_is_chosen_and_reported(video_file, monkeypatch):
     monkeypatch.setattr(webcam_module, "_load", lambda model, device: slow_model(0.001))
     said: list[str] = []
@@ -585,7 +692,7 @@ def test_smoothing_reduces_the_flicker_of_the_virtual_camera(
         return np.full_like(pixels, 100 + 60 * (next(flashes) % 2))
 
     monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", flashing))
-    monkeypatch.setattr(Camera, "_paced", lambda self, started: still(self.first))
+    monkeypatch.setattr(Camera, "__iter__", lambda self: still(self.first))
 
     def still(first):
         for _ in range(12):
