@@ -107,9 +107,10 @@ def declared_by_picture(picture: Image.Image, file: Path | io.BytesIO | None = N
 
     Args:
         picture: as Pillow opened it, after `load`.
-        file: where it was opened, for what Pillow does not keep: the codes of PNG and AVIF.
+        file: what it was opened from, for what Pillow does not keep: the codes of PNG and AVIF. By
+            default the file whose name Pillow keeps, if any.
     """
-    codes = _codes(picture, file)
+    codes = _declared_by_file(picture, file)
     profile = picture.info.get("icc_profile") or b""
     if codes and (codes.hdr or picture.format == "PNG" or not profile):
         return codes
@@ -307,18 +308,22 @@ def _declared_by_exif(picture: Image.Image) -> Colours | None:
     return None
 
 
-def _codes(picture: Image.Image, file: Path | io.BytesIO | None) -> Colours | None:
+def _declared_by_file(picture: Image.Image, file: Path | io.BytesIO | None) -> Colours | None:
     """Return what the codes of ITU-T H.273 in a PNG, AVIF or HEIC file say."""
     if nclx := picture.info.get("nclx_profile"):
         return declared_by_codes(nclx["color_primaries"], nclx["transfer_characteristics"])
-    found = {"PNG": _codes_of_png, "AVIF": _codes_of_avif}.get(picture.format or "")
-    if found is None or file is None:
+    reader = {"PNG": _codes_of_png, "AVIF": _codes_of_avif}.get(picture.format or "")
+    if file is None and (name := getattr(picture, "filename", "")):
+        file = Path(name)
+    if reader is None or file is None:
         return None
-    with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
-        opened.seek(0)
-        # Whether the file is damaged, Pillow has judged.
-        with contextlib.suppress(struct.error, LookupError, ValueError):
-            return found(opened)
+    # Whether the file is damaged, Pillow has judged; it may also be gone since.
+    with contextlib.suppress(OSError, struct.error, LookupError, ValueError):
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                return reader(opened)
+        file.seek(0)
+        return reader(file)
     return None
 
 

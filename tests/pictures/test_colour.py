@@ -12,6 +12,7 @@ from colours import ADOBE, BT2020, P3, PATCHES, SAME, coded, hlg, power, pq, srg
 from PIL import Image, ImageCms
 
 from fst.pictures.colour import declared_by_codes, values_to_srgb
+from fst.pictures.forms import to_images
 from fst.pictures.image import open_rgb
 
 
@@ -306,6 +307,35 @@ def test_ordinary_pictures_are_not_converted(monkeypatch: pytest.MonkeyPatch):
     assert off(png(coded(SAME, srgb))) == 0
     assert off(png(coded(SAME, srgb), (b"sRGB", b"\0"), gamma(0.45455))) == 0
     assert off(png(coded(SAME, srgb), cicp(1, 13))) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("Adobe RGB by EXIF", 6),
+        ("gAMA linear", 6),
+        ("cICP Display P3", 6),
+        ("AVIF Display P3", 6),
+        ("HEIC Display P3", 6),
+        ("PQ, PNG", 12),
+    ],
+)
+def test_pil_pictures_in_python_have_their_declared_colours(name: str, most: int, tmp_path: Path):
+    (tmp_path / "a").write_bytes((SDR | HDR)[name]())
+    with Image.open(tmp_path / "a") as picture:
+        images = to_images(picture)
+    pixels = images[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(pixels[8::16, 8::16] - PATCHES).max() <= most
+
+
+def test_pil_pictures_keep_the_declarations_that_pillow_keeps(tmp_path: Path):
+    path = tmp_path / "a.png"
+    path.write_bytes(SDR["gAMA linear"]())
+    with Image.open(path) as picture:
+        copied = picture.crop((0, 0, 64, 32))
+    path.unlink()
+    pixels = to_images(copied)[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(pixels[8::16, 8::16] - PATCHES).max() <= 6
 
 
 def test_commands_see_the_declared_colours(
