@@ -13,18 +13,14 @@ import dataclasses
 import io
 import json
 import math
-import os
-import socket
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +28,7 @@ from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
 from fst.models.model_info import is_count
+from fst.training.folder_lock import locked
 from fst.weights_file import refuse_zip_bombs
 
 FREE_KEYS = {
@@ -55,8 +52,6 @@ FREE_KEYS = {
 }
 """Settings that may change when a run is resumed, because the trained weights do not depend on
 them."""
-LOCK_TIMEOUT_SECONDS = 5.0
-"""How long a second process waits: one that was just killed may still be releasing the lock."""
 _DIFFERENCES_SHOWN = 8
 _YAML_DEPTH = 20
 _YAML_STARTS = (
@@ -104,11 +99,6 @@ class RunFolder:
         """The profiled steps' events."""
         return self.path / "steps.pt.trace.json"
 
-    @property
-    def lock_owner(self) -> Path:
-        """Which process holds the lock, in words."""
-        return self.path / ".lock-owner"
-
     def refuse_other_run(self, config: RunConfig) -> None:
         """Raise UserError, naming what differs, if the folder holds another configuration."""
         if not self.state.exists():
@@ -151,41 +141,9 @@ class RunFolder:
         with replacing(self.config) as temporary:
             temporary.write_text(to_yaml(config), encoding="utf-8")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from working in this folder.
-
-        Forked children, such as data workers, do not inherit the lock (filelock closes it in them),
-        so it ends with this process, even if that is killed.
-
-        Raises:
-            UserError: another process holds the lock, and kept it for `LOCK_TIMEOUT_SECONDS`.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
-        except Timeout:
-            raise UserError(
-                f"{self._owner()} is working in {self.path}: wait until it ends, or give this run "
-                "another name=..."
-            ) from None
-        try:
-            owner = f"process {os.getpid()} on {socket.gethostname()}"
-            self.lock_owner.write_text(owner, encoding="utf-8")
-            yield
-        finally:
-            self.lock_owner.unlink(missing_ok=True)
-            lock.release()
-
-    def _owner(self) -> str:
-        try:
-            return (
-                self.lock_owner.read_text(encoding="utf-8", errors="replace")[:200]
-                or "another process"
-            )
-        except OSError:
-            return "another process"
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from working in this folder; see `fst.training.folder_lock`."""
+        return locked(self.path, "give this run another name=...")
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write the resumable state, with the CRC-32 of every record, as torch's format has it."""

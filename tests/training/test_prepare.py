@@ -1,16 +1,20 @@
 """Prepared photographs: the same pictures at the size asked for, whole or not at all."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
 from samples import draw_picture
 
 from fst.config import DataConfig, FolderDataConfig, ParquetDataConfig
 from fst.errors import UserError
+from fst.training import folder_lock
 from fst.training import prepare as module
 from fst.training.prepare import RECORD, Prepared, prepare
 from fst.training.registry import train
@@ -173,16 +177,98 @@ def test_other_settings_other_pictures_and_other_folders_are_refused(photos: Pat
     (name, entry), *_ = recorded["files"].items()
     for files in (3, [1], {name: 3}, {name: {**entry, "skipped": [1]}}, {name: {"sha256": "a"}}):
         (output / RECORD).write_text(json.dumps({**recorded, "files": files}))
-        with pytest.raises(UserError, match=f"{RECORD} is damaged: delete"):
+        with pytest.raises(UserError, match=f"{RECORD} is damaged, .*: delete"):
             prepared(photos, output)
     (output / RECORD).write_text('{"settings": 3}')
-    with pytest.raises(UserError, match=f"{RECORD} is damaged: delete"):
+    with pytest.raises(UserError, match=f"{RECORD} is damaged, .*: delete"):
         prepared(photos, output)
     with pytest.raises(UserError, match="size=16 must be at least 32"):
         prepared(photos, tmp_path / "new", size=16)
     with pytest.raises(UserError, match="quality=0 must be from 1 to 100"):
         prepared(photos, tmp_path / "new", quality=0)
     assert not (tmp_path / "new").exists()
+
+
+def test_two_processes_do_not_prepare_in_one_folder(photos: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "TIMEOUT_SECONDS", 0.1)
+    refused = []
+
+    def other_process(what: str, done: float, total: float) -> None:
+        if done == 6:
+            with pytest.raises(
+                UserError, match=r"process \d+ on .* is working in .*out: wait"
+            ) as error:
+                prepared(photos, tmp_path / "out", size=40)
+            refused.append(error)
+
+    prepare(FolderDataConfig(path=str(photos)), tmp_path / "out", 64, 95, other_process)
+    assert len(refused) == 1
+    source = opened(tmp_path / "out")
+    assert {min(source.open(index).size) for index in range(12)} == {64}
+
+
+def test_other_contents_under_the_same_names_are_other_pictures(photos: Path, tmp_path: Path):
+    folder, output = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(photos, folder)
+    (folder / "00.png").write_bytes(b"damaged")
+    assert prepared(folder, output).photographs == 11
+    (folder / "00.png").write_bytes(b"still damaged, in another way")
+    assert prepared(folder, output).kept == 1
+    before = {file.name: file.read_bytes() for file in output.iterdir()}
+    (folder / "03.png").write_bytes((folder / "06.png").read_bytes())
+    with pytest.raises(UserError, match=r"other pictures or settings \(contents\): name a new"):
+        prepared(folder, output)
+    assert {file.name: file.read_bytes() for file in output.iterdir()} == before
+
+
+def test_a_set_without_names_is_told_from_another_of_the_same_sizes(tmp_path: Path):
+    def shard(name: str, shades: range) -> Path:
+        rows = []
+        for shade in shades:
+            buffer = io.BytesIO()
+            Image.new("RGB", (40, 40), (shade, 0, 0)).save(buffer, "BMP")
+            rows.append(buffer.getvalue())
+        pq.write_table(pa.table({"image": rows}), tmp_path / name)
+        return tmp_path / name
+
+    def prepare_shard(file: Path) -> Prepared:
+        return prepare(ParquetDataConfig(path=str(file)), tmp_path / "out", 64, 95, quietly)
+
+    assert prepare_shard(shard("one.parquet", range(40))).photographs == 40
+    with pytest.raises(UserError, match=r"other pictures or settings \(source\): name a new"):
+        prepare_shard(shard("other.parquet", range(40, 80)))
+    assert prepare_shard(tmp_path / "one.parquet").kept == 1
+
+
+def test_pictures_none_of_which_can_be_used_are_an_error(tmp_path: Path, fst_here):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"no picture")
+    done = fst_here("prepare", "photos", "-o", "out")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "no picture can be used: a.jpg photos/a.jpg is not a picture" in done.stderr
+    assert not [file for file in (tmp_path / "out").iterdir() if file.name[0] != "."]
+    draw_picture(tmp_path / "photos" / "a.jpg", 0)
+    assert "1 photographs in 1 file" in fst_here("prepare", "photos", "-o", "out").stdout
+
+
+def test_what_is_no_picture_or_lies_beside_parquet_files_is_named(photos: Path, tmp_path: Path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "notes.txt").write_text("hello")
+    assert "; 1 other files left out (notes.txt)" in str(prepared(folder, tmp_path / "one"))
+    mixed = tmp_path / "one"
+    draw_picture(mixed / "more.png", 0)
+    done = prepare(describe_source(str(mixed), "image", ""), tmp_path / "two", 64, 95, quietly)
+    assert "12 photographs in 1 file" in str(done)
+    assert str(done).endswith("; 1 other files left out (more.png)")
+
+
+def test_a_deeply_nested_record_is_a_damaged_one(photos: Path, tmp_path: Path):
+    prepared(photos, tmp_path / "out")
+    (tmp_path / "out" / RECORD).write_text("[" * 100_000)
+    with pytest.raises(UserError, match=f"{RECORD} is damaged, or of an earlier version: delete"):
+        prepared(photos, tmp_path / "out")
 
 
 def test_a_source_is_recognized_by_its_name(photos: Path, tmp_path: Path, monkeypatch):

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from fst.errors import UserError
-from fst.training import run_folder
+from fst.training import folder_lock
 from fst.training.distributed import World
 from fst.training.registry import train
 from fst.training.run_folder import RunFolder
@@ -40,7 +40,7 @@ with RunFolder(Path(sys.argv[1])).locked():
 
 
 def test_the_lock_ends_with_its_process_although_data_workers_live_on(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(folder_lock, "TIMEOUT_SECONDS", 0.5)
     command = [sys.executable, "-c", CONTENDER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
         assert holder.stdout is not None
@@ -72,7 +72,7 @@ def test_the_lock_is_waited_for(tmp_path: Path):
         with RunFolder(tmp_path).locked():
             assert holder.wait(timeout=10) == -signal.SIGKILL
         killer.join()
-    assert not RunFolder(tmp_path).lock_owner.exists()
+    assert not (tmp_path / folder_lock.OWNER).exists()
 
 
 @pytest.fixture(scope="module")

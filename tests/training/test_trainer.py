@@ -29,7 +29,7 @@ from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.styled import in_style
 from fst.pictures.image import read_image
-from fst.training import run_folder, setup
+from fst.training import folder_lock, setup
 from fst.training import trainer as trainer_module
 from fst.training.distributed import World
 from fst.training.meter import Meter
@@ -390,7 +390,7 @@ def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_override
 
 
 def test_two_processes_do_not_train_in_one_folder(config: TrainConfig, monkeypatch):
-    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(folder_lock, "TIMEOUT_SECONDS", 0.1)
     with (
         RunFolder(config.run_dir).locked(),
         pytest.raises(UserError, match=f"process {os.getpid()} on .* is working in"),
