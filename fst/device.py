@@ -16,6 +16,10 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """The names of dtypes, as flags, configurations and exported files use them."""
 
 
+KINDS = ("cpu", "cuda", "mps", "xpu")
+"""The kinds of device that compute; torch knows more, such as `meta`, which has no numbers."""
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """Return the name of a dtype in `DTYPES`."""
     return next(name for name, known in DTYPES.items() if known == dtype)
@@ -27,8 +31,12 @@ def pick_device(name: str = "auto") -> torch.device:
     `cuda` is the device of this process under torchrun.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: there is no such device, or not here.
     """
+    if name != "auto" and name.partition(":")[0] not in KINDS:
+        raise UserError(
+            f"device {name!r} is unknown; choose one of auto, {', '.join(KINDS)}, or cuda:1"
+        )
     if name == "auto":
         name = "cpu"
         if torch.cuda.is_available():

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from importlib import resources
-from pathlib import Path
 
 from fst.config import OptimizeConfig
-from fst.training.overrides import Command, choices, quote_paths, quoted, run
+from fst.models.model_name import exists
+from fst.training.command import Command, run
+from fst.training.overrides import choices, listed, quote_paths, quoted
 
 USAGE = """
 Optimise a picture itself until it has the style of another (Gatys et al. 2016): slow, no training.
@@ -14,8 +15,6 @@ fst optimize content=photo.jpg style=painting.jpg
 fst optimize content=photo.jpg style=[painting.jpg,other.jpg] style_shares=[2,1] size_px=1024
 fst optimize -m content=photo.jpg style=painting.jpg loss.style_weight=2,5,10
 """
-_PATHS = ("content", "init", "loss_network.weights", "name", "output", "runs_dir")
-"""Keys whose values may contain characters that mean something in Hydra's grammar."""
 
 
 def main() -> None:
@@ -31,17 +30,16 @@ def expand(override: str) -> list[str]:
     """
     key, _, value = override.partition("=")
     if key not in ("style", "styles") or not value:
-        return [quote_paths(override, _PATHS)]
-    if value[0] == "[" and value[-1] == "]":
-        return [f"styles=[{','.join(_picture(style) for style in value[1:-1].split(','))}]"]
-    styles = [value] if Path(value).exists() else value.split(",")
-    return ["styles=" + ",".join(f"[{_picture(style)}]" for style in styles)]
+        return [quote_paths(override)]
+    if value[0] == "[" and value[-1] == "]" and not exists(value):
+        return [f"styles=[{','.join(map(_picture, listed(value[1:-1])))}]"]
+    return ["styles=" + ",".join(f"[{_picture(style)}]" for style in listed(value))]
 
 
 def _picture(style: str) -> str:
-    if style in choices("style") and not Path(style).exists():
+    if style in choices("style") and not exists(style):
         style = str(resources.files("fst.conf") / "style" / f"{style}.jpg")
-    return quoted(style.strip(" '\""))
+    return quoted(style)
 
 
 def _optimize(config: OptimizeConfig, _: Collection[str]) -> int:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from fst.config import TrainConfig
 from fst.errors import UserError
-from fst.training.overrides import Command, choices, quote_paths, quoted, run
+from fst.models.model_name import exists
+from fst.training.command import Command, run
+from fst.training.overrides import choices, listed, quote_paths, quoted_list
 
 USAGE = """
 Train a network on the style of a picture, or of several pictures; the same command again resumes
@@ -18,19 +20,6 @@ fst train any=paintings/ data.path=photographs/
 fst train -m style=painting.jpg data.path=photographs/ loss.style_weight=2,5,10
 torchrun --nproc_per_node=4 -m fst.train style=painting.jpg data.path=photographs/
 """
-_PATHS = (
-    "data.path",
-    "data.heldout_path",
-    "init",
-    "loss_network.weights",
-    "name",
-    "runs_dir",
-    "style.heldout_path",
-    "style.path",
-    "style.picture",
-    "style.title",
-)
-"""Keys whose values may contain characters that mean something in Hydra's grammar."""
 
 
 def main() -> None:
@@ -51,24 +40,22 @@ def expand(override: str) -> list[str]:
     """
     key, _, value = override.partition("=")
     if key == "any" and value:
-        return ["style=any", quote_paths(f"style.path={value}", _PATHS)]
+        return ["style=any", quote_paths(f"style.path={value}")]
     if key == "styles" and value:
-        listed = [value] if Path(value).exists() else value.strip("[]").split(",")
-        pictures = ",".join(quoted(path.strip()) for path in listed)
-        return ["style=pictures", f"style.pictures=[{pictures}]"]
+        return ["style=pictures", f"style.pictures={quoted_list(value)}"]
     names = choices("style")
     if key != "style" or not value or value in names:
-        return [quote_paths(override, _PATHS)]
-    chosen = [value] if Path(value).exists() else value.split(",")
+        return [quote_paths(override)]
+    chosen = listed(value)
     if all(one in names for one in chosen):
         return [override]
     if len(chosen) > 1 and any(one in names for one in chosen):
         raise UserError(f"style={value} mixes names and pictures; sweep over either")
-    if len(chosen) == 1 and not Path(value).suffix and not Path(value).exists():
+    if len(chosen) == 1 and not Path(value).suffix and not exists(value):
         raise FileNotFoundError(
             f"style={value} is neither a picture nor one of conf/style/: {', '.join(names)}"
         )
-    return ["style=picture", quote_paths(f"style.picture={value}", _PATHS)]
+    return ["style=picture", quote_paths(f"style.picture={value}")]
 
 
 def _train(config: TrainConfig, swept: Collection[str]) -> int:

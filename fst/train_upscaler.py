@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from fst.config import TrainUpscalerConfig
 from fst.errors import UserError
-from fst.training.overrides import Command, quote_paths, run
+from fst.training.command import Command, run
+from fst.training.overrides import quote_paths
 
 USAGE = """
 Train a network for super-resolution on photographs at full resolution; the same command again
@@ -14,8 +15,6 @@ fst train-upscaler data.path=photographs/
 fst train-upscaler data.path=photographs/ network.factor=8 data.crop_px=128
 fst train-upscaler data.path=photographs/ loss=perceptual init=x4_pixel
 """
-_PATHS = ("data.path", "data.heldout_path", "init", "loss_network.weights", "name", "runs_dir")
-"""Keys whose values may contain characters that mean something in Hydra's grammar."""
 
 
 def main() -> None:
@@ -34,7 +33,7 @@ def expand(override: str) -> list[str]:
         raise UserError(f"fst train-upscaler has no {key}: it trains on photographs alone")
     if key in ("network", "loss"):
         return [f"upscaling/{key}@{key}={value}"]
-    return [quote_paths(override, _PATHS)]
+    return [quote_paths(override)]
 
 
 def _train(config: TrainUpscalerConfig, swept: Collection[str]) -> int:

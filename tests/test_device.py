@@ -24,7 +24,7 @@ def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda: bool, mps: boo
 
 
 def test_an_unknown_device_is_the_users_mistake():
-    with pytest.raises(UserError, match="device 'banana' is not available"):
+    with pytest.raises(UserError, match="device .banana. is unknown; choose one of auto, cpu"):
         pick_device("banana")
 
 
@@ -85,3 +85,9 @@ def test_free_memory_is_what_is_left_of_a_containers_limit(tmp_path: Path):
     assert device._container_bytes(tmp_path) == []
     (tmp_path / "memory.max").write_text("1000\n")
     assert device._container_bytes(tmp_path) == [500]
+
+
+@pytest.mark.parametrize("name", ["meta", "mkldnn", "xla", "privateuseone", "auto:1", "CPU", ""])
+def test_a_device_that_computes_nothing_is_refused(name: str):
+    with pytest.raises(UserError, match=f"^device '{name}' is unknown; choose one of auto, cpu"):
+        pick_device(name)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import fuzz_models
 import fuzz_runs
+import fuzz_settings
 import pytest
 
 
@@ -20,6 +21,13 @@ def test_damaged_run_folders_are_used_or_refused():
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 3
     assert tally.outcomes["used"] > 8
+
+
+def test_odd_settings_compose_or_are_one_line():
+    tally = fuzz_settings.fuzz(40, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > 20
+    assert tally.outcomes["used"] > 0
 
 
 def test_the_undamaged_foreign_state_loads(tmp_path: Path):

@@ -5,6 +5,9 @@ Hydra composes `conf/train.yaml` over these and refuses unknown keys and wrong t
 the configuration is reported within a second.
 """
 
+from fst.config.checks import (
+    LARGEST_WIDTH,
+)
 from fst.config.data import (
     CocoDataConfig,
     DataConfig,
@@ -39,8 +42,11 @@ from fst.config.schemas import (
     SCHEMAS,
     from_untrusted,
     likely_keys,
+    literal,
+    nested_keys,
     refuse_unknown,
     register_schemas,
+    setting_keys,
     to_yaml,
     unknown_key,
 )
@@ -75,6 +81,7 @@ __all__ = [
     "AnyStyleConfig",
     "DEGRADATIONS",
     "LARGEST_FACTOR",
+    "LARGEST_WIDTH",
     "CocoDataConfig",
     "DataConfig",
     "FastConfig",
@@ -115,8 +122,11 @@ __all__ = [
     "from_untrusted",
     "large_enough",
     "likely_keys",
+    "literal",
+    "nested_keys",
     "refuse_unknown",
     "register_schemas",
+    "setting_keys",
     "to_yaml",
     "unknown_key",
 ]

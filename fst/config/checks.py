@@ -1,17 +1,53 @@
 """Checks of single values, each with a message that names the key."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fst.errors import UserError
 
+LARGEST = 10**15
+"""Largest number of any setting: float32 can still square it."""
+LARGEST_PX = 4096
+"""Largest side of a picture that is trained on or judged by."""
+LARGEST_WIDTH = 4096
+"""Largest number of channels: a model file with more is not loaded."""
+MOST_BLOCKS = 1000
+"""Largest number of blocks or layers."""
+LARGEST_RATE = 1000
+"""Largest learning rate: Adam moves each weight by about this much in a step."""
 
-def at_least(key: str, value: float, minimum: float) -> None:
-    """Raise UserError unless the value is finite and at least `minimum`."""
-    if not (value >= minimum and value < math.inf):
+
+def at_least(key: str, value: float, minimum: float, maximum: int = LARGEST) -> None:
+    """Raise UserError unless the value is at least `minimum` and at most `maximum`."""
+    if not value >= minimum:
         raise UserError(f"{key}={value} must be at least {minimum}")
+    if value > maximum:
+        raise UserError(f"{key}={value} must be at most {maximum:,}")
+
+
+def above_zero(key: str, value: float, maximum: float) -> None:
+    """Raise UserError unless the value is above 0 and at most `maximum`."""
+    if not value > 0:
+        raise UserError(f"{key}={value} must be above 0")
+    if value > maximum:
+        raise UserError(f"{key}={value} must be at most {maximum:,}")
+
+
+def shares(key: str, values: Sequence[float], named: Sequence[str]) -> None:
+    """Raise UserError unless there are none, or one of at least 0 for each name, not all 0."""
+    if not all(0 <= value <= LARGEST for value in values):
+        raise UserError(f"{key}={values} must hold numbers from 0 to {LARGEST:,}")
+    if values and (len(values) != len(named) or sum(values) <= 0):
+        raise UserError(
+            f"{key}={values} must hold one number of at least 0 for each of {', '.join(named)}, "
+            "not all 0"
+        )
+
+
+def title_of(path: str) -> str:
+    """Return a file's name without its suffix; bytes in it that are no text become `?`."""
+    return Path(path).stem.encode(errors="replace").decode()
 
 
 def one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, existing
+from fst.config.checks import LARGEST_PX, at_least, existing
 from fst.errors import UserError
 
 
@@ -37,11 +37,11 @@ class DataConfig:
     """Side of the held-out pictures, which are cropped to a central square."""
 
     def __post_init__(self) -> None:
-        at_least("data.crop_px", self.crop_px, 16)
-        at_least("data.margin_px", self.margin_px, 0)
-        at_least("data.workers", self.workers, 0)
-        at_least("data.heldout_images", self.heldout_images, 0)
-        at_least("data.heldout_px", self.heldout_px, 32)
+        at_least("data.crop_px", self.crop_px, 16, LARGEST_PX)
+        at_least("data.margin_px", self.margin_px, 0, 1024)
+        at_least("data.workers", self.workers, 0, 1024)
+        at_least("data.heldout_images", self.heldout_images, 0, 10_000)
+        at_least("data.heldout_px", self.heldout_px, 32, LARGEST_PX)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"data.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
         if self.heldout_path is not None:

@@ -1,11 +1,10 @@
 """The perceptual losses' settings."""
 
-import math
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, one_of
+from fst.config.checks import LARGEST_PX, at_least, one_of, shares
 from fst.config.loss_network import VGG16_LAYERS, LossNetworkConfig
 from fst.errors import UserError
 
@@ -51,18 +50,9 @@ class LossConfig:
             at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
         at_least("loss.temporal_weight", self.temporal_weight, 0)
-        at_least("loss.style_levels", self.style_levels, 1)
-        at_least("loss.style_tiles", self.style_tiles, 1)
-        weights = self.style_layer_weights
-        if weights and (
-            len(weights) != len(self.style_layers)
-            or not all(math.isfinite(weight) and weight >= 0 for weight in weights)
-            or sum(weights) <= 0
-        ):
-            raise UserError(
-                f"loss.style_layer_weights={weights} must hold one weight of at least 0 for each "
-                f"of {', '.join(self.style_layers)}, not all 0"
-            )
+        at_least("loss.style_levels", self.style_levels, 1, 16)
+        at_least("loss.style_tiles", self.style_tiles, 1, LARGEST_PX)
+        shares("loss.style_layer_weights", self.style_layer_weights, self.style_layers)
 
 
 @dataclass

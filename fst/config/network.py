@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, one_of
+from fst.config.checks import LARGEST_WIDTH, MOST_BLOCKS, at_least, one_of
 from fst.errors import UserError
 
 
@@ -42,8 +42,8 @@ class JohnsonConfig(NetworkConfig):
     """How [0, 1] is reached: `tanh`, scaled and shifted, or `clamp` (foreign weights)."""
 
     def __post_init__(self) -> None:
-        at_least("network.width", self.width, 1)
-        at_least("network.residual_blocks", self.residual_blocks, 0)
+        at_least("network.width", self.width, 1, LARGEST_WIDTH)
+        at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
         one_of("network.norm", self.norm, ("instance", "batch"))
         one_of("network.upsample", self.upsample, ("nearest", "transposed"))
         one_of("network.output", self.output, ("tanh", "clamp"))
@@ -70,12 +70,12 @@ class FastConfig(NetworkConfig):
     """What is mirrored at the border: `pixels`, or `patches` of 4x4 as in older models."""
 
     def __post_init__(self) -> None:
-        at_least("network.width", self.width, 8)
-        at_least("network.residual_blocks", self.residual_blocks, 0)
-        at_least("network.coarse_width", self.coarse_width, 4)
+        at_least("network.width", self.width, 8, LARGEST_WIDTH)
+        at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
+        at_least("network.coarse_width", self.coarse_width, 4, LARGEST_WIDTH)
         if self.coarse_width % 4:
             raise UserError(f"network.coarse_width={self.coarse_width} must be a multiple of 4")
-        at_least("network.coarse_blocks", self.coarse_blocks, 0)
-        at_least("network.full_width", self.full_width, 1)
+        at_least("network.coarse_blocks", self.coarse_blocks, 0, MOST_BLOCKS)
+        at_least("network.full_width", self.full_width, 1, LARGEST_WIDTH)
         one_of("network.upsample", self.upsample, ("linear", "nearest"))
         one_of("network.border", self.border, ("pixels", "patches"))

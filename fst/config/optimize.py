@@ -1,12 +1,22 @@
 """Everything that `fst optimize` takes."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, chosen_by_group, existing, inside_folder, one_of, valid_seed
+from fst.config.checks import (
+    LARGEST_RATE,
+    above_zero,
+    at_least,
+    chosen_by_group,
+    existing,
+    inside_folder,
+    one_of,
+    shares,
+    title_of,
+    valid_seed,
+)
 from fst.config.loss import LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.training import PRECISIONS
@@ -65,16 +75,7 @@ class OptimizeConfig:
             raise UserError("styles=[] is empty: name a picture, or several")
         for picture in self.styles:
             existing("style", picture)
-        shares = self.style_shares
-        if shares and (
-            len(shares) != len(self.styles)
-            or not all(math.isfinite(share) and share >= 0 for share in shares)
-            or sum(shares) <= 0
-        ):
-            raise UserError(
-                f"style_shares={shares} must hold one share of at least 0 for each of the "
-                f"{len(self.styles)} style picture(s), not all 0"
-            )
+        shares("style_shares", self.style_shares, self.styles)
         for group in ("loss", "loss_network"):
             chosen_by_group(group, getattr(self, group))
         compatible(self.loss, self.loss_network)
@@ -90,9 +91,8 @@ class OptimizeConfig:
         at_least("iterations", self.iterations, 1)
         at_least("report_every", self.report_every, 1)
         at_least("tolerance", self.tolerance, 0)
-        for key in ("learning_rate", "style_scale"):
-            if not (math.isfinite(getattr(self, key)) and getattr(self, key) > 0):
-                raise UserError(f"{key}={getattr(self, key)} must be above 0")
+        above_zero("learning_rate", self.learning_rate, LARGEST_RATE)
+        above_zero("style_scale", self.style_scale, 64)
         if self.coarsest_px is None:
             fresh = self.init in ("content", "noise")
             self.coarsest_px = min(128, self.size_px) if fresh else self.size_px
@@ -102,7 +102,7 @@ class OptimizeConfig:
             )
         smallest_px = round(min(1, self.style_scale) * self.sizes_px[0])
         large_enough(smallest_px, self.loss, "coarsest_px and style_scale")
-        self.name = self.name or "+".join(Path(p).stem for p in (self.content, *self.styles))
+        self.name = self.name or "+".join(map(title_of, (self.content, *self.styles)))
         inside_folder(self.runs_dir, self.name)
 
     @property

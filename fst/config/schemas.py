@@ -2,9 +2,11 @@
 
 import dataclasses
 import difflib
+import re
 from importlib import resources
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -69,6 +71,20 @@ def register_schemas() -> None:
         ConfigStore.instance().store(group=group, name=name, node=schema)
 
 
+def literal(text: str) -> str:
+    """Return a text as OmegaConf takes it to mean itself, whatever `${...}` it contains."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+
+
+def _literal(value: Any) -> Any:
+    """Return nested lists and dicts with every text in them as a literal one."""
+    if isinstance(value, dict):
+        return {key: _literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_literal(one) for one in value]
+    return literal(value) if isinstance(value, str) else value
+
+
 def from_untrusted(path: str, values: dict[str, Any]) -> Any:
     """Return the configuration of `SCHEMAS[path]` with values that anyone may have written.
 
@@ -77,9 +93,8 @@ def from_untrusted(path: str, values: dict[str, Any]) -> Any:
     """
     try:
         schema = SCHEMAS[path]
-        if "${" in str(values):  # OmegaConf would fill in environment variables
-            raise UserError(f"unknown {path}: a value refers to another")
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+        # Or OmegaConf would fill in environment variables.
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), _literal(values)))
     except (KeyError, OmegaConfBaseException) as error:
         raise UserError(f"unknown {path}: {one_line(error)}") from error
 
@@ -105,7 +120,11 @@ def unknown_key(key: str, command: str) -> str:
     if having:  # the group is set to another of its choices
         return f"{key} is unknown: it exists only with {' or '.join(having)}"
     # A group's name is chosen by the group: `loss=johnson`, not `loss.name=johnson`.
-    settable = [known for known in _known_keys(command) if not known.endswith(".name")]
+    settable = [
+        known
+        for known in setting_keys(command) | nested_keys(command)
+        if not known.endswith(".name")
+    ]
     close = difflib.get_close_matches(key, settable, n=1)
     shows = f"`fst {command} ... --cfg job` shows all keys"
     return f"{key} is unknown: {f'did you mean {close[0]}?' if close else shows}"
@@ -114,21 +133,32 @@ def unknown_key(key: str, command: str) -> str:
 def likely_keys(name: str, command: str) -> list[str]:
     """Return the keys of `command` that end in `name` (`style_weight`), or in a similar one."""
     by_end: dict[str, list[str]] = {}
-    for key in sorted(_known_keys(command)):
+    for key in sorted(setting_keys(command) | nested_keys(command)):
         by_end.setdefault(key.rpartition(".")[2], []).append(key)
     close = difflib.get_close_matches(name, by_end, n=1)
     return by_end[close[0]] if close else []
 
 
-def _known_keys(command: str) -> set[str]:
+def setting_keys(command: str) -> set[str]:
+    """Return the keys of `command`, those of every choice of its groups included."""
     keys = set()
     for entry in dataclasses.fields(SCHEMAS[command]):
         schemas = [*_choices(entry.name, command).values()]
         if isinstance(entry.type, type) and dataclasses.is_dataclass(entry.type):
             schemas.append(entry.type)
-        keys.add(entry.name)
+        else:
+            keys.add(entry.name)
         keys |= {f"{entry.name}.{name}" for schema in schemas for name in _field_names(schema)}
     return keys
+
+
+def nested_keys(command: str) -> set[str]:
+    """Return the keys of `command` that hold settings of their own."""
+    return {
+        entry.name
+        for entry in dataclasses.fields(SCHEMAS[command])
+        if dataclasses.is_dataclass(entry.type)
+    }
 
 
 def _choices(group: str, command: str) -> dict[str, type]:
@@ -148,4 +178,4 @@ def _field_names(schema: type) -> set[str]:
 
 def to_yaml(config: RunConfig | OptimizeConfig) -> str:
     """Return the configuration as YAML, every value written out."""
-    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, existing
+from fst.config.checks import LARGEST_PX, at_least, existing, title_of
 from fst.errors import UserError
 
 PREDICTOR_PX = (64, 1024)
@@ -23,7 +23,7 @@ class StyleConfig:
     """Stored in the model file; null uses the name of the picture's file, or of the folder."""
 
     def __post_init__(self) -> None:
-        at_least("style.size_px", self.size_px, 32)
+        at_least("style.size_px", self.size_px, 32, LARGEST_PX)
 
     @property
     def paths(self) -> list[str]:
@@ -46,7 +46,7 @@ class PictureConfig(StyleConfig):
     def __post_init__(self) -> None:
         existing("style.picture", self.picture)
         super().__post_init__()
-        self.title = self.title or Path(self.picture).stem
+        self.title = self.title or title_of(self.picture)
 
     @property
     def paths(self) -> list[str]:
@@ -69,7 +69,7 @@ class PicturesConfig(StyleConfig):
             existing("style.pictures", path)
         super().__post_init__()
         self.title = self.title or (
-            Path(self.pictures[0]).resolve().stem if len(self.pictures) == 1 else "styles"
+            title_of(str(Path(self.pictures[0]).resolve())) if len(self.pictures) == 1 else "styles"
         )
 
     @property
@@ -107,10 +107,10 @@ class AnyStyleConfig(StyleConfig):
                     raise UserError(f"style.{name}={folder} is not a folder of paintings")
         super().__post_init__()
         low, high = PREDICTOR_PX
-        at_least("style.crop_px", self.crop_px, low)
+        at_least("style.crop_px", self.crop_px, low, LARGEST_PX)
         if not low <= self.predictor_px <= high:
             raise UserError(f"style.predictor_px={self.predictor_px} must be in [{low}, {high}]")
-        at_least("style.heldout_styles", self.heldout_styles, 1)
+        at_least("style.heldout_styles", self.heldout_styles, 1, 10_000)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"style.min_crop_scale={self.min_crop_scale} must be in (0, 1]")
         if not 0 <= self.mixed <= 1:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from fst.config.checks import at_least, chosen_by_group, inside_folder, one_of, valid_seed
+from fst.config.checks import (
+    LARGEST_RATE,
+    above_zero,
+    at_least,
+    chosen_by_group,
+    inside_folder,
+    one_of,
+    valid_seed,
+)
 from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
@@ -35,13 +43,11 @@ class OptimizerConfig:
     """Maximum norm of the gradient; larger gradients are scaled down."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise UserError(f"optimizer.learning_rate={self.learning_rate} must be above 0")
+        above_zero("optimizer.learning_rate", self.learning_rate, LARGEST_RATE)
         for name in ("beta1", "beta2", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"optimizer.{name}={getattr(self, name)} must be in [0, 1)")
-        if not self.clip_norm > 0:
-            raise UserError(f"optimizer.clip_norm={self.clip_norm} must be above 0")
+        above_zero("optimizer.clip_norm", self.clip_norm, math.inf)
 
 
 @dataclass
@@ -70,8 +76,9 @@ class ScheduleConfig:
     `steps.pt.trace.json`, which Perfetto opens."""
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch_size", "report_every", "save_every", "ema_half_life"):
+        for name in ("images", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
+        at_least("training.batch_size", self.batch_size, 1, 65_536)
         one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 
 

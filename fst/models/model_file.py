@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from fst.atomic import write_bytes
+from fst.config import LARGEST_WIDTH
 from fst.errors import UserError, one_line
 from fst.models.foreign import read_foreign
 from fst.models.model_info import (
@@ -47,8 +48,6 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Those of a file's tensors, by name."""
 MAPPER = "mapper.0.weight"
 """The tensor whose shape tells the sizes of a network of several styles."""
-LARGEST_ARGUMENT = 4096
-"""The largest width of a network that is loaded from a file."""
 
 
 def save_model(path: str | Path, network: nn.Module, info: ModelInfo) -> None:
@@ -252,7 +251,7 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: Shapes) -> None:
     """Raise UserError unless the file's tensors are those of the network that it names."""
     for name, value in info.network_arguments.items():
         # Every block has tensors of its own, so there are more tensors than blocks.
-        least, most = (0, len(shapes)) if name.endswith("blocks") else (1, LARGEST_ARGUMENT)
+        least, most = (0, len(shapes)) if name.endswith("blocks") else (1, LARGEST_WIDTH)
         if isinstance(value, int | float) and not least <= value <= most:
             raise UserError(f"{path} does not fit the network it names: {name}={value}")
     try:

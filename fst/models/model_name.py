@@ -22,14 +22,15 @@ def split_style(name_or_path: str | Path) -> tuple[str, str]:
         for match in re.finditer(":", given)
         if not re.fullmatch(r"(.*[:,])?[A-Za-z]:[/\\]", given[: match.start() + 2])
     ]
-    if not colons or _exists(given):
+    if not colons or exists(given):
         return given, ""
     # A painting's name may have colons of its own.
-    at = next((colon for colon in colons if _exists(given[colon + 1 :])), colons[-1])
+    at = next((colon for colon in colons if exists(given[colon + 1 :])), colons[-1])
     return given[:at], given[at + 1 :]
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Say whether there is a file or folder of that name."""
     try:
         return bool(path) and Path(path).exists()
     except OSError:  # too long for a name
@@ -47,7 +48,7 @@ def split_models(names_or_paths: str) -> list[str]:
 
     So is an existing path behind a model's name. A part `STYLE=SHARE` belongs to the blend before.
     """
-    if _exists(names_or_paths) or _exists(split_style(names_or_paths)[1]):
+    if exists(names_or_paths) or exists(split_style(names_or_paths)[1]):
         return [names_or_paths]
     names: list[str] = []
     for part in names_or_paths.split(","):
@@ -79,11 +80,11 @@ def chosen_shares(
     if not choice:
         raise NoStyleChosenError(_nothing_chosen(path, styles, predicts))
     shares: dict[str, float] = {}
-    is_picture = predicts and choice not in styles and _exists(choice)
+    is_picture = predicts and choice not in styles and exists(choice)
     parts = [choice] if is_picture else choice.split(",")
     for part in parts:
         name, equals, number = (choice, "", "") if is_picture else part.partition("=")
-        if name not in styles and not (predicts and _exists(name)):
+        if name not in styles and not (predicts and exists(name)):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
             no_file = ", and there is no such file" if predicts else ""

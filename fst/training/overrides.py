@@ -1,184 +1,200 @@
-"""What the commands with Hydra's `key=value` settings share: grammar, help, errors, sweeps."""
+"""The grammar of `key=value` settings: which there are, paths as they are typed, sweeps."""
 
-import math
-import os
 import re
-import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import HydraException, OverrideParseException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+)
+from hydra.errors import HydraException
 
-from fst.cache import prepare_caches
-from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
-from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
-from fst.models.model_name import split_models
-from fst.terminal import open_streams, say
-from fst.threads import let_threads_sleep
+from fst.config import literal, nested_keys, setting_keys, unknown_key
+from fst.errors import UserError, one_line
+from fst.models.model_name import exists, split_models
 
-register_schemas()
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command with `key=value` settings."""
-
-    name: str
-    """That of its configuration in `conf/` and of its schema."""
-    usage: str
-    """What it does, with examples: the head of its help."""
-    groups: Sequence[str]
-    """The configuration groups that it takes, in the order of its help."""
-    expand: Callable[[str], list[str]]
-    """Turns an override of the command line into those that Hydra takes."""
-    action: Callable[[Any, Collection[str]], int | None]
-    """Is given each composed configuration (several in a sweep) and the keys that are swept over;
-    returns the number of the signal that stopped it, if one did."""
-    placeholders: Sequence[str] = ()
-    """Overrides without which no configuration can be shown: required choices of a group."""
-
-
-def run(command: Command) -> None:
-    """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
-    less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
-    open_streams()
-    prepare_caches()
-    let_threads_sleep()
-    # Otherwise Hydra prints its own errors over several lines and exits with 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    title = f"fst {command.name}"
-
-    with one_line_errors(title, less_memory):
-        given = arguments(command, sys.argv[1:])
-        sys.argv[1:] = given
-
-    @hydra.main(version_base="1.3", config_path="pkg://fst.conf", config_name=command.name)
-    def compose_and_act(composed: DictConfig) -> None:
-        # Errors are caught in here, because Hydra would print a line of its own first. A launcher
-        # may run this in another process, whose sys.argv is its own.
-        with one_line_errors(title, less_memory):
-            try:
-                config: Any = OmegaConf.to_object(composed)
-            except OmegaConfBaseException as error:
-                raise UserError(_explain(error, command.name)) from error
-            refuse_unknown(config, command.name)
-            swept: list[Override] = []
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                swept = _sweeps(given)
-                task = HydraConfig.get().overrides.task
-                config.name = sweep_name(str(config.name), given, task)
-                if os.environ.get("RANK", "0") == "0":
-                    runs = math.prod(len(list(o.sweep_string_iterator())) for o in swept)
-                    number = HydraConfig.get().job.num + 1
-                    say(f"run {number} of {runs}: {config.name}")
-            stopped_by = command.action(config, swept_keys(given) if swept else set())
-        if stopped_by:
-            sys.exit(128 + stopped_by)
-
-    with one_line_errors(title, less_memory):
-        try:
-            compose_and_act()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_explain(error, command.name)) from error
-        except RuntimeError as error:
-            if type(error).__module__ != "submitit.core.utils":  # an extra, not imported for this
-                raise
-            said = [line for line in str(error).splitlines() if line.startswith(f"{title}: ")]
-            why = said[-1].removeprefix(f"{title}: ") if said else one_line(error)
-            raise TrainingStoppedError(
-                f"a run of the sweep failed: {why}; the same command resumes the others"
-            ) from error
+PATHS = frozenset(
+    {
+        "content",
+        "data.heldout_path",
+        "data.path",
+        "init",
+        "loss_network.weights",
+        "style.heldout_path",
+        "style.path",
+        "style.picture",
+    }
+)
+"""Keys whose values are paths: nothing in them means anything in Hydra's grammar."""
+NEW_PATHS = frozenset({"name", "output", "runs_dir"})
+"""Keys whose values are paths that need not exist: a comma is a part of them."""
+LISTS_OF_PATHS = frozenset({"style.pictures", "styles"})
+"""Keys whose values are lists of paths."""
+TEXTS = frozenset({"data.files", "data.image_column", "style.title"})
+"""Keys whose values are any text: a pattern, a name."""
+_LAUNCHER = "hydra/launcher"
+_MOST_COMMAS = 20
+_DEEPEST = 10
 
 
-def arguments(command: Command, given: Sequence[str]) -> list[str]:
-    """Return a command line's arguments as Hydra takes them; print the head of the help if asked.
+def checked(override: str, command: str, groups: Sequence[str]) -> str:
+    """Return an override that Hydra can compose a configuration with.
+
+    Args:
+        override: in Hydra's grammar.
+        command: whose settings it may change.
+        groups: the command's groups, each with its folder in `conf/`.
 
     Raises:
-        UserError: a flag is unknown; the message says how the setting is written.
+        UserError: there is no such setting or choice, or the value cannot be read.
     """
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; `fst {command.name} --help` shows how settings are written")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]
-    parsed, unknown = parser.parse_known_args(given)
-    if unknown:
-        raise UserError(_as_setting(unknown[0], given, command.name))
-    expanded = [part for argument in given for part in command.expand(argument)]
-    if parsed.help:
-        say(*_help(command).split("\n"))
-        expanded = [argument for argument in expanded if argument not in ("--help", "-h")]
-        expanded += ["--cfg", "job"]
-    if parsed.help or parsed.cfg or parsed.info:
-        chosen = {override.partition("=")[0] for override in expanded}
-        expanded += [o for o in command.placeholders if o.partition("=")[0] not in chosen]
-    return expanded
-
-
-def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
-    """Return a line that shows an unknown flag written as a setting."""
-    name, _, value = flag.partition("=")
-    following = given[given.index(flag) + 1 :][:1]
-    if not value and following and not following[0].startswith("-") and "=" not in following[0]:
-        value = following[0]
-        flag = f"{flag} {value}"
-    keys = likely_keys(name.lstrip("-").replace("-", "_"), command)
-    meant = " or ".join(f"{key}={value or 'VALUE'}" for key in keys) or "key=value"
-    return f"{flag} is not a flag: settings are written without dashes, here {meant}"
+    key, _, given = override.partition("=")
+    if key == _LAUNCHER or key.lstrip("+").startswith("hydra.launcher."):
+        value = _parsed(override).value()
+        if key == _LAUNCHER and not isinstance(value, str):
+            raise UserError(f"{override} does not name a launcher")
+        return override
+    if key.lstrip("+").partition(".")[0].partition("/")[0] == "hydra":
+        raise UserError(
+            f"{key} cannot be set: of Hydra's own settings there are {_LAUNCHER} and "
+            "hydra.launcher.KEY"
+        )
+    by_key = {
+        f"{group}@{group.rpartition('/')[2]}" if "/" in group else group: group for group in groups
+    }
+    if key in by_key:
+        known = choices(by_key[key])
+        if any(name not in known for name in _chosen(_parsed(override))):
+            raise UserError(
+                f"{plain_key(key)}={given} is unknown; choose one of {', '.join(known)}"
+            )
+    elif key in nested_keys(command):
+        raise UserError(f"{key} is a group of settings: set one of them, {key}.KEY=VALUE")
+    elif key not in setting_keys(command):
+        raise UserError(unknown_key(key, command))
+    else:
+        _parsed(override)
+    return override
 
 
-def _help(command: Command) -> str:
-    named = {group.rpartition("/")[2]: choices(group) for group in command.groups}
-    width = max(map(len, named))
-    lines = [f"  {group:{width}}  {', '.join(names)}" for group, names in named.items()]
-    return "\n".join(
-        [
-            command.usage.strip(),
-            "",
-            "Groups, each chosen by GROUP=NAME:",
-            *lines,
-            "",
-            "Flags:",
-            "  -m         runs each of several values (loss.style_weight=2,5) in turn, or at once:",
-            "             hydra/launcher=joblib on one machine, submitit_slurm on a Slurm cluster",
-            "  --cfg job  prints the settings that would be used",
-            "",
-            "Settings, each changed by KEY=VALUE (network.width=64); ??? is required:",
-            "",
-        ]
-    )
+def _parsed(override: str) -> Override:
+    """Return what an override says; raise UserError if it is not in Hydra's grammar."""
+    shown = override if len(override) < 80 else f"{override[:80]}..."
+    if re.search(r"[=,[][-+]?\d{300}", override):  # more than Python's floats, and ints, have
+        raise UserError(f"{shown} is a number of more than 300 digits")
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except (HydraException, RecursionError) as error:  # RecursionError: a thousand brackets
+        raise UserError(
+            f"cannot read {shown} as key=value: {one_line(error)}; quote a value that is not a "
+            "plain word"
+        ) from error
+    value = parsed.value()
+    if isinstance(value, Glob | IntervalSweep):
+        raise UserError(f"{shown}: name the values of a sweep, separated by commas")
+    if _nesting(value) > _DEEPEST:
+        raise UserError(f"{shown} is nested too deeply")
+    return parsed
 
 
-def quote_paths(override: str, keys: Collection[str]) -> str:
-    """Return an override with its value quoted if its key is one of those that hold paths.
+def _nesting(value: object) -> int:
+    """Return how many lists and dicts are inside one another."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_nesting, value), default=0) if isinstance(value, list) else 0
+
+
+def _chosen(override: Override) -> list[str | None]:
+    """Return the names that a group is set to, None for what is no name."""
+    value = override.value()
+    values = value.list if isinstance(value, ChoiceSweep) else value
+    texts = [
+        one.text if isinstance(one, QuotedString) else one
+        for one in (values if isinstance(values, list) else [values])
+    ]
+    return [text if isinstance(text, str) else None for text in texts]
+
+
+def quote_paths(override: str) -> str:
+    """Return an override with its value quoted if its key is one of those that hold paths or text.
 
     A path may contain characters that mean something in Hydra's grammar. A path that does not exist
     and contains commas is a list to sweep over.
     """
     key, _, value = override.partition("=")
-    if key not in keys or value in ("", "null") or value[0] in "'\"":
+    if value in ("", "null"):
         return override
-    paths = split_models(value) if key == "init" else value.split(",")
-    if Path(value).exists():
-        paths = [value]
-    return f"{key}={','.join(quoted(path) for path in paths)}"
+    if key in TEXTS:
+        return f"{key}={_quoted_text(_unquoted(value))}"
+    if key in LISTS_OF_PATHS:
+        return f"{key}={quoted_list(value)}"
+    if key in NEW_PATHS:
+        return f"{key}={quoted(_unquoted(value))}"
+    if key not in PATHS:
+        return override
+    paths = split_models(value) if key == "init" and value[0] not in "'\"" else listed(value)
+    return f"{key}={','.join(map(quoted, paths))}"
+
+
+def quoted_list(value: str) -> str:
+    """Return `[PATH,PATH]`, or a single path, as a list in Hydra's grammar."""
+    inner = value[1:-1] if value[0] == "[" and value[-1] == "]" and not exists(value) else value
+    return f"[{','.join(map(quoted, listed(inner)))}]"
+
+
+def listed(value: str) -> list[str]:
+    """Return the paths of a comma-separated list, in which some may be quoted.
+
+    A comma in quotes, or in the name of a file that exists, separates nothing.
+    """
+    if "," not in value or exists(value):
+        return [_unquoted(value)]
+    parts = value.split(",")
+    paths = []
+    while parts:
+        most = min(len(parts), _MOST_COMMAS)
+        joined = ((count, ",".join(parts[:count]).strip()) for count in range(most, 0, -1))
+        count, path = next(
+            (
+                (count, _unquoted(path))
+                for count, path in joined
+                if exists(path) or _unquoted(path) != path
+            ),
+            (1, parts[0].strip()),
+        )
+        paths.append(path)
+        del parts[:count]
+    return paths
+
+
+def _unquoted(text: str) -> str:
+    """Return what Hydra's grammar takes a text in quotes for, and any other text as it is."""
+    if text[:1] not in ("'", '"') or exists(text):
+        return text
+    with suppress(Exception):  # not in quotes after all
+        value = OverridesParser.create().parse_override(f"key={text}")._value
+        if isinstance(value, QuotedString):
+            return value.text
+    return text
 
 
 def quoted(path: str) -> str:
     """Return a path, quoted for Hydra's grammar, with `~` expanded."""
-    return "'" + str(Path(path).expanduser()).replace("'", r"\'") + "'"
+    with suppress(RuntimeError):  # ~ of a user that there is not: a name like any other
+        path = str(Path(path).expanduser())
+    return _quoted_text(path)
+
+
+def _quoted_text(text: str) -> str:
+    return QuotedString(literal(text), Quote.single).with_quotes()
 
 
 def choices(group: str) -> list[str]:
@@ -206,9 +222,9 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
                 named -= {"style.picture"}
     parts = []
     for key, _, value in (override.partition("=") for override in task):
-        if _plain_key(key) in named:
-            key = _plain_key(key)
-            plain = value.strip("'").replace("/", "_")
+        if plain_key(key) in named:
+            key = plain_key(key)
+            plain = re.sub(r"[/\\]", "_", _unquoted(value))
             parts.append(f"{key}={plain}")
     return "/".join([name, *filter(None, ["+".join(parts)])])
 
@@ -217,48 +233,16 @@ def _overrides(given: Sequence[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides([o for o in given if o[0] != "-"])
 
 
-def _sweeps(given: Sequence[str]) -> list[Override]:
+def sweeps(given: Sequence[str]) -> list[Override]:
+    """Return the overrides of a command line that have several values."""
     return [override for override in _overrides(given) if override.is_sweep_override()]
 
 
 def swept_keys(given: Sequence[str]) -> set[str]:
     """Return the keys and groups that a command line sweeps over, as its user writes them."""
-    return {_plain_key(override.get_key_element()) for override in _sweeps(given)}
+    return {plain_key(override.get_key_element()) for override in sweeps(given)}
 
 
-def _plain_key(key: str) -> str:
+def plain_key(key: str) -> str:
     """Return `network` for `upscaling/network@network`, which is how Hydra takes it."""
     return key.rpartition("@")[2]
-
-
-def _explain(error: BaseException, command: str) -> str:
-    """Return in one plain line what Hydra or OmegaConf say in several."""
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)
-    lines = [one_line(cause) for cause in causes]
-    text = next((line for line in reversed(lines) if "full_key" in line), lines[0])
-    text = re.sub(r"\s*(object_type=|reference_type=|Config search path:|See https:).*", "", text)
-    text, _, key = text.partition(" full_key: ")
-    if "sweep" in text and "multirun" in text:
-        return "a list of values is a sweep: add -m, or quote the value if it is one"
-    if "missing mandatory value" in text:
-        return f"{key} is required: add {key}=..."
-    if missing := re.match(
-        r"In '.*': Could not find '([\w/]+)/(.*)' Available options in .*: (.*)", text
-    ):
-        group, name, known = missing.groups()
-        if group == "hydra/launcher" and name.startswith(("joblib", "submitit")):
-            return f"{group}={name} needs: pip install 'fst-style-transfer[sweep]'"
-        group = group.rpartition("/")[2] if group.startswith("upscaling/") else group
-        return f"{group}={name} is unknown; choose one of {known.replace(' ', ', ')}"
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read {error.override} as key=value: {text}; quote a value that is not a plain "
-            "word"
-        )
-    if text.startswith("You must specify 'style'"):
-        return "style is required: add style=PICTURE, or style=NAME for one of conf/style/"
-    if re.fullmatch(r"Key '\w+' not in '\w+'", text):
-        return unknown_key(key, command)
-    return f"{key}: {text}" if key else text

@@ -21,8 +21,6 @@ from typing import Any
 
 import torch
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
@@ -126,9 +124,8 @@ class RunFolder:
         """
         try:
             text = self.config.read_text(encoding="utf-8")
-            plain = _is_plain(text)
-            values = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if plain else None
-        except (yaml.YAMLError, ValueError, OSError, RecursionError, OmegaConfBaseException):
+            values = yaml.safe_load(text) if _is_plain(text) else None
+        except (yaml.YAMLError, ValueError, OSError, RecursionError):
             values = None
         if not values or not isinstance(values, dict):
             raise UserError(

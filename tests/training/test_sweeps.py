@@ -11,7 +11,7 @@ from PIL import Image
 from samples import draw_picture
 
 from fst.models.model_file import load_model
-from fst.training.overrides import _explain
+from fst.training.command import _explain
 
 pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
 
