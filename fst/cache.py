@@ -43,13 +43,16 @@ def prepare_caches() -> None:
 
 
 def refuse_blanks() -> None:
-    """Raise UserError if torch cannot compile where it is to keep what it compiles."""
-    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if folder is None or not _is_compilable(Path(folder)):
-        raise UserError(
-            f"torch cannot compile in {folder or cached('compiled')}: set FST_CACHE to a folder "
-            "whose path has neither blanks nor quotes"
-        )
+    """Raise UserError if torch cannot compile in the folders that it is to use."""
+    folders = [Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cached("compiled"))]
+    if sys.platform != "win32":
+        folders.append(Path(tempfile.gettempdir()))
+    for folder in folders:
+        if not _is_compilable(folder):
+            raise UserError(
+                f"torch cannot compile in {folder}: set FST_CACHE and TMPDIR to folders whose "
+                "paths have neither blanks nor quotes"
+            )
 
 
 def _compiled_folder() -> Path | None:

@@ -96,7 +96,8 @@ class Bar(_AnyBar):
             options: tqdm's.
         """
         if hidden or sys.stderr is None:
-            options |= {"delay": 1e9, "file": sys.stderr or io.StringIO()}
+            # Not on stderr even if delayed: a line printed there would show it.
+            options |= {"delay": 1e9, "file": io.StringIO()}
         super().__init__(iterable, dynamic_ncols=True, **options)
 
     def __str__(self) -> str:

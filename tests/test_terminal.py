@@ -100,6 +100,16 @@ def test_without_streams_everything_else_works(monkeypatch, fst_here, photos, tm
     sys.stderr.close()
 
 
+def test_hidden_bars_stay_hidden_when_lines_are_printed(capsys):
+    work = WorkConsole()
+    work.show("half", 1, 2)
+    note("a line")
+    say("another")
+    assert "50%" in str(work.bar)
+    work.close()
+    assert capsys.readouterr() == ("another\n", "a line\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the descriptors")
 def test_closed_descriptors_are_not_given_to_files():
     code = "import os, fst.terminal as t; t.open_streams(); print(9); os._exit(os.open('.', 0))"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import RunConfig
-from fst.device import autocast, pick_device, tf32, training_precision
+from fst.device import autocast, pick_device, prepare_compiler, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.models.model_info import ModelInfo
@@ -122,6 +122,7 @@ class TrainingRun(ABC):
                 self.network, device_ids=[device] if device.type == "cuda" else None
             )
         if self.compiles:
+            prepare_compiler(device)
             self.parallel.compile()
 
     @property
