@@ -135,7 +135,7 @@ def picture_to_srgb(picture: Image.Image, colours: Colours) -> Image.Image:
         picture = picture.convert("RGB")
     if colours == SRGB:
         return picture
-    result = Image.new("RGB", picture.size)
+    result = Image.new("RGB", picture.size, None)  # not filled
     rows = max(1, _AT_ONCE // picture.width)
     for top in range(0, picture.height, rows):
         box = 0, top, picture.width, min(top + rows, picture.height)

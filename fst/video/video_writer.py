@@ -16,9 +16,8 @@ from fst.video.extras import Extras
 from fst.video.formats import (
     BT601_525,
     BT601_625,
+    BT709,
     CODEC_OPTIONS,
-    UNSPECIFIED,
-    complete_colors,
     format_of,
     pyav,
     reformatter,
@@ -38,8 +37,8 @@ class VideoWriter:
         height: of the frames, in pixels.
         rate: approximate frames per second.
         time_base: unit of the frames' times, in seconds.
-        colors: codes of matrix, primaries and transfer (ITU-T H.273); by default those usual for
-            the size.
+        colors: codes of matrix, primaries and transfer (ITU-T H.273); those of the
+            reader, or BT.709's, which sRGB is shown as.
         extras: audio and subtitles, whose packets `write_packet` takes, attachments, tags and
                 chapters.
         survives_kill: write such that the file can be played up to its last second or so if this
@@ -58,7 +57,7 @@ class VideoWriter:
         rate: Fraction | float,
         *,
         time_base: Fraction = Fraction(1, 90_000),
-        colors: tuple[int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED),
+        colors: tuple[int, int, int] = (BT709, BT709, BT709),
         extras: Extras = Extras(),  # noqa: B008, it is frozen
         survives_kill: bool = False,
     ) -> None:
@@ -71,7 +70,7 @@ class VideoWriter:
         self.width, self.height = width + self._padding[1], height + self._padding[0]
         self._time_base = time_base
         self._usual_duration = 1 / rate
-        self._colors = complete_colors(colors, width, height)
+        self._colors = colors
         self._reformat = reformatter()
 
         codec_options = CODEC_OPTIONS[codec]

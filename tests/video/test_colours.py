@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from colours import BT2020, P3, PATCHES, SAME, hlg, pq, srgb, srgb_light
 
+from fst.video.camera import Camera
 from fst.video.video import stylize_video
 from fst.video.video_file import Frame, VideoReader
+from fst.video.video_writer import VideoWriter
 
 av = pytest.importorskip("av")
 
@@ -121,3 +123,18 @@ def test_hdr_highlights_differ_after_scaling(tmp_path: Path):
     assert frame.shape == (32, 64, 3)
     shown = frame[8, 8::16, 0].astype(int)
     assert np.abs(shown - [186, 245, 252, 254]).max() <= 1
+
+
+def test_a_webcam_shows_hdr_files_as_sdr(tmp_path: Path):
+    pytest.importorskip("cv2")
+    clip = make_clip(tmp_path / "hlg.mp4", HLG, "libx265", "yuv420p10le", (9, 9, 18))
+    shown = Camera(str(clip)).first[16::32, 16::32].astype(int)
+    assert np.abs(shown - PATCHES).max() <= 10
+
+
+def test_what_is_recorded_is_srgb_and_says_so(tmp_path: Path):
+    frame = PATCHES.astype(np.uint8).repeat(32, 0).repeat(32, 1)
+    with VideoWriter(tmp_path / "a.mp4", 128, 64, 25) as writer:
+        writer.write(frame, 0)
+    assert tags_of(tmp_path / "a.mp4") == (1, 1, 1, 1)
+    assert off(tmp_path / "a.mp4") <= 6
