@@ -13,7 +13,7 @@ LAYERS = (
     ("terminal", "streams", "threads"),
     ("errors",),
     ("cache",),
-    ("atomic", "device", "config", "report", "weights_file"),
+    ("addresses", "atomic", "device", "config", "report", "weights_file"),
     ("networks", "pictures", "losses"),
     ("models", "video"),
     ("stylizing",),

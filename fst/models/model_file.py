@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from fst.addresses import refuse_address
 from fst.atomic import write_bytes
 from fst.config import LARGEST_WIDTH
 from fst.errors import UserError, one_line
@@ -148,6 +149,7 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is none; the message lists the closest names.
     """
+    refuse_address(str(name_or_path))
     name, _ = split_style(name_or_path)
     given = Path(name)
     candidates = [given, given / "model.safetensors", Path("runs") / given / "model.safetensors"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_ELONGATED = 4
 """Of a painting that is longer than this many times its width, the middle is seen."""
+_MOST_PX = 16_000_000
+"""Larger paintings are reduced before they become floats; they are seen at a few hundred pixels."""
 
 
 class StyleChoice:
@@ -44,7 +47,7 @@ class StyleChoice:
         """
         paintings = [file for file in shares if file not in names]
         for file in paintings:
-            network = with_painting(network, read_image(file), predictor_px, palette_share)
+            network = with_painting(network, read_painting(file), predictor_px, palette_share)
         self.network = network
         self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
 
@@ -60,6 +63,11 @@ class StyleChoice:
             strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
         """
         return self.network.folded(self.shares, strength)
+
+
+def read_painting(file: str | Path) -> Tensor:
+    """Return a painting, (1, 3, H, W) in [0, 1], of at most `_MOST_PX` pixels."""
+    return read_image(file, _MOST_PX)
 
 
 def with_painting(

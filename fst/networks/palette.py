@@ -93,7 +93,8 @@ def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (3,) and the covariance (3, 3) of all pixels, float64 on the CPU."""
     pixels = z.transpose(0, 1).flatten(1).cpu().double()
     least = LEAST_VARIANCE * torch.eye(3, dtype=pixels.dtype)
-    return pixels.mean(1), torch.cov(pixels) + least
+    correction = int(pixels.shape[1] > 1)  # a painting of one pixel is a plain colour
+    return pixels.mean(1), torch.cov(pixels, correction=correction) + least
 
 
 def _root(matrix: Tensor) -> Tensor:

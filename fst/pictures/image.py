@@ -4,6 +4,7 @@ Tensors are RGB, (1, 3, H, W), float in [0, 1], unless stated otherwise.
 """
 
 import io
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from fst.addresses import refuse_address
 from fst.atomic import replacing
 from fst.errors import UserError
 from fst.pictures.colour import Colours, declared_by_picture, picture_to_srgb
@@ -102,13 +104,32 @@ def open_rgb(source: str | Path | bytes) -> Image.Image:
         FileNotFoundError: there is no such file.
         UnreadableImageError: it cannot be decoded; the message says why.
     """
-    decoded = _decode(source)
+    decoded = decode(source)
     return over_white(decoded.colours, decoded.alpha)
 
 
-def read_image(path: str | Path) -> Tensor:
-    """Return a picture file as (1, 3, H, W), float32 in [0, 1]; see `open_rgb`."""
-    return to_bytes_tensor(open_rgb(path))[None].float() / 255
+def read_image(path: str | Path, most_px: int | None = None) -> Tensor:
+    """Return a picture file as (1, 3, H, W), float32 in [0, 1]; see `open_rgb`.
+
+    Args:
+        path: the file.
+        most_px: reduce pictures of more pixels to about so many; None keeps the size.
+    """
+    picture = open_rgb(path)
+    if most_px is not None:
+        picture = at_most(picture, most_px)
+    return to_bytes_tensor(picture)[None].float() / 255
+
+
+def at_most(picture: Image.Image, most_px: int) -> Image.Image:
+    """Return a picture that is reduced to `most_px` pixels if it has more."""
+    scale = math.sqrt(most_px / (picture.width * picture.height))
+    if scale >= 1:
+        return picture
+    width, height = (max(1, int(length * scale)) for length in picture.size)
+    # A side of less than one pixel became one.
+    size = min(width, max(1, most_px // height)), min(height, max(1, most_px // width))
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
@@ -121,7 +142,7 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
     Raises:
         UserError: scaled, the picture would have more than `MOST_PIXELS`.
     """
-    decoded = _decode(path)
+    decoded = decode(path)
     colours, alpha = decoded.colours, decoded.alpha
     if size_px is not None:
         try:
@@ -273,18 +294,21 @@ def scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
 
 
 @dataclass
-class _Decoded:
-    """A picture file's content: 8-bit sRGB, and all that `Picture` holds beside it."""
+class Decoded:
+    """A picture file's content, and all that `Picture` holds beside it."""
 
     colours: Image.Image
+    """8-bit sRGB, mode RGB."""
     alpha: Image.Image | None
     exif: bytes
     animated: bool
     notes: tuple[str, ...]
 
 
-def _decode(source: str | Path | bytes) -> _Decoded:
+def decode(source: str | Path | bytes) -> Decoded:
+    """Decode a picture; see `open_rgb`."""
     name = "picture" if isinstance(source, bytes) else str(source)
+    refuse_address(name)
     if isinstance(source, bytes):
         file: io.BytesIO | Path = io.BytesIO(source)
     else:
@@ -304,7 +328,7 @@ def _decode(source: str | Path | bytes) -> _Decoded:
                 each and turned_upright(each, picture) for each in split_srgb(picture, colours)
             )
             assert rgb is not None
-            return _Decoded(rgb, alpha, exif, animated, notes)
+            return Decoded(rgb, alpha, exif, animated, notes)
     except FileNotFoundError:
         raise FileNotFoundError(f"no picture {name}") from None
     except (ImportError, CameraRawError) as error:

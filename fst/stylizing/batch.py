@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fst.pictures.formats import count_pixels
-from fst.pictures.image import Picture, read_image, read_picture, write_picture
+from fst.pictures.image import Picture, read_picture, write_picture
+from fst.pictures.mask import is_black, read_mask, stretched
 from fst.stylizing.failures import failure
 from fst.stylizing.files import Job, Outcome
 from fst.stylizing.options import Options
@@ -37,15 +38,20 @@ def stylize_pictures(
     options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Outcome]:
-    """Stylize pictures; yield the outcome of each, in order, as `change_pictures` does.
+    """Stylize pictures; the outcome of each comes in order, as from `change_pictures`.
 
     Args:
         jobs: what `plan` returned.
         stylizers: by model name.
         options: how to stylize; those for videos are ignored.
         progress: called with the fraction of a large picture's tiles that is done.
+
+    Raises:
+        UserError: the mask cannot be used; at once.
     """
-    mask_at = _mask(options)
+    if not jobs:
+        return iter(())
+    mask_at, about_mask = _mask(options)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         return stylizers[model](
@@ -58,7 +64,8 @@ def stylize_pictures(
             progress=progress,
         )
 
-    yield from change_pictures(jobs, stylize, options.size, options.quality)
+    outcomes = change_pictures(jobs, stylize, options.size, options.quality)
+    return (replace(outcome, notes=(*outcome.notes, *about_mask)) for outcome in outcomes)
 
 
 def change_pictures(
@@ -105,17 +112,20 @@ def stylize_videos(
     options: Options,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Iterator[Outcome]:
-    """Stylize videos one after the other; yield the outcome of each.
+    """Stylize videos one after the other; the outcome of each comes in order.
 
     Args:
         jobs: what `plan` returned.
         stylizers: by model name.
         options: how to stylize.
         progress: called with the frames done and, if known, about how many there are.
+
+    Raises:
+        UserError: the mask cannot be used; at once.
     """
     if not jobs:
-        return
-    mask_at = _mask(options)
+        return iter(())
+    mask_at, about_mask = _mask(options)
 
     def stylize(model: str, frame: np.ndarray) -> np.ndarray:
         return stylizers[model](
@@ -138,14 +148,15 @@ def stylize_videos(
             progress=progress,
         )
 
-    for outcome in change_videos(jobs, make):
-        if outcome.error is None and options.smooth and motion() is None:
-            note = (
-                "smoothed only where nothing moves, as OpenCV is not installed: "
-                "pip install 'fst-style-transfer[webcam]'"
-            )
-            outcome = replace(outcome, notes=(*outcome.notes, note))
-        yield outcome
+    notes = about_mask
+    if options.smooth and motion() is None:
+        note = (
+            "smoothed only where nothing moves, as OpenCV is not installed: "
+            "pip install 'fst-style-transfer[webcam]'"
+        )
+        notes = (*about_mask, note)
+    outcomes = change_videos(jobs, make)
+    return (replace(outcome, notes=(*outcome.notes, *notes)) for outcome in outcomes)
 
 
 def change_videos(jobs: Sequence[Job], make: Callable[[Job], VideoReport]) -> Iterator[Outcome]:
@@ -167,17 +178,20 @@ def _strokes(stylizer: Stylizer, options: Options, height: int, width: int) -> f
     return options.strokes_in(height, width)
 
 
-def _mask(options: Options) -> Callable[[int, int], Tensor | None]:
-    """Return a function that returns the mask at a height and width, (1, 1, H, W) in [0, 1]."""
+def _mask(options: Options) -> tuple[Callable[[int, int], Tensor | None], tuple[str, ...]]:
+    """Return a function that returns the mask at a height and width, and notes on the mask.
+
+    The function returns (1, 1, H, W) in [0, 1].
+    """
     if options.mask is None:
-        return lambda height, width: None
-    mask = read_image(options.mask).mean(1, keepdim=True)
+        return lambda height, width: None, ()
+    mask = read_mask(options.mask)
 
     @lru_cache(maxsize=1)  # the frames of a video have the same size
     def mask_at(height: int, width: int) -> Tensor:
-        return torch.nn.functional.interpolate(mask, [height, width], mode="bilinear")
+        return stretched(mask, height, width)
 
-    return mask_at
+    return mask_at, ("the mask is black: nothing is stylized",) if is_black(mask) else ()
 
 
 def video_filters(options: Options) -> list[VideoFilter]:

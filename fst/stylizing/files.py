@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fst.addresses import refuse_address
 from fst.errors import UserError
 from fst.pictures.formats import is_picture
 from fst.pictures.image import PICTURE_SUFFIXES, files_below, writable_suffix
+from fst.pictures.raw import is_camera_raw
 from fst.report import few
 from fst.video.formats import format_of, is_video
 
@@ -50,9 +52,14 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
         The files and paths, and those files of folders that are neither pictures nor videos. A
         missing file and a folder with nothing to stylize are returned as they are: reading them
         gives the error.
+
+    Raises:
+        UserError: an input or the output is an address.
     """
     found: list[tuple[Path, Path]] = []
     skipped: list[Path] = []
+    for given in (*inputs, output):
+        refuse_address(given)
     for given in inputs:
         path = Path(given)
         taken: list[Path] = []
@@ -88,10 +95,22 @@ def about_skipped(skipped: Sequence[Path]) -> str:
     """Return in words which files of folders were skipped; nothing if none were."""
     if not skipped:
         return ""
-    what = "files that are neither pictures nor videos"
-    if len(skipped) == 1:
-        what = "file that is neither a picture nor a video"
-    return f"skipped {len(skipped)} {what} ({few([file.name for file in skipped])})"
+    raw = [file for file in skipped if is_camera_raw(file)]
+    others = [file for file in skipped if file not in set(raw)]
+    parts = []
+    if raw:
+        what = "camera raw file" + "s" * (len(raw) > 1)
+        parts.append(f"{len(raw)} {what}, to be developed first ({_named(raw)})")
+    if others:
+        what = "files that are neither pictures nor videos"
+        if len(others) == 1:
+            what = "file that is neither a picture nor a video"
+        parts.append(f"{len(others)} {what} ({_named(others)})")
+    return f"skipped {', and '.join(parts)}"
+
+
+def _named(files: Sequence[Path]) -> str:
+    return few([file.name for file in files])
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

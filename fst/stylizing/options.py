@@ -36,7 +36,7 @@ class Options:
     """How large strokes and shapes are: 1 as trained, 2 twice that. Default: larger in large
     pictures, so that they look as they do at 512 pixels."""
     mask: Path | None = None
-    """A picture, stretched over each input: white is stylized, black kept."""
+    """A picture, stretched over each input: white is stylized, black or transparent kept."""
     tile_px: int | None = None
     """Tile side for large pictures; 0 never tiles. Default: tile those above 4 megapixels."""
     smooth: float = 0.0

@@ -10,9 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -28,6 +26,7 @@ from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
+from fst.pictures.mask import mask_of, stretched
 from fst.report import few
 from fst.stylizing.options import MOST_STRENGTH, Options, check_strength
 from fst.stylizing.strokes import scaled, with_details
@@ -360,8 +359,7 @@ def blend(
 def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:
     """Return a mask as (1, 1, height, width) in [0, 1]; a PIL picture is stretched to that size."""
     if isinstance(mask, Image.Image):
-        grey = torch.from_numpy(np.array(mask.convert("L")))[None, None].float() / 255
-        return F.interpolate(grey, (height, width), mode="bilinear")
+        return stretched(mask_of(mask), height, width)
     if not isinstance(mask, Tensor):
         raise TypeError(f"expected a mask as a tensor or a PIL picture, not {type(mask)}")
     if mask.shape != (1, 1, height, width):

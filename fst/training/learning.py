@@ -27,10 +27,10 @@ from fst.losses.relative import MomentsLoss
 from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_name import split_style
-from fst.models.style_choice import predicted_code
+from fst.models.style_choice import predicted_code, read_painting
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.networks.upscaler import Upscaler
-from fst.pictures.image import read_image, to_unit_range, write_image
+from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
 from fst.training.data import ContentDataset, content_batches, open_data, without_margin
@@ -131,7 +131,7 @@ def add_styles(
         contents = _photographs(crops, images + TRIALS, place)
         predicted = None
         if info.predictor_px:
-            predicted = predicted_code(network, read_image(style.path), info.predictor_px)
+            predicted = predicted_code(network, read_painting(style.path), info.predictor_px)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, tell)
         network = network.with_style(learnt.code, learnt.residual)
         network.fit_palette(-1, style.picture, info.palette_share)

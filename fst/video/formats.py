@@ -21,6 +21,8 @@ _FORMATS = {
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
 _READ_ONLY = {".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
+_ALSO_CODE = {".ts", ".mts"}
+"""TypeScript has these suffixes too."""
 # HEIC and AVIF pictures are such files with other brands.
 _MP4_BRANDS = (b"iso", b"mp4", b"avc1", b"M4V", b"qt", b"3gp", b"dash", b"MSNV")
 _MATROSKA = b"\x1aE\xdf\xa3"
@@ -35,7 +37,7 @@ BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 1, 2, 5, 6, 9
 def is_video(path: Path) -> bool:
     """Return whether the suffix, or the head of an existing file, is that of a video."""
     if path.suffix.lower() in _FORMATS.keys() | _READ_ONLY:
-        return True
+        return not (path.suffix.lower() in _ALSO_CODE and _is_text(path))
     with suppress(OSError):
         if path.is_file():  # reading a pipe would wait forever
             with path.open("rb") as file:
@@ -43,6 +45,17 @@ def is_video(path: Path) -> bool:
             is_mp4 = head[4:8] == b"ftyp" and head[8:].startswith(_MP4_BRANDS)
             is_avi = head[:4] == b"RIFF" and head[8:] == b"AVI "
             return is_mp4 or is_avi or head.startswith(_MATROSKA)
+    return False
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a file begins with text, in UTF-8, or is empty."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(4096)
+            # The last character may be cut in two.
+            return b"\0" not in head and "\ufffd" not in head.decode("utf-8", "replace")[:-1]
     return False
 
 

@@ -133,3 +133,13 @@ def test_only_the_last_convolution_changes(network: TransformerNetwork):
     }
     *_, weight, bias = network.state_dict()
     assert changed == {weight, bias}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 500)])
+def test_a_painting_of_one_colour_may_have_any_size(network: TransformerNetwork, size):
+    colour = torch.tensor([0.2, 0.5, 0.7])[:, None, None]
+    palette = fit_palette(network, colour.expand(1, 3, *size), 1.0)
+    torch.testing.assert_close(palette, fit_palette(network, colour.expand(1, 3, 64, 64), 1.0))
+    apply_palette(network, palette)
+    shown = network(pink_noise()).mean((0, 2, 3))
+    assert (shown - colour.flatten()).abs().max() < 0.05

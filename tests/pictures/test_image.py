@@ -366,3 +366,13 @@ def test_heic_without_its_extra_names_it(tmp_path: Path, monkeypatch):
     for source in (tmp_path / "a.jpg", (tmp_path / "a.jpg").read_bytes()):
         with pytest.raises(UnreadableImageError, match=r"pip install .*\[heif\]"):
             open_rgb(source)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((90, 60), (30, 20)), ((30, 20), (30, 20)), ((9000, 1), (600, 1))]
+)
+def test_a_picture_is_reduced_before_it_becomes_floats(size, expected, tmp_path: Path):
+    Image.new("RGB", size, (51, 102, 204)).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png", most_px=600)
+    assert image.shape == (1, 3, expected[1], expected[0])
+    assert (image[0, :, 0, 0] * 255).round().tolist() == [51, 102, 204]

@@ -559,3 +559,74 @@ def test_a_video_without_a_suffix_is_known_by_its_content(head: bytes, tmp_path:
     assert found == {"clip": "clip.mp4"}
     assert is_video(folder / "clip")
     assert not is_video(tmp_path / "phone")
+
+
+def test_camera_raw_in_a_folder_is_skipped_and_named(tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "a.jpg")
+    for name in ("a.cr2", "b.cr2"):
+        (folder / name).write_bytes(b"II*\0\x10\0\0\0CR\x02\0" + bytes(200))
+    (folder / "notes.txt").touch()
+    found, skipped = find_inputs([str(folder)], "out")
+    assert [source.name for source, _ in found] == ["a.jpg"]
+    assert about_skipped(skipped) == (
+        "skipped 2 camera raw files, to be developed first (a.cr2, b.cr2), and 1 file that is "
+        "neither a picture nor a video (notes.txt)"
+    )
+
+
+def test_typescript_is_no_video(tmp_path: Path):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "app.ts").write_text("export const price = '5 €'\n" * 1000, encoding="utf-8")
+    (folder / "server.MTS").write_text("import 'x'", encoding="utf-8")
+    (folder / "empty.ts").touch()
+    packet = b"\x47\x40\x00\x10" + bytes(184)
+    (folder / "film.ts").write_bytes(packet * 20)
+    (folder / "camera.mts").write_bytes((bytes(4) + packet) * 20)
+    found, skipped = find_inputs([str(folder)], "out")
+    assert {source.name for source, _ in found} == {"film.ts", "camera.mts"}
+    assert {file.name for file in skipped} == {"app.ts", "server.MTS", "empty.ts"}
+    assert is_video(tmp_path / "new.ts")  # not there: its name alone counts
+
+
+@pytest.mark.parametrize("given", ["https://example.com/a.jpg", "ftp://b/c.mp4", "file:///a.png"])
+def test_addresses_are_not_taken(given: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for inputs, output in (([given], "out"), (["a.png"], given)):
+        with pytest.raises(UserError, match=f"^{given} is an address, not a file: download it"):
+            find_inputs(inputs, output)
+    for models in (given, f"any:{given}", f"m:{given}=0.5,b=0.5"):
+        with pytest.raises(UserError, match="is an address, not a file"):
+            load_several(models)
+    with pytest.raises(UserError, match="is an address, not a file"):
+        read_image(Path(given))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_mask_says_is_said(stylizers, tmp_path: Path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    planned = jobs(tmp_path / "a.png", output=tmp_path / "b.png")
+    Image.new("L", (4, 4)).save(tmp_path / "mask.png")
+    options = Options(mask=tmp_path / "mask.png")
+    (outcome,) = stylize_pictures(planned, stylizers, options)
+    assert outcome.notes == ("the mask is black: nothing is stylized",)
+    assert torch.equal(read_image(tmp_path / "b.png"), read_image(tmp_path / "a.png"))
+    Image.new("L", (4, 4), 1).save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match="values from 1 to 1 only"):
+        stylize_pictures(planned, stylizers, options)  # before anything is done
+
+
+def test_cut_outs_keep_their_colours_through_every_command(stylizers, tmp_path: Path):
+    cut_out = np.zeros((60, 80, 4), np.uint8)
+    cut_out[..., :3] = 255
+    cut_out[10:50, 10:70] = (200, 0, 60, 255)
+    cut_out[20:40, 10:70, 3] = np.linspace(0, 255, 60)
+    Image.fromarray(cut_out).save(tmp_path / "a.png")
+    planned = jobs(tmp_path / "a.png", output=tmp_path / "b.png")
+    for size in (None, 25, 130):
+        assert not [*stylize_pictures(planned, stylizers, Options(strength=0, size=size))][0].error
+        with Image.open(tmp_path / "b.png") as result:
+            pixels = np.array(result).astype(int)
+        assert np.abs(pixels[pixels[..., 3] > 8] - (200, 0, 60, 0))[:, :3].max() <= 2

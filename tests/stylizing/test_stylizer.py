@@ -12,11 +12,12 @@ from PIL import Image
 from torch import nn
 
 from fst.errors import UserError
+from fst.models import style_choice
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.networks.layers import InstanceNorm
 from fst.stylizing import tiles
-from fst.stylizing.stylizer import Stylizer
+from fst.stylizing.stylizer import Stylizer, load
 
 
 @pytest.fixture
@@ -183,3 +184,19 @@ def test_no_number_of_sizes_makes_a_compiled_network_fall_back(stylize: Stylizer
     for side in range(16, 16 + 4 * 11, 4):
         stylize(torch.rand(1, 3, side, side))
     assert len(compiled) == 11
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (300, 2)])
+def test_a_painting_of_a_few_pixels_is_a_plain_colour(size: tuple[int, int], tmp_path: Path):
+    Image.new("RGB", size, (95, 130, 194)).save(tmp_path / "a.png")
+    photo = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    shown = load(f"any:{tmp_path / 'a.png'}", device="cpu")(photo).astype(int)
+    assert np.abs(shown.mean((0, 1)) - (95, 130, 194)).max() < 40
+    assert shown.std((0, 1)).max() < 0.5 * photo.std((0, 1)).min()
+
+
+def test_a_large_painting_is_reduced_before_it_becomes_floats(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(style_choice, "_MOST_PX", 10_000)
+    Image.new("RGB", (500, 200), "navy").save(tmp_path / "a.png")
+    painting = style_choice.read_painting(tmp_path / "a.png")
+    assert painting.shape == (1, 3, 63, 158)
