@@ -12,6 +12,7 @@ from fst.atomic import write_texts
 from fst.measuring.comparison import ROUNDS, Comparison
 from fst.pictures.image import write_image
 from fst.report import number, table
+from fst.terminal import visible
 
 _SETTINGS_SHOWN = 8
 _EVENTS_SUFFIX = ".comparison"
@@ -55,7 +56,7 @@ def markdown(comparison: Comparison, command: str) -> str:
         notes.insert(0, f"{len(more)} more settings differ: {', '.join(more)}.")
     for note in notes:
         lines += ["", note]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def write_comparison(folder: Path, comparison: Comparison, command: str) -> list[Path]:

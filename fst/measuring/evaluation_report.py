@@ -18,6 +18,7 @@ from fst.measuring.machine import machine_line
 from fst.pictures.image import to_bytes_tensor, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import number, table
+from fst.terminal import visible
 from fst.training.tracking import add_settings
 
 _SHOWN_ITERATIONS = (10, 30, 100, 300, 500)
@@ -93,7 +94,7 @@ def markdown(report: Report, command: str, device: str) -> str:
         lines += ["", f"### Stability, {video}", "", *_table(report.evaluations, _stability(video))]
     for note in report.notes:
         lines += ["", note]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def write_report(folder: Path, report: Report, command: str, device: str) -> list[Path]:

@@ -26,6 +26,7 @@ from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
 from fst.models.model_info import is_count
+from fst.terminal import visible
 from fst.training.folder_lock import locked
 from fst.weights_file import refuse_zip_bombs
 
@@ -139,7 +140,16 @@ class RunFolder:
             temporary.write_text(to_yaml(config), encoding="utf-8")
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes from working in this folder; see `fst.training.folder_lock`."""
+        """Keep other processes from working in this folder; see `fst.training.folder_lock`.
+
+        Raises:
+            UserError: the folder's name is not UTF-8, or has control characters.
+        """
+        if visible(str(self.path)) != str(self.path):
+            raise UserError(
+                f"TensorBoard cannot write into a folder named {self.path}: give this run another "
+                "name=... or runs_dir=..."
+            )
         return locked(self.path, "give this run another name=...")
 
     def write_state(self, state: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.pictures.image import write_image
-from fst.terminal import Bar, is_watched, say
+from fst.terminal import Bar, is_watched, say, visible
 from fst.training.run_folder import RunFolder, flatten
 
 _FIRST_HPARAM = "loss.style_weight"
@@ -243,7 +243,7 @@ def add_settings(
         swept: keys that differ between the runs of a sweep.
     """
     flat = {
-        key: value if isinstance(value, bool | int | float | str) else str(value)
+        key: value if isinstance(value, bool | int | float) else visible(str(value))
         for key, value in flatten(settings).items()
     }
     terms = {f"heldout/{name}" for name in main_terms(n.removeprefix("heldout/") for n in heldout)}
@@ -263,7 +263,7 @@ def add_settings(
 
 def _indented(config: RunConfig | OptimizeConfig) -> str:
     """Return the configuration as TensorBoard's Markdown shows it unchanged."""
-    return "".join(f"    {line}\n" for line in to_yaml(config).splitlines())
+    return "".join(f"    {visible(line)}\n" for line in to_yaml(config).splitlines())
 
 
 _UNGROUPED = {

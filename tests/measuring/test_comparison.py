@@ -164,6 +164,14 @@ def test_the_files_contain_what_was_found(sweep, photos, tmp_path: Path):
     assert values["notes"] == compared.notes
 
 
+def test_a_report_takes_names_of_any_characters(sweep, photos: Path, tmp_path: Path):
+    compared = compare([str(sweep[0])], photos, 1, 32, "cpu")
+    compared.notes.append("Skipped caf\udce9 and \u017c.")
+    write_comparison(tmp_path, compared, "fst compare")
+    page = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert page.endswith("\nSkipped caf\\xe9 and \u017c.\n")
+
+
 def test_tensorboard_shows_only_the_last_comparison(model, photos, tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -300,3 +300,16 @@ def test_training_reads_what_the_command_wrote(fst_here, compose, photos, tmp_pa
     refused = fst_here("prepare", str(photos), "-o", "shards", "--size", "48")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_names_in_parquet_files_cannot_steer_the_terminal(fst_here, photos: Path, tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    good = {"bytes": (photos / "00.png").read_bytes(), "path": "a.png"}
+    rows = [good, {"bytes": b"no picture", "path": "\x1b]0;owned\x07.png"}]
+    pq.write_table(pa.table({"image": rows}), tmp_path / "of_strangers.parquet")
+    done = fst_here("prepare", "of_strangers.parquet", "-o", "out", "--size", "64")
+    assert done.returncode == 0
+    assert r"1 pictures skipped (see prepared.json): \x1b]0;owned\x07.png" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
