@@ -24,6 +24,8 @@ from fst.video.formats import (
 )
 
 _LIMITED_RANGE = 1
+_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}
+"""Of converted audio, by its number of channels; others become stereo."""
 
 
 class VideoWriter:
@@ -213,7 +215,7 @@ class VideoWriter:
             stream = self._container.add_stream_from_template(source)
         elif source.type == "audio":
             stream = self._container.add_stream(self._audio_codec, 48_000)
-            stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
+            stream.codec_context.layout = _LAYOUTS.get(source.channels, "stereo")
             self.notes.append(
                 f"{name} converted to {stream.codec_context.codec.canonical_name}: {container} "
                 f"cannot hold {codec}"

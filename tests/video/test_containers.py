@@ -340,3 +340,107 @@ def test_a_senseless_pixel_aspect_is_taken_as_square(tmp_path: Path, aspect: Fra
     report = stylize_video(same, clip, tmp_path / "out.mp4")
     assert (report.width, report.height) == (64, 48)
     assert f"damaged: pixels {aspect} times as wide as high are taken as square" in report.notes
+
+
+def with_sound(path: Path, codec: str, layout: str, rate: int, levels: Sequence[int]) -> Path:
+    """Ten frames, and 0.4 s of a tone whose amplitude differs between the channels."""
+    with av.open(str(path), "w") as container:
+        _, packets = encode(container, "mpeg4", frames=10)
+        audio = container.add_stream(codec, rate)
+        audio.codec_context.layout = layout
+        wave = np.sin(np.arange(rate * 2 // 5) * 2 * np.pi * 300 / rate)
+        samples = (wave[:, None] * levels).astype(np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, "s16", layout)
+        frame.sample_rate, frame.pts = rate, 0
+        container.mux([*packets, *audio.encode(frame), *audio.encode(None)])
+    return path
+
+
+def sound_of(path: Path) -> tuple[str, float, list[float]]:
+    """Codec, length in seconds and amplitude of each channel."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        planar = av.AudioResampler("fltp")
+        decoded = [
+            part.to_ndarray()
+            for frame in container.decode(audio=0)
+            for part in planar.resample(frame)
+        ]
+        codec, rate = stream.codec_context.codec.canonical_name, stream.rate
+    samples = np.concatenate(decoded, axis=1)
+    middle = samples[:, samples.shape[1] // 4 : -samples.shape[1] // 4]
+    return codec, samples.shape[1] / rate, [float(channel) for channel in middle.std(1) * 2**15]
+
+
+LEVELS = (9000, 7000, 5000, 3000, 8000, 6000)
+"""Of the channels of 5.1; the fourth is the subwoofer, in which codecs keep only low tones."""
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "target", "right"),
+    [
+        ("clip.mp4", "aac", "out.mp4", "aac"),
+        ("clip.mkv", "ac3", "out.mkv", "ac3"),
+        ("clip.mkv", "ac3", "out.mov", "ac3"),
+        ("clip.mkv", "pcm_s16le", "out.webm", "opus"),
+        ("clip.mkv", "ac3", "out.webm", "opus"),
+    ],
+)
+def test_six_channels_stay_six(tmp_path: Path, source: str, codec: str, target: str, right: str):
+    clip = with_sound(tmp_path / source, codec, "5.1", 48_000, LEVELS)
+    report = stylize_video(same, clip, tmp_path / target)
+    found, seconds, levels = sound_of(tmp_path / target)
+    assert found == right
+    assert bool(report.notes) == (right == "opus")
+    assert seconds == pytest.approx(0.4, abs=0.06)
+    assert len(levels) == 6
+    expected = [level / 2**0.5 for level in LEVELS]
+    for channel in (0, 1, 2, 4, 5):
+        assert levels[channel] == pytest.approx(expected[channel], rel=0.2)
+
+
+@pytest.mark.parametrize(("target", "codec"), [("out.mov", "amr_nb"), ("out.mp4", "aac")])
+def test_the_sound_of_old_telephones_is_kept(tmp_path: Path, target: str, codec: str):
+    clip = with_sound(tmp_path / "clip.3gp", "libopencore_amrnb", "mono", 8000, (9000,))
+    report = stylize_video(same, clip, tmp_path / target)
+    found, seconds, (level,) = sound_of(tmp_path / target)
+    assert found == codec
+    assert len(report.notes) == (codec == "aac")
+    assert seconds == pytest.approx(0.4, abs=0.15)
+    assert level > 2000
+
+
+def grey(number: int) -> np.ndarray:
+    return np.full((48, 64, 3), 20 + 10 * number, np.uint8)
+
+
+def test_an_edit_list_that_cuts_the_start_is_followed(tmp_path: Path):
+    """As editors trim: the frames are in the file, and its first eight are not to be shown."""
+    clip = tmp_path / "clip.mp4"
+    options = {"use_editlist": "1", "avoid_negative_ts": "disabled", "movie_timescale": "600"}
+    with av.open(str(clip), "w", container_options=options) as container:
+        _, packets = encode(container, "mpeg4", frames=20, draw=grey)
+        for packet in packets:
+            cut = round(8 / 25 / packet.time_base)
+            packet.pts, packet.dts = packet.pts - cut, packet.dts - cut
+        container.mux(packets)
+    stylize_video(same, clip, tmp_path / "out.mp4")
+    frames = shown(tmp_path / "out.mp4")
+    assert [round(frame.time * 1000) for frame in frames] == [40 * number for number in range(12)]
+    levels = [frame.pixels.mean() for frame in frames]
+    assert levels == pytest.approx([100 + 10 * number for number in range(12)], abs=6)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_gap_between_frames_stays(tmp_path: Path, suffix: str):
+    """As screen recorders and telephones leave them: a frame stays for seconds."""
+    clip = tmp_path / f"clip{suffix}"
+    with av.open(str(clip), "w") as container:
+        _, packets = encode(container, "mpeg4", frames=6, draw=grey)
+        for packet in packets[3:]:
+            later = round(7 / packet.time_base)
+            packet.pts, packet.dts = packet.pts + later, packet.dts + later
+        container.mux(packets)
+    stylize_video(same, clip, tmp_path / f"out{suffix}")
+    at = [round(frame.time * 1000) for frame in shown(tmp_path / f"out{suffix}")]
+    assert at == [0, 40, 80, 7120, 7160, 7200]
