@@ -5,6 +5,7 @@ from pathlib import Path
 import fuzz_models
 import fuzz_runs
 import fuzz_settings
+import fuzz_videos
 import pytest
 
 
@@ -28,6 +29,13 @@ def test_odd_settings_compose_or_are_one_line():
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 20
     assert tally.outcomes["used"] > 0
+
+
+def test_damaged_videos_are_used_or_refused():
+    tally = fuzz_videos.fuzz(40, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > 5
+    assert tally.outcomes["used"] > 10
 
 
 def test_the_undamaged_foreign_state_loads(tmp_path: Path):

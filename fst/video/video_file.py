@@ -99,9 +99,12 @@ class VideoReader:
         else:
             self._length = Fraction(container.duration or 0, av.time_base)
         self.total: int | None = video.frames or round(self._length * self.rate) or None
-        # Times of a broadcast stream start anywhere, those of other files at zero.
-        broadcast = container.format.flags & av.format.Flags.ts_discont.value
-        self._origin = Fraction((broadcast and container.start_time) or 0, av.time_base)
+        # Times of a broadcast stream start anywhere, those of other files at zero; none may be
+        # shown before that.
+        if container.format.flags & av.format.Flags.ts_discont.value:
+            self._origin = Fraction(container.start_time or 0, av.time_base)
+        else:
+            self._origin = min(Fraction(0), (video.start_time or 0) * self.time_base)
         self.extras = extras_of(container, video, self._origin)
         self.notes += left_out(container, video, self.extras)
 
@@ -171,9 +174,9 @@ class VideoReader:
             time = None if frame.dts is None else frame.dts - waiting
         if time is None:
             time = self._end
-        if self._frames:
-            # Damage can make times repeat or run backwards, which encoders reject.
-            time = max(time, self._last + 1)
+        # Damage can make times repeat or run backwards, which encoders reject.
+        least = self._last + 1 if self._frames else round(self._origin / self.time_base)
+        time = max(time, least)
         if not frame.duration:
             frame.duration = max(1, round(1 / (self.rate * self.time_base)))
         frame.pts, frame.time_base = time, self.time_base

@@ -1,6 +1,7 @@
 """Writing video files: frames, their times and colours, and what else their source holds."""
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -22,10 +23,13 @@ from fst.video.formats import (
     pyav,
     reformatter,
 )
+from fst.video.opening import open_video
 
 _LIMITED_RANGE = 1
-_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}
-"""Of converted audio, by its number of channels; others become stereo."""
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Those of converted audio, by the number of channels; others become stereo."""
+_SEARCHED = 500
+"""The first packet of a stream is looked for among this many."""
 
 
 class VideoWriter:
@@ -162,21 +166,39 @@ class VideoWriter:
         track = self._tracks[packet.stream_index]
         if track.stream is None:
             return
-        if track.converted:
-            with suppress(self._av.error.InvalidDataError):  # damaged: brief silence
-                for samples in packet.decode():
-                    self._container.mux(track.stream.encode(samples))
-        elif packet.dts >= track.next_dts:  # otherwise it is damaged, and containers reject it
-            # Subtitles may overlap: several lines may start at the same time.
-            track.next_dts = packet.dts + (track.stream.type == "audio")
-            packet.stream = track.stream
+        if not track.converted:
+            self._mux_extra(track, packet)
+            return
+        decoded = []
+        with suppress(self._av.FFmpegError):  # damaged: brief silence
+            decoded = packet.decode()
+        for samples in decoded:
+            for encoded in track.stream.encode(samples):
+                self._mux_extra(track, encoded)
+
+    def _mux_extra(self, track: "_Track", packet: Any) -> None:
+        """Append a packet of a track unless it is damaged and the container would refuse it."""
+        if packet.dts < track.next_dts:
+            track.damaged += 1
+            return
+        # Subtitles may overlap: several lines may start at the same time.
+        track.next_dts = packet.dts + (track.stream.type == "audio")
+        packet.stream = track.stream
+        try:
             self._container.mux(packet)
+        except self._av.FFmpegError as error:
+            if isinstance(error, OSError):  # such as a full disk
+                raise
+            track.damaged += 1
 
     def close(self) -> None:
         """Flush the encoders and complete the file."""
-        for track in self._tracks.values():
+        for index, track in self._tracks.items():
             if track.converted:
-                self._container.mux(track.stream.encode(None))
+                for encoded in track.stream.encode(None):
+                    self._mux_extra(track, encoded)
+            if track.damaged:
+                self.notes.append(f"damaged: {track.damaged} packets of stream {index} dropped")
         self._mux(self._video.encode(None))
         if self._waiting is not None:
             self._set_length(self._waiting)
@@ -212,7 +234,7 @@ class VideoWriter:
         container, codec = self._container.format.name, source.codec_context.codec.canonical_name
         held = _holds(container, source)
         if held:
-            stream = self._container.add_stream_from_template(source)
+            stream = _add_copy(self._container, source)
         elif source.type == "audio":
             stream = self._container.add_stream(self._audio_codec, 48_000)
             stream.codec_context.layout = _LAYOUTS.get(source.channels, "stereo")
@@ -241,6 +263,7 @@ class _Track:
     stream: Any
     converted: bool = False
     next_dts: float = -math.inf
+    damaged: int = 0  # packets that were not written
 
 
 def missing_tags(path: Path, tags: Iterable[str]) -> list[str]:
@@ -255,12 +278,38 @@ def missing_tags(path: Path, tags: Iterable[str]) -> list[str]:
 
 
 def _holds(container: str, stream: Any) -> bool:
-    """Return whether the container takes the stream unchanged; some refuse only at the header."""
+    """Return whether the container takes the stream unchanged; some refuse only at the end."""
     av = pyav()
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
-            trial.add_stream_from_template(stream)
+            copy = _add_copy(trial, stream)
             trial.start_encoding()
+            packet = _first_packet(stream)
+            if packet is not None:
+                packet.stream = copy
+                trial.mux(packet)
     except (ValueError, av.FFmpegError):
         return False
     return True
+
+
+def _add_copy(container: Any, stream: Any) -> Any:
+    """Add a stream that takes the packets of another unchanged."""
+    copy = container.add_stream_from_template(stream)
+    if stream.type == "audio":
+        name = stream.layout.name
+        if name == f"{stream.channels} channels":  # AVI says no more, which MP4 does not take
+            copy.codec_context.layout = _LAYOUTS.get(stream.channels, name)
+    return copy
+
+
+def _first_packet(stream: Any) -> Any | None:
+    """Return the first packet of a stream of audio; the file is opened anew for it."""
+    if stream.type != "audio":  # subtitles may begin anywhere
+        return None
+    with open_video(Path(stream.container.name)) as again:
+        packets = again.demux(again.streams[stream.index], *again.streams.video)
+        for packet in itertools.islice(packets, _SEARCHED):
+            if packet.stream_index == stream.index and packet.dts is not None:
+                return packet
+    return None

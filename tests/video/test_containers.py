@@ -410,6 +410,30 @@ def test_the_sound_of_old_telephones_is_kept(tmp_path: Path, target: str, codec:
     assert level > 2000
 
 
+@pytest.mark.parametrize("target", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
+def test_the_sound_of_an_avi_is_kept(tmp_path: Path, target: str):
+    """Its file says how many channels there are, and not which."""
+    clip = with_sound(tmp_path / "clip.avi", "pcm_s16le", "stereo", 48_000, (9000, 4000))
+    stylize_video(same, clip, tmp_path / target)
+    _, seconds, levels = sound_of(tmp_path / target)
+    assert seconds == pytest.approx(0.4, abs=0.05)
+    assert levels == pytest.approx([9000 / 2**0.5, 4000 / 2**0.5], rel=0.1)
+
+
+def test_frames_before_the_start_are_shown_from_zero_on(tmp_path: Path):
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w", container_options={"avoid_negative_ts": "disabled"}) as container:
+        _, packets = encode(container, "mpeg4", frames=5, draw=grey)
+        for packet in packets:
+            earlier = round(Fraction(1, 10) / packet.time_base)
+            packet.pts, packet.dts = packet.pts - earlier, packet.dts - earlier
+        container.mux(packets)
+    for suffix in (".mp4", ".mkv"):
+        assert stylize_video(same, clip, tmp_path / f"out{suffix}").frames == 5
+        at = [round(frame.time * 1000) for frame in shown(tmp_path / f"out{suffix}")]
+        assert at == [0, 40, 80, 120, 160]
+
+
 def grey(number: int) -> np.ndarray:
     return np.full((48, 64, 3), 20 + 10 * number, np.uint8)
 
