@@ -25,13 +25,14 @@ from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
-from fst.training.data import open_data, unusable
+from fst.training.data import no_answer, open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
 from fst.training.setup import open_init, start_from, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
+from fst.training.waiting import FeedError, StoppedWaitingError, awaited
 
 USUAL = 128
 """Paintings on which the predictor's input is standardised."""
@@ -145,14 +146,19 @@ class AnyStyleTrainer(Trainer):
         """Return squares of the paintings at these positions, (N, 3, S, S) in [0, 1].
 
         Raises:
-            FeedError: a hundred paintings in a row are unusable.
+            FeedError: a hundred paintings in a row are unusable, or none comes.
         """
+        paintings = self.paintings.train
+        cut = self.threads.map(paintings.__getitem__, positions)
         squares = []
-        for square, skipped in self.threads.map(self.paintings.train.__getitem__, positions):
-            self.skipped_in_step += skipped
-            if square is None:
-                raise unusable(self.paintings.train, skipped)
-            squares.append(square)
+        try:
+            for square, skipped in awaited(cut, self.stopping, partial(no_answer, paintings)):
+                self.skipped_in_step += skipped
+                if square is None:
+                    raise unusable(paintings, skipped)
+                squares.append(square)
+        except StoppedWaitingError as error:  # in the midst of a step
+            raise FeedError(f"stopped while {paintings.source.root} did not answer") from error
         return to_unit_range(torch.stack(squares).to(self.device, non_blocking=True))
 
     def statistics(self, paintings: Tensor) -> Tensor:

@@ -5,26 +5,31 @@ several processes, sees exactly the crops that an uninterrupted single process w
 """
 
 import hashlib
+import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fst.config import DataConfig
-from fst.errors import UserError
+from fst.errors import one_line
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
 from fst.streams import Stream
 from fst.training.heldout import hold_out, squared_pictures
 from fst.training.sources import MOST_UNUSABLE, Skipped, Source, open_source
+from fst.training.waiting import SILENCE_SECONDS, FeedError, awaited
 
 Crop: TypeAlias = tuple[Tensor | None, Skipped]
 """uint8 (3, S, S), or None where nothing could be read; and the pictures skipped for it."""
@@ -52,10 +57,6 @@ class Box(NamedTuple):
     top: float
     side: float
     mirrored: bool
-
-
-class FeedError(UserError):
-    """The photographs are no longer usable, or never were."""
 
 
 class ContentDataset(Dataset[Crop]):
@@ -173,6 +174,7 @@ def content_batches(
     world_size: int = 1,
     workers: int = 0,
     pin_memory: bool = False,
+    stopping: Callable[[], bool] | None = None,
 ) -> Iterator[Batch]:
     """Yield this process's equal share of each batch from position `start` until `end` is reached.
 
@@ -185,28 +187,98 @@ def content_batches(
         world_size: how many processes share a batch.
         workers: processes that decode.
         pin_memory: speeds up copies to a GPU.
+        stopping: whether a stop is requested, so that no batch is waited for in vain; None waits
+            for ever, for pictures that are in memory already.
 
     Raises:
-        FeedError: a hundred pictures in a row are unreadable.
+        FeedError: a hundred pictures in a row are unreadable, a worker died or has no memory to
+            share, or no picture comes.
+        StoppedWaitingError: a stop is requested, and the next batch does not come.
     """
     share = batch_size // world_size
     firsts = range(start, end, batch_size)
-    loader = DataLoader(
-        dataset,
-        # Made as they are needed: a list for 40 million images would take gigabytes.
-        batch_sampler=(
-            list(range(first + rank * share, first + (rank + 1) * share)) for first in firsts
-        ),
-        num_workers=min(workers, len(firsts)),
-        collate_fn=_collate,
-        worker_init_fn=_outlive_signals,
-        pin_memory=pin_memory,
-        prefetch_factor=4 if workers and firsts else None,
+    others = set(multiprocessing.active_children())
+    try:
+        last_sign = multiprocessing.RawValue("d", 0.0)
+        loader = DataLoader(
+            _Watched(dataset, last_sign),
+            # Made as they are needed: a list for 40 million images would take gigabytes.
+            batch_sampler=(
+                list(range(first + rank * share, first + (rank + 1) * share)) for first in firsts
+            ),
+            num_workers=min(workers, len(firsts)),
+            collate_fn=_collate,
+            worker_init_fn=_outlive_signals,
+            pin_memory=pin_memory,
+            prefetch_factor=4 if workers and firsts else None,
+        )
+        with _sigchld_kept():
+            batches: Iterator[Crop | str] = iter(loader)
+    except OSError as error:  # semaphores are kept there, too
+        raise FeedError(f"cannot start data workers: {error}; {_less_shared(workers)}") from error
+    processes = set(multiprocessing.active_children()) - others
+
+    def silence() -> str:
+        for process in processes:
+            process.kill()  # or the end of this process would wait for them
+        return no_answer(dataset) + (f", or {_less_shared(workers)}" if workers else "")
+
+    if stopping is not None:
+        batches = awaited(batches, stopping, silence, lambda: last_sign.value)
+    try:
+        for batch in batches:
+            if isinstance(batch, str):
+                raise FeedError(f"{batch}; {_less_shared(workers)}")
+            images, skipped = batch
+            if images is None:
+                raise unusable(dataset, skipped)
+            yield images, skipped
+    except (RuntimeError, OSError, EOFError) as error:
+        if not (ends := [process.exitcode for process in processes if process.exitcode]):
+            raise
+        how = f"was killed by signal {-ends[0]}" if ends[0] < 0 else f"ended with {ends[0]}"
+        raise FeedError(
+            f"a data worker {how}: memory ran out, or {_less_shared(workers)}"
+        ) from error
+
+
+class _Watched(Dataset[Crop]):
+    """Crops, each of which leaves the time at which it was made as a sign of life."""
+
+    def __init__(self, crops: ContentDataset, last_sign: Any) -> None:
+        self.crops = crops
+        self.last_sign = last_sign
+
+    def __getitem__(self, position: int) -> Crop:
+        crop = self.crops[position]
+        self.last_sign.value = time.monotonic()
+        return crop
+
+
+@contextmanager
+def _sigchld_kept() -> Iterator[None]:
+    """Undo torch's handler, which raises an error in the midst of a step when a worker dies."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+
+
+def _less_shared(workers: int) -> str:
+    return (
+        f"/dev/shm is too small for data.workers={workers}: use data.workers=0, or give the "
+        "container more (docker run --shm-size=1g)"
     )
-    for images, skipped in loader:
-        if images is None:
-            raise unusable(dataset, skipped)
-        yield images, skipped
+
+
+def no_answer(dataset: ContentDataset) -> str:
+    """Return what to say when pictures do not come, as from a network folder that is gone."""
+    where = dataset.source.root or "the data set"
+    return f"no picture came for {SILENCE_SECONDS:.0f} s: {where} does not answer"
 
 
 def unusable(dataset: ContentDataset, skipped: Skipped) -> FeedError:
@@ -219,10 +291,20 @@ def unusable(dataset: ContentDataset, skipped: Skipped) -> FeedError:
     )
 
 
-def _collate(crops: list[Crop]) -> Crop:
-    images = [crop for crop, _ in crops if crop is not None]
+def _collate(crops: list[Crop]) -> Crop | str:
+    """Return a batch; in a worker, why it cannot be shared with the main process if it cannot."""
     skipped = [s for _, skipped in crops for s in skipped]
-    return (torch.stack(images) if len(images) == len(crops) else None), skipped
+    images = [crop for crop, _ in crops if crop is not None]
+    if len(images) < len(crops):
+        return None, skipped
+    batch = torch.stack(images)
+    if get_worker_info() is not None:
+        # Later it would be shared by a thread, whose errors are printed and the batch lost.
+        try:
+            batch.share_memory_()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            return f"cannot share a batch of {batch.nbytes / 1e6:.1f} MB: {one_line(error)}"
+    return batch, skipped
 
 
 def _outlive_signals(_: int) -> None:

@@ -4,7 +4,9 @@ A GPU trains on more images a second than sixteen CPU cores decode.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from fst.device import available_bytes
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
 from fst.terminal import Bar, is_watched
-from fst.training.data import ContentDataset
+from fst.training.data import ContentDataset, no_answer
+from fst.training.waiting import StoppedWaitingError, awaited
 
 _TRIED = 64
 """Pictures whose size is taken for that of all."""
@@ -26,15 +29,23 @@ _SHARE = 0.7
 class ResidentDataset(ContentDataset):
     """The crops of a `ContentDataset` to within rounding, without decoding anything twice."""
 
-    def __init__(self, dataset: ContentDataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        dataset: ContentDataset,
+        device: torch.device,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Decode all pictures.
 
         Args:
             dataset: where they come from.
             device: where they are kept, as uint8.
+            stopping: whether a stop is requested.
 
         Raises:
             UserError: they do not fit into the free memory.
+            FeedError: no picture comes.
+            StoppedWaitingError: a stop is requested.
         """
         super().__init__(
             dataset.source, dataset.indices, dataset.crop_px, dataset.min_crop_scale, dataset.seed
@@ -43,14 +54,20 @@ class ResidentDataset(ContentDataset):
         free, used = available_bytes(device), 0
         indices = self.indices.tolist()
         bar = Bar(indices, desc="decoding", unit="photograph", disable=not is_watched())
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for index, picture in zip(bar, threads.map(self._decode, indices), strict=True):
+        threads = ThreadPoolExecutor(os.cpu_count())
+        decoded = awaited(threads.map(self._decode, indices), stopping, partial(no_answer, dataset))
+        try:
+            for index, picture in zip(bar, decoded, strict=True):
+                if stopping():
+                    raise StoppedWaitingError
                 if isinstance(picture, Tensor):
                     picture = picture.to(device)
                     used += picture.nbytes
                 self.pictures[index] = picture
                 if len(self.pictures) == _TRIED:
                     _refuse_too_many(used / _TRIED * len(indices), free)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, index: int) -> Tensor | UnreadableImageError:
         try:

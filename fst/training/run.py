@@ -10,7 +10,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fst.device import autocast, pick_device, prepare_compiler, tf32, training_p
 from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.models.model_info import ModelInfo
-from fst.training.data import Batch, FeedError, content_batches, open_data
+from fst.training.data import Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.profiling import profiled
@@ -34,6 +34,7 @@ from fst.training.schedule import learning_rate, update_average
 from fst.training.sources import Skipped
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
+from fst.training.waiting import FeedError, StoppedWaitingError
 
 
 def run_training(
@@ -80,6 +81,7 @@ class TrainingRun(ABC):
         self.config = config
         self.world = world
         self.device = device
+        self.stop = StopRequest()
         self.folder = RunFolder(config.run_dir)
         self.folder.refuse_other_run(config)
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
@@ -210,6 +212,7 @@ class TrainingRun(ABC):
 
     def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
         """Train to the end or until stopped; return the number of the stopping signal, or 0."""
+        self.stop = stop
         settings = self.config.training
         self.folder.refuse_other_run(self.config)  # again: another run may just have ended here
         self.world.barrier()  # the main process holds the lock now
@@ -253,27 +256,40 @@ class TrainingRun(ABC):
                 if to_save or stopping:
                     self.save()
                 if stopping:
-                    tracker.conclude()
-                    tracker.say(
-                        f"stopped at {self.seen_images} of {settings.images} images; "
-                        "run the same command again to resume"
-                    )
-                    return stop.signal or signal.SIGTERM
+                    return self.stopped(tracker)
                 self.restart_clock()
-            self.conclude(tracker)
+            return self.ended(tracker, start)
+
+    def ended(self, tracker: Tracker, start: int) -> int:
+        """Conclude a complete run, or save one whose batches ended early as it was stopped."""
+        if self.seen_images < self.config.training.images:
+            self.save_early(start)
+            return self.stopped(tracker)
+        self.conclude(tracker)
         return 0
+
+    def stopped(self, tracker: Tracker) -> int:
+        """Say that the run was stopped; return the number of the signal."""
+        tracker.conclude()
+        tracker.say(
+            f"stopped at {self.seen_images} of {self.config.training.images} images; "
+            "run the same command again to resume"
+        )
+        return self.stop.signal or signal.SIGTERM
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches still to be seen, this process's share of each.
+
+        They end early where a stop is requested and no batch comes.
 
         Raises:
             FeedError: the photographs are unusable; what was trained is saved first.
         """
         start, resident = self.seen_images, self.config.data.resident
-        if resident:
-            self.data.train = ResidentDataset(self.data.train, self.device)
-        self.restart_clock()
-        with self.saved_without_pictures(start):
+        with self.saved_without_pictures(start), suppress(StoppedWaitingError):
+            if resident:
+                self.data.train = ResidentDataset(self.data.train, self.device, self.stopping)
+            self.restart_clock()
             yield from content_batches(
                 self.data.train,
                 batch_size=self.config.training.batch_size,
@@ -283,7 +299,12 @@ class TrainingRun(ABC):
                 world_size=self.world.size,
                 workers=0 if resident else self.config.data.workers,
                 pin_memory=self.device.type == "cuda" and not resident,
+                stopping=None if resident else self.stopping,
             )
+
+    def stopping(self) -> bool:
+        """Say whether a stop is requested."""
+        return self.stop.signal is not None
 
     @contextmanager
     def saved_without_pictures(self, start: int) -> Iterator[None]:
@@ -291,13 +312,21 @@ class TrainingRun(ABC):
         try:
             yield
         except FeedError as error:
-            if self.seen_images == start or not self.world.is_main:
+            if not self.save_early(start):
                 raise
-            self.save()
             raise FeedError(
-                f"{error}. {self.folder.path} is saved at {self.seen_images} images: restore the "
-                "pictures and run the same command again to resume"
+                f"{error}. {self.folder.path} is saved at {self.seen_images} images: once this is "
+                "mended, run the same command again to resume"
             ) from error
+
+    def save_early(self, start: int) -> bool:
+        """Save what was trained since `start`, without a report; return whether there was any."""
+        if self.seen_images == start or not self.world.is_main:
+            return False
+        if self.meter.steps and self.world.size == 1:
+            self.measure()  # for the time, and so that what is not finite is not saved
+        self.save()
+        return True
 
     def step(self, images: Tensor) -> None:
         """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
