@@ -78,13 +78,19 @@ def is_picture(path: Path) -> bool:
     return False
 
 
-def count_pixels(path: Path) -> int:
-    """Return how many pixels a picture file claims to have, without decoding it; 0 if unknown."""
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the width and height that a picture file claims, without decoding it; else 0 and 0."""
     with contextlib.suppress(Exception):
         if path.is_file():
             with open_picture(path) as picture:
-                return picture.width * picture.height
-    return 0
+                return picture.size
+    return 0, 0
+
+
+def count_pixels(path: Path) -> int:
+    """Return how many pixels a picture file claims to have, without decoding it; 0 if unknown."""
+    width, height = size_of(path)
+    return width * height
 
 
 def _open_heif(file: Path | io.BytesIO) -> ImageFile.ImageFile:

@@ -6,6 +6,7 @@ Tensors are RGB, (1, 3, H, W), float in [0, 1], unless stated otherwise.
 import io
 import math
 import os
+import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,11 +80,23 @@ class Picture:
 def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     """Return all files in a folder and its folders, sorted, but for hidden ones.
 
-    Links to folders are followed, each folder is entered once, and those of `leave_out` never.
+    Links to folders are followed, each folder is entered once, and those of `leave_out` never. What
+    cannot be reached is among them, as whoever reads it says why: a link that leads nowhere or to a
+    forbidden place, a folder that may not be read.
+
+    Raises:
+        OSError: the folder itself cannot be read.
     """
     entered = {path.resolve() for path in leave_out}
     found: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        if (place := Path(error.filename)) == folder:
+            raise error
+        closed.append(place)
+
+    for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
         real = Path(place).resolve()
         if real in entered:
             folders.clear()
@@ -91,7 +104,14 @@ def files_below(folder: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
         entered.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(file for file in found if file.is_file() or file.is_symlink())
+    return sorted([*closed, *filter(_may_be_file, found)])
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def open_rgb(source: str | Path | bytes) -> Image.Image:
@@ -313,10 +333,13 @@ def decode(source: str | Path | bytes) -> Decoded:
         file: io.BytesIO | Path = io.BytesIO(source)
     else:
         file = Path(source)
-        if file.is_dir():
-            raise UnreadableImageError(f"{name} is a folder, not a picture")
-        if file.exists() and not file.is_file():  # reading a pipe would wait forever
-            raise UnreadableImageError(f"{name} is not a regular file")
+        try:
+            if file.is_dir():
+                raise UnreadableImageError(f"{name} is a folder, not a picture")
+            if file.exists() and not file.is_file():  # reading a pipe would wait forever
+                raise UnreadableImageError(f"{name} is not a regular file")
+        except OSError as error:  # as of a link to a forbidden place
+            raise UnreadableImageError(f"cannot read {name}: {error.strerror}") from error
     try:
         with load_picture(file) as picture:
             exif, notes = kept_exif(picture)

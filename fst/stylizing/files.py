@@ -7,6 +7,7 @@ import glob
 import itertools
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
     for given in inputs:
         path = Path(given)
         taken: list[Path] = []
-        if path.is_dir():
+        if _is_folder(path):
             root = path
             # Results beside the pictures cannot be distinguished from inputs.
             files = files_below(path, [Path(output)] if not _same(path, output) else [])
@@ -77,7 +78,7 @@ def find_inputs(inputs: Sequence[str], output: str) -> tuple[list[tuple[Path, Pa
             if not _same(root, output) and _is_below(output, root):
                 results = {p for p in {m.parent for m in taken} if _is_below(p, output)}
                 taken = [match for match in taken if match.parent not in results]
-            taken = [match for match in taken if not match.is_dir()]
+            taken = [match for match in taken if not _is_folder(match)]
         if taken:
             found += [(file, file.relative_to(root)) for file in taken]
         else:
@@ -111,6 +112,12 @@ def about_skipped(skipped: Sequence[Path]) -> str:
 
 def _named(files: Sequence[Path]) -> str:
     return few([file.name for file in files])
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # of a link to a forbidden place, which is reported when it is read
+        return path.is_dir()
+    return False
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

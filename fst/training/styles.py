@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 
 from fst.errors import UserError
-from fst.pictures.formats import is_picture
+from fst.pictures.formats import is_picture, size_of
 from fst.pictures.image import files_below, read_image, resize
 from fst.streams import Stream
 from fst.training.resumable import fingerprint
+
+_MOST_PIXELS = 4_000_000
+"""A long picture becomes no larger than this, as each megapixel takes half a gigabyte ..."""
+_LONG = 4
+"""... unless its longer side is at most so many times the shorter: then its size was chosen."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> lis
 
     Raises:
         FileNotFoundError: a folder holds no pictures.
-        UserError: a picture cannot be read, or two have one name.
+        UserError: a picture cannot be read, is far longer than wide, or two have one name.
     """
     styles: dict[str, Style] = {}
     for file in _files(paths):
@@ -47,6 +52,7 @@ def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> lis
             raise UserError(
                 f"{styles[name].path} and {file} would both be the style {name}: rename one of them"
             )
+        _refuse_long(file, size_px)
         picture = read_image(file)
         resized = resize(picture, size_px).to(device)
         styles[name] = Style(name, file, resized, fingerprint([picture]))
@@ -70,6 +76,16 @@ def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
         for turn in range(position, position + count)
     ]
     return torch.from_numpy(np.array(numbers))
+
+
+def _refuse_long(file: Path, size_px: int) -> None:
+    """Raise UserError for a picture that would be enormous once its shorter side is `size_px`."""
+    shorter, longer = sorted(size_of(file))
+    if longer > _LONG * shorter and size_px**2 * longer > _MOST_PIXELS * shorter:
+        raise UserError(
+            f"{file} is {longer / max(shorter, 1):.0f} times as long as wide: with a shorter side "
+            f"of {size_px} it would take too much memory; crop it"
+        )
 
 
 def _files(paths: Sequence[str]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from fst.pictures.formats import is_picture
 from fst.pictures.image import (
     Picture,
     UnreadableImageError,
+    files_below,
     open_rgb,
     read_image,
     read_picture,
@@ -376,3 +378,30 @@ def test_a_picture_is_reduced_before_it_becomes_floats(size, expected, tmp_path:
     image = read_image(tmp_path / "a.png", most_px=600)
     assert image.shape == (1, 3, expected[1], expected[0])
     assert (image[0, :, 0, 0] * 255).round().tolist() == [51, 102, 204]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes, and other error messages")
+def test_what_cannot_be_reached_in_a_folder_is_found_like_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open").mkdir()
+    for name in ("a.jpg", "open/b.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "forbidden.jpg").symlink_to("x" * 300)  # an error of the system, for root as well
+    (tmp_path / "missing.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    scanned = os.scandir
+
+    def scandir(place: str):
+        if str(place).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scanned(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = [str(file.relative_to(tmp_path)) for file in files_below(tmp_path)]
+    assert found == ["a.jpg", "closed", "forbidden.jpg", "missing.jpg", "open/b.jpg"]
+    with pytest.raises(PermissionError):
+        files_below(tmp_path / "closed")
+    with pytest.raises(UnreadableImageError, match=r"cannot read .*forbidden.jpg: File name too"):
+        read_image(tmp_path / "forbidden.jpg")

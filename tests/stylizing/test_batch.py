@@ -269,6 +269,20 @@ def test_one_bad_file_does_not_stop_the_rest(photos, stylizers, tmp_path: Path):
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "c.png", "e.png"]
 
 
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_a_link_to_a_forbidden_place_is_the_failure_of_one_file(
+    photos, stylizers, tmp_path: Path, pattern: str
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((photos / "00.png").read_bytes())
+    (folder / "b.png").symlink_to("x" * 300)  # an error of the system, for root as well
+    todo = jobs(folder / pattern, output=tmp_path / "out")
+    outcomes = list(stylize_pictures(todo, stylizers, Options()))
+    assert [o.error is None for o in outcomes] == [True, False]
+    assert "b.png: File name too long" in str(outcomes[1].error)
+
+
 def test_a_stopped_run_resumes_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("fst.stylizing.batch._BATCH_PX", 1)
     planned = jobs(photos, output=tmp_path)

@@ -157,6 +157,18 @@ def test_only_unusable_pictures_are_an_error(tmp_path: Path):
         next(content_batches(data.train, 4, 0, 4))
 
 
+def test_links_to_forbidden_places_are_skipped_counted_and_named(tmp_path: Path):
+    folder = colours(tmp_path / "colours", 4)
+    for name in ("forbidden.jpg", "notes"):
+        (folder / name).symlink_to("x" * 300)
+    data = open_data(folder_config(folder, heldout_images=0), 0)
+    assert data.summary.endswith("1 other files skipped (notes)")
+    found = list(content_batches(data.train, 4, 0, 20))
+    skipped = {Path(name).name: reason for _, skipped in found for name, reason in skipped}
+    assert skipped.keys() == {"forbidden.jpg"}
+    assert "File name too long" in skipped["forbidden.jpg"]
+
+
 def test_an_empty_folder_is_an_error(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(FileNotFoundError, match="holds no pictures"):

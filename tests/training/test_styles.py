@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from samples import draw_picture
 
 import fst
+from fst.errors import UserError
 from fst.models.model_file import load_network, open_model
 from fst.networks.palette import fit_palette
 from fst.networks.styled import StyledNetwork, in_style
-from fst.training import judging
+from fst.training import judging, styles
 from fst.training.distributed import World
 from fst.training.registry import train
 from fst.training.styles import drawn_styles, open_styles
@@ -39,6 +41,24 @@ def test_every_style_has_its_turn_whatever_the_batch():
     parts = torch.cat([drawn_styles(5, 3, position, 4) for position in range(0, 20, 4)])
     assert torch.equal(whole, parts)
     assert whole.tolist() != drawn_styles(5, 4, 0, 20).tolist()
+
+
+def test_a_style_that_would_become_enormous_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch
+):
+    Image.new("RGB", (20_000, 3)).save(tmp_path / "line.png")
+    Image.new("RGB", (900, 30), "teal").save(tmp_path / "scroll.png")
+    (scroll,) = open_styles([str(tmp_path / "scroll.png")], 64, CPU)
+    assert scroll.picture.shape == (1, 3, 64, 1920)
+
+    def read(path: Path) -> torch.Tensor:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(styles, "read_image", read)
+    with pytest.raises(
+        UserError, match=r"line\.png is 6667 times as long as wide: .* 64 .* crop it"
+    ):
+        open_styles([str(tmp_path / "line.png")], 64, CPU)
 
 
 def test_styles_are_named_after_their_files(paintings: Path):
