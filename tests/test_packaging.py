@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 from fst.cli import app
 
@@ -70,6 +72,45 @@ def test_wheel_is_named_and_holds_every_module(wheel: Path):
         "fst/conf/__init__.py",
         "fst/checkpoints/__init__.py",
     }
+
+
+def test_wheel_names_both_licences_and_holds_them(wheel: Path):
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        fields = HeaderParser().parsestr(archive.read(metadata).decode())
+        files = fields.get_all("License-File", [])
+        texts = [archive.read(f"{Path(metadata).parent}/licenses/{file}") for file in files]
+    assert fields["License-Expression"] == "Apache-2.0 AND CC-BY-4.0"
+    assert [b"Apache License" in text for text in texts] == [True, False]
+    assert b"Attribution 4.0 International" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("package", "holed", "mended"),
+    [
+        ("av", ("17.1.0",), ("18.0.0", "18.1.0")),
+        ("onnx", ("1.20.1", "1.21.0"), ("1.22.0",)),
+        ("opencv-python", ("4.13.0.92", "5.0.0.93"), ("4.14.0.94",)),
+        ("pillow", ("11.3.0", "12.1.0", "12.2.0"), ("12.3.0", "13.0.0")),
+        ("pillow-heif", ("1.2.1", "1.6.0"), ("1.7.0", "1.8.1")),
+        ("setuptools", ("78.1.0", "82.0.1"), ("83.0.0",)),
+        ("tqdm", ("4.66.2",), ("4.66.3",)),
+    ],
+)
+def test_releases_with_known_holes_are_not_installed(
+    package: str, holed: tuple[str, ...], mended: tuple[str, ...]
+):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
+    extras = project["optional-dependencies"].values()
+    lists = (settings["build-system"]["requires"], project["dependencies"], *extras)
+    wanted = [Requirement(line) for lines in lists for line in lines]
+    floors = [one.specifier for one in wanted if one.name == package]
+    assert floors
+    for floor in floors:
+        assert not any(floor.contains(version) for version in holed)
+        assert all(floor.contains(version) for version in mended)
 
 
 def test_sdist_holds_the_deployment_snippets(distributions: Path):

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fst.errors import TrainingStoppedError
+
 
 @dataclass(frozen=True)
 class World:
@@ -46,7 +48,11 @@ class World:
 
 @contextmanager
 def process_group() -> Iterator[World]:
-    """Join the processes of `torchrun` (gloo, and NCCL for CUDA tensors); alone, do nothing."""
+    """Join the processes of `torchrun` (gloo, and NCCL for CUDA tensors); alone, do nothing.
+
+    Raises:
+        TrainingStoppedError: another of them has ended, which said why if it could.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World()
@@ -54,5 +60,13 @@ def process_group() -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield World(dist.get_rank(), size)
+    except RuntimeError as error:
+        # NCCL's errors have a type; gloo's are told by the file that raises them.
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise TrainingStoppedError(
+            f"another of the {size} processes of this training has ended: see what it said; the "
+            "same command resumes from the last save"
+        ) from error
     finally:
         dist.destroy_process_group()
