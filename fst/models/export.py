@@ -3,6 +3,7 @@
 >>> for agreement in export_model("the_scream", Path("scream.onnx")): print(agreement)
 """
 
+import io
 import logging
 import math
 import warnings
@@ -396,9 +397,10 @@ def export_package(
             (_example(options).to(place),),
             dynamic_shapes=(_open_dimensions(options),),
         )
+        content = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError
         torch._inductor.aoti_compile_and_package(
             program,
-            package_path=str(path),
+            package_path=content,
             inductor_configs={
                 "freezing": True,  # weights in the layout that suits the convolutions
                 "aot_inductor.metadata": export_metadata(info, export),
@@ -406,6 +408,7 @@ def export_package(
                 "aot_inductor.compile_wrapper_opt_level": "O1",
             },
         )
+    path.write_bytes(content.getbuffer())
     return export
 
 
