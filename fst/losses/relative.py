@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.losses.perceptual import PerceptualLoss
-from fst.losses.statistics import at_least_fp32, moments, squared_distance, standardised
+from fst.losses.statistics import BLANK, moments, relative_distance, standardised
 
 
 class RelativeLoss(PerceptualLoss):
@@ -18,11 +18,11 @@ class RelativeLoss(PerceptualLoss):
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |F(y) - F(x)|^2 / |F(x)|^2."""
-        return _relative(statistic, target)
+        return relative_distance(statistic, target)
 
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |G(y) - G(s)|^2 / |G(s)|^2."""
-        return _relative(statistic, target)
+        return relative_distance(statistic, target)
 
 
 class MomentsLoss(RelativeLoss):
@@ -42,8 +42,7 @@ class MomentsLoss(RelativeLoss):
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |F(y) - F(x)|^2 / |F(x)|^2, or 0 where a photograph is blank."""
-        # The mean square is 1 for an ordinary photograph, and for a blank one rounding errors.
-        return _relative(statistic, target, smallest=1e-3)
+        return relative_distance(statistic, target, BLANK)
 
     def style_statistic(self, features: Tensor) -> Tensor:
         """Return the covariance matrix and the mean, (N, C, C + 1)."""
@@ -59,14 +58,4 @@ class MomentsLoss(RelativeLoss):
     def style_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return the mean of the relative squared distances of covariances and of means."""
         parts = zip(statistic.tensor_split([-1], 2), target.tensor_split([-1], 2), strict=True)
-        return torch.stack([_relative(y, s) for y, s in parts]).mean(0)
-
-
-def _relative(value: Tensor, target: Tensor, smallest: float = 1e-12) -> Tensor:
-    """Return (N,): the squared distance of each to its target, as a share of the target's size.
-
-    It is 0 where the target's mean square is below `smallest`: nothing but rounding errors.
-    """
-    least = smallest * target[0].numel()
-    size = at_least_fp32(target).square().flatten(1).sum(1)
-    return squared_distance(value, target) * (size > least) / size.clamp_min(least)
+        return torch.stack([relative_distance(y, s) for y, s in parts]).mean(0)

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BLANK = 1e-3
+"""Mean square of standardised features below which a picture is blank: of others it is about 1."""
+
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return G = F F^T / (H W), the channels' correlations (Gatys et al. 2016, eq. 3).
@@ -73,6 +76,16 @@ def standardised(features: Tensor, epsilon: float = 1e-5) -> Tensor:
 def squared_distance(value: Tensor, target: Tensor) -> Tensor:
     """Return (N,): the sum of squared differences of each picture, at least in fp32."""
     return (at_least_fp32(value) - target).square().flatten(1).sum(1)
+
+
+def relative_distance(value: Tensor, target: Tensor, smallest: float = 1e-12) -> Tensor:
+    """Return (N,): the squared distance of each to its target, as a share of the target's size.
+
+    It is 0 where the target's mean square is below `smallest`: nothing but rounding errors.
+    """
+    least = smallest * target[0].numel()
+    size = at_least_fp32(target).square().flatten(1).sum(1)
+    return squared_distance(value, target) * (size > least) / size.clamp_min(least)
 
 
 def sliced_wasserstein(

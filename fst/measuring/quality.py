@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from fst.losses.statistics import (
+    BLANK,
     gram_matrix,
     moments,
+    relative_distance,
     sliced_wasserstein,
-    squared_distance,
     standardised,
 )
 
@@ -48,7 +49,8 @@ class Quality:
     content: float
     """|F(y) - F(x)|^2 / |F(x)|^2."""
     structure: float
-    """The same after instance normalisation of both, which takes out palette and contrast."""
+    """The same after instance normalisation of both, which takes out palette and contrast; 0 for a
+    blank picture."""
 
 
 @torch.no_grad()
@@ -88,15 +90,11 @@ def _quality_of(
         return float(torch.stack(distances).mean())
 
     return Quality(
-        gram=mean([_relative(gram_matrix(a), gram_matrix(b)) for a, b in pairs]),
-        covariance=mean([_relative(covariance_matrix(a), covariance_matrix(b)) for a, b in pairs]),
+        gram=mean([relative_distance(gram_matrix(a), gram_matrix(b)) for a, b in pairs]),
+        covariance=mean(
+            [relative_distance(covariance_matrix(a), covariance_matrix(b)) for a, b in pairs]
+        ),
         wasserstein=mean([sliced_wasserstein(a, b) for a, b in pairs]),
-        content=float(_relative(y, x)),
-        structure=float(_relative(standardised(y), standardised(x))),
+        content=float(relative_distance(y, x)),
+        structure=float(relative_distance(standardised(y), standardised(x), BLANK)),
     )
-
-
-def _relative(value: Tensor, target: Tensor) -> Tensor:
-    """Return |value - target|^2 / |target|^2, both of one picture."""
-    distance: Tensor = squared_distance(value, target)[0] / target.square().sum()
-    return distance

@@ -106,3 +106,12 @@ def test_quality_is_the_mean_over_pictures_and_layers():
 
     by_layer = measure_quality(weighted, CONTENT, 1.5 * STYLE, STYLE)
     assert by_layer.wasserstein == pytest.approx((2 * 0.5**2 + 1.25**2) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("blank", [0.0, 0.5, 0.8])
+def test_a_blank_photograph_does_not_spoil_the_mean(blank: float):
+    contents = torch.cat([CONTENT, torch.full_like(CONTENT, blank)])
+    alone = measure_quality(identity, CONTENT, STYLE, STYLE)
+    found = measure_quality(identity, contents, torch.cat([STYLE, STYLE]), STYLE)
+    assert found.structure == pytest.approx(alone.structure / 2)
+    assert found.content < 100
