@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FLAT = 1 / 128
+"""A channel is flat if its variance is below this share of epsilon: a tenth of one level of 255.
+Half precision cannot tell less from none, and photographs have ten thousand times as much."""
+
 
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance normalisation (Ulyanov et al. 2016), its statistics in fp32 under autocast.
@@ -24,30 +28,53 @@ class InstanceNorm(nn.InstanceNorm2d):
         super().__init__(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) over H and W."""
+        """Normalise (N, C, H, W) over H and W; a flat channel becomes its shift.
+
+        Divided by the root of epsilon, layer after layer, a flat channel's rounding errors would
+        become a picture, and its gradient infinite.
+        """
         if self.statistics is None:
             return self._of_one(x) if len(x) == 1 else self._of_several(x)
         wide = x.float() if x.dtype.itemsize < 4 else x
         weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
         mean, variance = self.statistics(wide)
+        weight = weight * (variance > FLAT * self.eps)
         return F.batch_norm(wide, mean, variance, weight, bias, eps=self.eps).to(x.dtype)
 
     # torch's own instance norm leaves channels_last and comes back: on a CPU ten times slower than
-    # these, which sum in fp32 whatever x is.
+    # these, which sum in fp32 whatever x is, and return the inverse deviations as well.
 
     def _of_one(self, x: Tensor) -> Tensor:
         """With one picture, its statistics are the batch's."""
         weight, bias = self.weight.view(-1), self.bias.view(-1)
-        return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
+        y, _, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0, self.eps)
+        return self._flattened(y, inverse[None], bias[None])
 
     def _of_several(self, x: Tensor) -> Tensor:
         """One channel a group, centred first: squares of large means would cost all precision."""
         centred = x - x.detach().mean((2, 3), keepdim=True)
-        if self.weight.ndim == 1:
-            return F.group_norm(centred, self.num_features, self.weight, self.bias, self.eps)
-        normalised = F.group_norm(centred, self.num_features, eps=self.eps)
-        weight, bias = self.weight[:, :, None, None], self.bias[:, :, None, None]
-        return (normalised * weight + bias).to(x.dtype)
+        shared = self.weight.ndim == 1
+        weight, bias = (self.weight, self.bias) if shared else (None, None)
+        (n, channels), pixels = x.shape[:2], x.shape[2:].numel()
+        y, _, inverse = torch.native_group_norm(
+            centred, weight, bias, n, channels, pixels, channels, self.eps
+        )
+        if not shared:
+            y = (y * self.weight[:, :, None, None] + self.bias[:, :, None, None]).to(x.dtype)
+        return self._flattened(y, inverse, self.bias.view(-1, channels))
+
+    def _flattened(self, y: Tensor, inverse: Tensor, bias: Tensor) -> Tensor:
+        """Put the shift in the place of flat channels, whose inverse deviation is the largest.
+
+        Args:
+            y: the normalised features, (N, C, H, W).
+            inverse: the root of 1 / (variance + epsilon), (N, C).
+            bias: (N or 1, C).
+        """
+        flat = inverse >= (self.eps * (1 + FLAT)) ** -0.5
+        if _none(flat):
+            return y
+        return torch.where(flat[..., None, None], bias[..., None, None].to(y.dtype), y)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -161,8 +188,25 @@ def _upsampled(x: Tensor, convolution: nn.Module, meet: Tensor) -> Tensor:
     """Upsample and convolve by one transposed convolution, with taps joined as `meet` says."""
     assert isinstance(convolution, nn.Conv2d)
     weight = torch.einsum("oiyx,ty,sx->iots", convolution.weight, meet, meet)
+    corner = x[:, :, :1, :1].detach()
+    flat = (x[:, :, ::8, ::8] == corner).all(dim=3).all(dim=2).all(dim=1)  # if not, no harm is done
+    if _none(flat):
+        return _transposed(x, weight, convolution.bias)
+    # Sums of taps round differently at odd and even pixels, and a norm behind would make a picture
+    # of that where there is none: the level of a flat picture is added afterwards.
+    level = corner * flat.view(-1, 1, 1, 1)
+    added = F.conv2d(level, convolution.weight.sum((2, 3), keepdim=True))
+    return _transposed(x - level, weight, convolution.bias) + added
+
+
+def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # A reflection by one pixel of what is twice the size repeats the border of what is not.
-    return F.conv_transpose2d(_repeat_border(x), weight, convolution.bias, 2, padding=3)
+    return F.conv_transpose2d(_repeat_border(x), weight, bias, 2, padding=3)
+
+
+def _none(flat: Tensor) -> bool:
+    """Say whether none is flat, where asking costs less than treating all as if some were."""
+    return flat.device.type == "cpu" and not torch.compiler.is_compiling() and not flat.any()
 
 
 def _repeat_border(x: Tensor) -> Tensor:

@@ -74,12 +74,12 @@ class WholeStatistics:
         if self.fixed is not None:
             return self.fixed
         kept = self.tile.keep(x)
-        variance, mean = torch.var_mean(kept, (0, 2, 3), correction=0)
+        moments = torch.stack(torch.var_mean(kept, (0, 2, 3), correction=0))
         self.device = x.device
         self.counts.append(kept.shape[-2] * kept.shape[-1])
-        moments = torch.stack([mean, variance + mean**2])
-        self.sums.append(self.counts[-1] * moments.cpu().double())  # MPS has no float64
-        return mean, variance
+        variance, mean = moments.cpu().double()  # on the CPU, as MPS has no float64
+        self.sums.append(self.counts[-1] * torch.stack([mean, variance + mean**2]))
+        return moments[1], moments[0]
 
     def fix(self) -> None:
         """End measuring."""

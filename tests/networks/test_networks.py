@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from fst.losses.perceptual import PerceptualLoss
+from fst.models.model_file import load_model
+from fst.models.released import released_path
 from fst.models.runtime import ExportedNetwork
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
@@ -16,6 +18,7 @@ from fst.networks.johnson import Johnson
 from fst.networks.layers import InstanceNorm, UpsampleLinear, UpsampleNearest
 from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, build_network, complete_arguments
+from fst.networks.styled import norm_parameters
 from fst.networks.transformer import TransformerNetwork
 
 torch.manual_seed(0)
@@ -94,6 +97,71 @@ def test_instance_norm_keeps_its_statistics_in_fp32_under_half_precision():
     assert norm(x.bfloat16()).dtype == torch.bfloat16
     rounding = (x.bfloat16().float() - x).abs().max() / 3
     assert (norm(x.bfloat16()).float() - expected).abs().max() < 2 * rounding
+
+
+@pytest.mark.parametrize("model", ["udnie", "the_scream"])
+def test_a_flat_picture_is_calm_and_the_same_in_every_dtype_and_batch(model: str):
+    network, _ = load_model(released_path(model))
+    network.eval().to(memory_format=torch.channels_last)
+    results = []
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        network.to(dtype)
+        for colour in ([0.0, 0, 0], [1, 1, 1], [0.3, 0.5, 0.8]):
+            flat = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 64, 68)
+            both = torch.cat([flat, torch.rand(1, 3, 64, 68)])
+            with torch.no_grad():
+                results += [network(flat.to(dtype)), network(both.to(dtype))[:1]]
+    levels = 255 * torch.cat([result.float() for result in results])
+    assert (levels.amax((2, 3)) - levels.amin((2, 3))).max() < 1
+    assert (levels - levels[:1]).abs().max() < 2
+
+
+@pytest.mark.parametrize("name", ["fast", "nearest", "johnson"])
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_a_flat_picture_gives_a_bounded_gradient_also_beside_others(name: str, pictures: int):
+    network = copy.deepcopy(VARIANTS[name])
+    for bias in (value for key, value in norm_parameters(network).items() if "bias" in key):
+        nn.init.normal_(bias)  # as they are once trained
+    photo, seen = torch.rand(1, 3, 64, 64), torch.rand(pictures, 3, 64, 64)
+
+    def gradients(image: torch.Tensor) -> list[torch.Tensor]:
+        loss = (network(image) * seen[: len(image)]).sum(0).mean()
+        return list(torch.autograd.grad(loss, [*network.parameters()], materialize_grads=True))
+
+    ordinary = nn.utils.get_total_norm(gradients(photo))
+    for value in (0.0, 0.5, 1.0):
+        flat = torch.full((1, 3, 64, 64), value)
+        found = gradients(torch.cat([flat, photo][:pictures]))
+        assert nn.utils.get_total_norm(found) < 10 * ordinary
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_only_flat_channels_are_normalised_otherwise_than_by_torch(pictures: int, dtype):
+    x = torch.rand(pictures, 4, 32, 32).to(memory_format=torch.channels_last)
+    x[0, 1] = 0.5
+    x[0, 1, 5, 5] = 0.501  # a variance of 1e-9
+    norm = InstanceNorm(4)
+    nn.init.uniform_(norm.weight)
+    nn.init.uniform_(norm.bias)
+    result, expected = norm(x.to(dtype)).float(), plain(nn.Sequential(norm))(x)
+    assert (result[0, 1] == norm.bias[1].to(dtype)).all()
+    result[0, 1] = expected[0, 1]
+    tolerance = 1e-5 if dtype == torch.float32 else 0.03
+    torch.testing.assert_close(result, expected, rtol=0, atol=tolerance)
+
+
+def test_a_compiled_norm_gives_and_learns_what_an_eager_one_does_on_flat_channels_as_well():
+    norm, x = InstanceNorm(4), torch.rand(2, 4, 8, 8)
+    x[0, 1] = 0.5
+    x.requires_grad_()
+    results = []
+    for layer in (norm, torch.compile(norm, backend="aot_eager")):
+        result = layer(x)
+        results.append((result, *torch.autograd.grad(result.sin().sum(), [x, *layer.parameters()])))
+    for eager, compiled in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, eager)
+    assert (results[1][1][0, 1] == 0).all()
 
 
 def test_flops_of_johnson_agree_with_a_count_by_hand():

@@ -42,6 +42,14 @@ def test_tiles_give_what_the_whole_gives(name: str, size: tuple[int, int]):
     assert (whole - tiled).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("name", ["fast", "johnson"])
+def test_tiles_of_a_flat_picture_are_as_calm_as_the_whole(name: str):
+    stylize, flat = stylizer(name), torch.full((1, 3, 100, 120), 0.3)
+    whole, tiled = (stylize(flat, tile_px=px) for px in (0, 48))
+    assert (whole - whole[..., :1, :1]).abs().max() < 1e-3
+    assert (whole - tiled).abs().max() < 1e-5
+
+
 def test_a_tile_s_own_statistics_would_show():
     stylize, image = stylizer("fast"), uneven_picture(96, 192).clamp(0, 1)
     halves = torch.cat([stylize(half) for half in image.split(96, dim=-1)], dim=-1)
