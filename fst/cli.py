@@ -117,7 +117,16 @@ def learn(
         raise UserError("no style to learn: fst learn MODEL PICTURE... --photographs DIR -o OUT")
     with closing(WorkConsole()) as console:
         learnt = add_styles(
-            model, pictures, photographs, output, images, size, device, overwrite, console.show
+            model,
+            pictures,
+            photographs,
+            output,
+            images,
+            size,
+            device,
+            overwrite,
+            console.show,
+            note,
         )
     for style in learnt:
         terms = ", ".join(f"{k} {v:.3f}" for k, v in style.losses.items() if "/" not in k)

@@ -36,6 +36,9 @@ Crop: TypeAlias = tuple[Tensor | None, Skipped]
 Batch: TypeAlias = tuple[Tensor, Skipped]
 """uint8 (N, 3, S, S), and the pictures skipped for it."""
 
+SPOILED = "was in a batch whose gradient is infinite or NaN"
+"""The reason for which pictures of a skipped step are skipped from then on."""
+
 
 @dataclass
 class Data:
@@ -75,19 +78,32 @@ class ContentDataset(Dataset[Crop]):
         self.min_crop_scale = min_crop_scale
         self.seed = seed
         self.order: tuple[int, np.ndarray] = (-1, indices)
+        self.left_out: frozenset[str] = frozenset()
+        """Names of pictures that are replaced as unreadable ones are: they spoiled a step."""
 
     def __getitem__(self, position: int) -> Crop:
         """Return a crop and the pictures skipped for it; after a hundred the crop is None."""
+        crop, skipped, _ = self._find(position)
+        return crop, skipped
+
+    def name_at(self, position: int) -> str:
+        """Return the name of the picture that the crop at a position is cut from."""
+        return self.source.name(self._find(position)[2])
+
+    def _find(self, position: int) -> tuple[Tensor | None, Skipped, int]:
+        """Return the crop at a position, the pictures skipped for it, and its picture's index."""
         random = Stream.CROP.random(self.seed, position)
         index = self.index_at(position)
         skipped: Skipped = []
         while len(skipped) < MOST_UNUSABLE:
             try:
-                return self.cut(index, random), skipped
+                if self.left_out and self.source.name(index) in self.left_out:
+                    raise UnreadableImageError(SPOILED)
+                return self.cut(index, random), skipped, index
             except UnreadableImageError as error:
                 skipped.append((self.source.name(index), str(error)))
                 index = int(random.choice(self.indices))
-        return None, skipped
+        return None, skipped, index
 
     def index_at(self, position: int) -> int:
         """Return the index of the picture at a position."""

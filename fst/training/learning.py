@@ -34,6 +34,7 @@ from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
 from fst.training.data import ContentDataset, content_batches, open_data, without_margin
+from fst.training.run import MOST_IN_A_ROW
 from fst.training.styles import open_styles
 
 CODE_RATE = 0.2
@@ -61,6 +62,8 @@ class Learnt:
     """The number of the known style that was the closest; None where it was predicted."""
     terms: dict[str, float]
     """The loss's terms, means over the last tenth of the images; the palette is fitted after."""
+    skipped: int
+    """Photographs whose gradient is infinite or NaN, from which nothing was learnt."""
 
 
 def add_styles(
@@ -73,6 +76,7 @@ def add_styles(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[StyleInfo]:
     """Write a model with further styles, and beside it a sheet of them.
 
@@ -87,6 +91,7 @@ def add_styles(
         device: `cuda`, `cpu` ...; see `pick_device`.
         overwrite: replace `output` if it exists.
         progress: called after each image.
+        tell: called with a line where photographs were skipped.
 
     Returns:
         What is known of the new styles.
@@ -97,7 +102,7 @@ def add_styles(
         OSError: they cannot be written; nothing is learnt then.
         UserError: the model has one style, has a style of such a name already, or a picture cannot
             be read.
-        TrainingStoppedError: the loss is not finite.
+        TrainingStoppedError: the gradient of too many images in a row is not finite.
     """
     _check(photographs, output, images, size_px, overwrite)
     place = pick_device(device)
@@ -123,7 +128,7 @@ def add_styles(
     crops = _crops(photographs, CROP_PX)
     for number, style in enumerate(styles):
 
-        def tell(done: int, terms: dict[str, float]) -> None:
+        def show(done: int, terms: dict[str, float]) -> None:
             what = f"{style.name}: content {terms['content']:.2f}, style {terms['style']:.3f}"  # noqa: B023, called in this round
             progress(what, number * images + done, total)  # noqa: B023
 
@@ -132,7 +137,12 @@ def add_styles(
         predicted = None
         if info.predictor_px:
             predicted = predicted_code(network, read_painting(style.path), info.predictor_px)
-        learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, tell)
+        learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, show)
+        if learnt.skipped:
+            tell(
+                f"{style.name}: {learnt.skipped} of {images} photographs skipped, as their "
+                "gradient is infinite or NaN"
+            )
         network = network.with_style(learnt.code, learnt.residual)
         network.fit_palette(-1, style.picture, info.palette_share)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
@@ -206,7 +216,7 @@ def learn_style(
         progress: called after each image with their number and the loss's terms.
 
     Raises:
-        TrainingStoppedError: the loss is not finite.
+        TrainingStoppedError: the gradient of too many images in a row is not finite.
     """
     network.requires_grad_(False)
     photographs = iter(contents)
@@ -228,24 +238,31 @@ def learn_style(
     default_strength = code.new_zeros(1)
     first = torch.zeros(1, dtype=torch.long, device=code.device)
     seen: list[dict[str, float]] = []
-    for photograph in itertools.islice(photographs, images):
+    skipped = in_a_row = 0
+    for number, photograph in enumerate(itertools.islice(photographs, images), 1):
         vectors = network.mapped(code[None], default_strength) + residual
         stylized = stylized_with(network.network, vectors, photograph)
         inner, content = (without_margin(x, margin_px) for x in (stylized, photograph))
         terms = loss(inner, content)
         optimizer.zero_grad()
         terms["total"].sum().backward()
+        if not nn.utils.clip_grad_norm_([code, residual], math.inf).isfinite():
+            skipped, in_a_row = skipped + 1, in_a_row + 1
+            if in_a_row == min(MOST_IN_A_ROW, images):
+                raise TrainingStoppedError(
+                    f"the gradient became infinite or NaN within {number} images"
+                )
+            continue
+        in_a_row = 0
         optimizer.step()
         falling.step()
         loss.adapt(loss.missing_content(terms["content"], first))
         values = torch.cat([*terms.values()]).tolist()
         seen.append(dict(zip(terms, values, strict=True)))
-        if not math.isfinite(seen[-1]["total"]):
-            raise TrainingStoppedError(f"the loss became infinite or NaN within {len(seen)} images")
-        progress(len(seen), seen[-1])
+        progress(number, seen[-1])
     last = seen[-math.ceil(len(seen) / 10) :]
     means = {name: statistics.fmean(terms[name] for terms in last) for name in last[0]}
-    return Learnt(code.detach(), residual.detach(), closest, means)
+    return Learnt(code.detach(), residual.detach(), closest, means, skipped)
 
 
 @torch.no_grad()

@@ -30,8 +30,9 @@ def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: Sequen
         parameters: the optimizer's parameters, in its order.
     """
     _check_like("state", state, fresh)
-    if state["seen_images"] < 0 or state["meter"]["steps"] < 0:
-        raise UnfitStateError("seen_images or meter.steps")
+    counts = (state["seen_images"], state["skipped_steps"], state["meter"]["steps"])
+    if min(counts) < 0:
+        raise UnfitStateError("seen_images, skipped_steps or meter.steps")
     of_floats = (("heldout_terms", float), ("heldout_totals", float))
     for name, kind in (*of_floats, ("skipped", str), ("inputs", str)):
         if name in fresh:

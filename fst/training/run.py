@@ -23,7 +23,7 @@ from fst.device import autocast, pick_device, prepare_compiler, tf32, training_p
 from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.models.model_info import ModelInfo
-from fst.training.data import Batch, content_batches, open_data
+from fst.training.data import SPOILED, Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.profiling import profiled
@@ -35,6 +35,9 @@ from fst.training.sources import Skipped
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 from fst.training.waiting import FeedError, StoppedWaitingError
+
+MOST_IN_A_ROW = 10
+"""As many skipped steps in a row are a training that is broken, not pictures that spoil them."""
 
 
 def run_training(
@@ -54,7 +57,8 @@ def run_training(
     Raises:
         UserError: the run folder holds another run, or a picture or weights file is unusable.
         FileNotFoundError: VGG16 weights, pictures or the model of `init` are missing.
-        TrainingStoppedError: the loss is no longer finite; the last good state is kept.
+        TrainingStoppedError: the weights or all gradients are no longer finite; the last good state
+            is kept.
     """
     device = pick_device(config.training.device)
     if device.type == "cuda":
@@ -87,7 +91,9 @@ class TrainingRun(ABC):
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
         self.heldout = self.data.heldout.to(device)
         self.skipped_in_step: Skipped = []
-        """Pictures besides those of the batch that the last step could not use."""
+        """Pictures that the last step could not use, besides those that could not be read."""
+        self.skipped_steps = 0
+        self.skipped_in_a_row = 0
 
     def begin_with(self, network: nn.Module) -> None:
         """Take the network to train, and all that training it needs."""
@@ -177,6 +183,7 @@ class TrainingRun(ABC):
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
             "skipped": self.skipped,
+            "skipped_steps": self.skipped_steps,
             "inputs": self.inputs,
             "rng": torch.get_rng_state(),
         }
@@ -188,6 +195,7 @@ class TrainingRun(ABC):
             UserError: the state is damaged, or pictures or weights have changed since the run
                 began.
         """
+        state = {"skipped_steps": 0, **state}  # runs from before steps were skipped
         try:
             check_state(state, self.state_dict(), self.trained)
         except UnfitStateError as error:
@@ -208,6 +216,7 @@ class TrainingRun(ABC):
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
         self.skipped = state["skipped"]
+        self.skipped_steps = state["skipped_steps"]
         torch.set_rng_state(state["rng"])
 
     def run(self, stop: StopRequest, console: bool, swept: Collection[str] = ()) -> int:
@@ -242,7 +251,9 @@ class TrainingRun(ABC):
                 tracker.advance(settings.batch_size, [*skipped, *self.skipped_in_step])
                 self.skipped_in_step = []
                 complete = self.seen_images >= settings.images
-                to_save = complete or self.passed(settings.save_every)
+                # The last good state is kept until it is clear that the weights are not broken.
+                sound = not self.skipped_in_a_row
+                to_save = complete or (sound and self.passed(settings.save_every))
                 to_report = to_save or self.passed(settings.report_every)
                 stopping = not complete and self.world.any(stop.signal is not None)
                 if not (to_report or stopping):
@@ -290,17 +301,26 @@ class TrainingRun(ABC):
             if resident:
                 self.data.train = ResidentDataset(self.data.train, self.device, self.stopping)
             self.restart_clock()
-            yield from content_batches(
-                self.data.train,
-                batch_size=self.config.training.batch_size,
-                start=start,
-                end=self.config.training.images,
-                rank=self.world.rank,
-                world_size=self.world.size,
-                workers=0 if resident else self.config.data.workers,
-                pin_memory=self.device.type == "cuda" and not resident,
-                stopping=None if resident else self.stopping,
-            )
+            while self.seen_images < self.config.training.images:
+                self.data.train.left_out = left_out = self.spoiling()
+                for batch in content_batches(
+                    self.data.train,
+                    batch_size=self.config.training.batch_size,
+                    start=self.seen_images,
+                    end=self.config.training.images,
+                    rank=self.world.rank,
+                    world_size=self.world.size,
+                    workers=0 if resident else self.config.data.workers,
+                    pin_memory=self.device.type == "cuda" and not resident,
+                    stopping=None if resident else self.stopping,
+                ):
+                    yield batch
+                    if self.spoiling() != left_out:
+                        break  # workers have read ahead: those behind must not meet them either
+
+    def spoiling(self) -> frozenset[str]:
+        """Return the names of the pictures that are left out since they spoiled a step."""
+        return frozenset(name for name, reason in self.skipped.items() if reason == SPOILED)
 
     def stopping(self) -> bool:
         """Say whether a stop is requested."""
@@ -329,7 +349,13 @@ class TrainingRun(ABC):
         return True
 
     def step(self, images: Tensor) -> None:
-        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average."""
+        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average.
+
+        A step whose gradient is not finite is skipped.
+
+        Raises:
+            TrainingStoppedError: so were all those before it.
+        """
         settings = self.config.training
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
         for group in self.optimizer.param_groups:
@@ -343,6 +369,10 @@ class TrainingRun(ABC):
         gradient_norm = nn.utils.clip_grad_norm_(
             self.network.parameters(), self.config.optimizer.clip_norm
         )
+        if not gradient_norm.isfinite():  # on all processes, as they share their gradients
+            self.skip_step()
+            return
+        self.skipped_in_a_row = 0
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.after_step()
@@ -350,6 +380,35 @@ class TrainingRun(ABC):
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
         update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
         self.meter.add({**terms, "gradient_norm": gradient_norm})
+
+    def skip_step(self) -> None:
+        """Pass over the present batch, and leave its pictures out from now on.
+
+        Raises:
+            TrainingStoppedError: too many steps in a row were skipped.
+        """
+        batch_size = self.config.training.batch_size
+        batch = range(self.seen_images, self.seen_images + batch_size)
+        self.seen_images += batch_size
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        last = self.seen_images >= self.config.training.images
+        if self.skipped_in_a_row >= (2 if last else MOST_IN_A_ROW):
+            raise self.broken("the gradient")
+        if self.scaler.is_enabled():
+            self.scaler.update()  # fp16 overflows now and then, whatever the pictures
+        else:
+            names = [self.data.train.name_at(position) for position in batch]
+            self.skipped_in_step += [(name, SPOILED) for name in names]
+
+    def broken(self, what: str) -> TrainingStoppedError:
+        """Return the error that ends a training which cannot go on."""
+        kept = f"the last good state is in {self.folder.path}"
+        return TrainingStoppedError(
+            f"{what} became infinite or NaN within {self.seen_images} images; "
+            f"{kept if self.folder.state.exists() else 'no state was saved yet'}. "
+            "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
+        )
 
     def passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""
@@ -366,25 +425,23 @@ class TrainingRun(ABC):
             TrainingStoppedError: the loss or a weight is not finite.
         """
         images_before, time_before = self.clock
-        terms = self.meter.means(self.world)  # first: it waits until a GPU has done its steps
+        # First: it waits until a GPU has done its steps. There are none where all were skipped.
+        terms = self.meter.means(self.world) if self.meter.steps else {}
         seconds = time.perf_counter() - time_before
         self.seconds += seconds
-        # Not `total`: that of held-out pictures is weighted in another way.
-        terms = {"objective": terms.pop("total"), **terms}
+        if terms:  # not `total`: that of held-out pictures is weighted in another way
+            terms = {"objective": terms.pop("total"), **terms}
+        if not math.isfinite(terms.get("objective", 0.0)):
+            raise self.broken("the loss")
         weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
-        if not (math.isfinite(terms["objective"]) and weights.isfinite().all()):
-            kept = f"the last good state is in {self.folder.path}"
-            what = "a weight" if math.isfinite(terms["objective"]) else "the loss"
-            raise TrainingStoppedError(
-                f"{what} became infinite or NaN within {self.seen_images} images; "
-                f"{kept if self.folder.state.exists() else 'no state was saved yet'}. "
-                "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
-            )
+        if not weights.isfinite().all():
+            raise self.broken("a weight")
         return {
             "seen_images": self.seen_images,
             "seconds": round(self.seconds, 3),
             "images_per_second": round((self.seen_images - images_before) / seconds, 3),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "skipped_steps": self.skipped_steps,
             **terms,
         }
 
@@ -413,6 +470,7 @@ class TrainingRun(ABC):
         tracker.conclude()
         tracker.say(
             f"complete: {self.seen_images} images in {self.seconds:.0f} s"
+            + (f"; {self.skipped_steps} steps skipped" if self.skipped_steps else "")
             + (f"; held out: {losses}" if losses else "")
         )
         tracker.say(f"model          {self.folder.model}")

@@ -272,6 +272,7 @@ _UNGROUPED = {
     "learning_rate": "optimizer/learning_rate",
     "gradient_norm": "optimizer/gradient_norm",
     "style_weight": "optimizer/style_weight",
+    "skipped_steps": "optimizer/skipped_steps",
 }
 """TensorBoard's tags of the values that are not loss terms."""
 _NO_TERMS = {*_UNGROUPED, "seen_images"}

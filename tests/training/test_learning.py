@@ -1,5 +1,6 @@
 """Learning styles for a network of several."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from samples import draw_picture
 
 from fst.config import MomentsLossConfig
+from fst.errors import TrainingStoppedError
 from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import load_vgg16
 from fst.models.model_file import describe, load_network, save_model
@@ -15,6 +17,8 @@ from fst.models.model_info import StyleInfo
 from fst.networks.fast import Fast
 from fst.networks.styled import StyledNetwork, in_style
 from fst.training.learning import add_styles, learn_style
+
+CONFIG = MomentsLossConfig(style_levels=1, content_target=None)
 
 
 @pytest.fixture
@@ -39,8 +43,7 @@ def test_learning_lowers_the_loss_of_the_closest_known_style(
     style = torch.rand(1, 3, 48, 48, generator=generator) * torch.tensor([1, 0.3, 0.1]).view(
         3, 1, 1
     )
-    config = MomentsLossConfig(style_levels=1, content_target=None)
-    loss = MomentsLoss(vgg, style, config)
+    loss = MomentsLoss(vgg, style, CONFIG)
     photo = torch.rand(1, 3, 56, 56, generator=generator)
 
     def total(number: int, of: StyledNetwork) -> float:
@@ -51,6 +54,35 @@ def test_learning_lowers_the_loss_of_the_closest_known_style(
     known = [total(number, network) for number in range(3)]
     assert learnt.started_from == known.index(min(known))
     assert total(3, network.with_style(learnt.code, learnt.residual)) < 0.95 * min(known)
+
+
+def test_photographs_whose_gradient_is_not_finite_are_skipped_and_counted(
+    network: StyledNetwork, random_vgg: Path
+):
+    loss = MomentsLoss(
+        load_vgg16(random_vgg, "relu3_3", verify=False), torch.rand(1, 3, 48, 48), CONFIG
+    )
+    good, bad = torch.rand(1, 3, 56, 56), torch.full((1, 3, 56, 56), torch.nan)
+    photos = [good, good, *[good, bad, good, good, good] * 2]
+    learnt = learn_style(network, loss, photos, images=10, margin_px=4)
+    assert learnt.skipped == 2
+    assert learnt.code.isfinite().all()
+    assert all(math.isfinite(term) for term in learnt.terms.values())
+    with pytest.raises(TrainingStoppedError, match="the gradient became infinite or NaN within 10"):
+        learn_style(network, loss, [good, good, *[bad] * 40], images=40, margin_px=4)
+
+
+@pytest.mark.parametrize("blank", [0.0, 1.0])
+def test_blank_photographs_do_not_stop_learning(
+    network: StyledNetwork, random_vgg: Path, blank: float
+):
+    loss = MomentsLoss(
+        load_vgg16(random_vgg, "relu3_3", verify=False), torch.rand(1, 3, 48, 48), CONFIG
+    )
+    photos = [torch.rand(1, 3, 56, 56), torch.full((1, 3, 56, 56), blank)] * 6
+    learnt = learn_style(network, loss, photos, images=10, margin_px=4)
+    assert learnt.skipped == 0
+    assert learnt.residual.isfinite().all()
 
 
 def test_the_file_has_the_new_style_and_the_others_bit_for_bit(

@@ -491,7 +491,9 @@ def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
     assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(config: TrainConfig):
+def test_weights_that_are_not_finite_stop_the_run_which_keeps_its_last_good_state(
+    config: TrainConfig,
+):
     trainer = Trainer(config, World(), torch.device("cpu"))
     step = trainer.step
 
@@ -504,7 +506,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(c
     trainer.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
-        pytest.raises(TrainingStoppedError, match="the loss became infinite or NaN.*last good"),
+        pytest.raises(TrainingStoppedError, match="a weight became infinite or NaN.*last good"),
     ):
         trainer.run(stop, console=False)
     state = RunFolder(config.run_dir).read_state()
@@ -512,6 +514,90 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(c
     assert all(value.isfinite().all() for value in state["network"].values())
     assert all(v.isfinite().all() for v in load_file(config.run_dir / "model.safetensors").values())
     assert train(config) == 0  # and resumes from there
+
+
+def spoiled_by(photo: str, trainer: Trainer) -> None:
+    """Make the gradient NaN of each batch that has a crop of the photograph."""
+    terms, dataset = trainer.terms, trainer.data.train
+
+    def spoilt(images: torch.Tensor, position: int) -> dict[str, torch.Tensor]:
+        found = terms(images, position)
+        names = [dataset.name_at(at) for at in range(position, position + len(images))]
+        if any(Path(name).name == photo for name in names):
+            found["total"] = found["total"] * math.nan
+        return found
+
+    trainer.terms = spoilt  # type: ignore[method-assign]
+
+
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_pictures_are_not_met_again(
+    compose, tiny_overrides, tmp_path: Path, capsys
+):
+    changes = ["training.images=48", "training.save_every=48", "data.heldout_images=0"]
+    results = []
+    for workers in (0, 2):
+        config = compose([*tiny_overrides, *changes, f"data.workers={workers}", f"name={workers}"])
+        trainer = Trainer(config, World(), torch.device("cpu"))
+        spoiled_by("05.png", trainer)
+        with StopRequest() as stop:
+            assert trainer.run(stop, console=True) == 0
+        assert trainer.skipped_steps == 1  # of twelve photographs, in four passes
+        assert "05.png" in {Path(name).name for name in trainer.skipped}
+        assert len(trainer.skipped) == 4  # the batch
+        lines = metrics(config)
+        assert [line["skipped_steps"] for line in lines][-1] == 1
+        assert all(math.isfinite(line["objective"]) for line in lines if "objective" in line)
+        printed = capsys.readouterr().out
+        assert printed.count("was in a batch whose gradient is infinite or NaN") == 4
+        assert "1 steps skipped" in printed
+        results.append(load_file(config.run_dir / "model.safetensors"))
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_a_run_that_skipped_a_step_resumes_exactly(compose, tiny_overrides, tmp_path: Path):
+    changes = ["training.images=40", "training.save_every=8", "training.report_every=40"]
+    models = []
+    for stops in ([], [12, 20]):
+        config = compose([*tiny_overrides, *changes, f"name=stopped{len(stops)}"])
+        for at in [*stops, 40]:
+            trainer = Trainer(config, World(), torch.device("cpu"))
+            spoiled_by("05.png", trainer)
+            step = trainer.step
+            with StopRequest() as stop:
+
+                def step_and_stop(batch: torch.Tensor) -> None:
+                    step(batch)  # noqa: B023, called in this round
+                    if trainer.seen_images >= at:  # noqa: B023
+                        stop.signal = signal.SIGTERM  # noqa: B023
+
+                trainer.step = step_and_stop  # type: ignore[method-assign]
+                trainer.run(stop, console=False)
+        assert trainer.skipped_steps == 1
+        models.append(load_file(config.run_dir / "model.safetensors"))
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_steps_skipped_in_a_row_end_the_run_in_one_line_and_keep_the_last_good_state(
+    compose, tiny_overrides
+):
+    config = compose([*tiny_overrides, "training.images=400", "training.save_every=8"])
+    trainer = Trainer(config, World(), torch.device("cpu"))
+    step = trainer.step
+
+    def diverge(batch: torch.Tensor) -> None:
+        if trainer.seen_images == 20:
+            with torch.no_grad():
+                trainer.network.head[-2].bias.fill_(1e38)
+                trainer.network.head[-2].weight.fill_(1e38)
+        step(batch)
+
+    trainer.step = diverge  # type: ignore[method-assign]
+    with (
+        StopRequest() as stop,
+        pytest.raises(TrainingStoppedError, match="became infinite or NaN within.*last good"),
+    ):
+        trainer.run(stop, console=False)
+    assert RunFolder(config.run_dir).read_state()["seen_images"] == 16
 
 
 def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos, tmp_path, capsys):
