@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 FST = [sys.executable, "-m", "fst.cli"]
@@ -68,6 +69,9 @@ MISTAKES = [
     ("benchmark: unknown engine", "benchmark --engines warp"),
     ("picture missing", "stylize {model} missing.jpg -o out.png"),
     ("picture damaged", "stylize {model} text.jpg -o out.png"),
+    ("picture is camera raw", "stylize {model} camera.cr2 -o out.png"),
+    ("picture is an address", "stylize {model} https://example.com/a.jpg -o out.png"),
+    ("mask of class numbers", "stylize {model} {style} -o out.png --mask classes.png"),
     ("some pictures damaged", "stylize {model} {style} text.jpg -o out"),
     ("result would replace its own picture", "stylize {model} {style} -o {style}"),
     ("several results but one output file", "stylize {model} {style} text.jpg -o out.png"),
@@ -110,6 +114,8 @@ def main() -> None:
             (folder / text).write_text("neither a picture nor a video", encoding="utf-8")
         listed = "ffconcat version 1.0\nfile 'clip.mp4'\n"
         (folder / "list.mp4").write_text(listed, encoding="utf-8")
+        (folder / "camera.cr2").write_bytes(b"II*\0\x10\0\0\0CR\x02\0" + bytes(200))
+        Image.new("L", (8, 8), 1).save(folder / "classes.png")
         (folder / "runs" / "taken").mkdir(parents=True)
         save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
         whole = (folder / "other.safetensors").read_bytes()

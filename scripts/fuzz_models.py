@@ -2,6 +2,7 @@
 
 python scripts/fuzz_models.py models 900
 python scripts/fuzz_models.py pictures 2500
+python scripts/fuzz_models.py masks 500
 
 Expected is a result of finite numbers or one `UserError`; anything else is a bug and is printed
 with the seed that repeats it.
@@ -32,6 +33,7 @@ from fst.models.model_file import describe, load_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.pictures.image import read_picture, write_picture
+from fst.pictures.mask import read_mask
 
 Case = tuple[str, bytes]
 """A suffix and the content of a file."""
@@ -121,7 +123,7 @@ def picture_cases(seed: int) -> Iterator[Case]:
     for mode, kind in [
         ("RGB", "JPEG"), ("RGBA", "PNG"), ("P", "GIF"), ("RGB", "TIFF"), ("RGBA", "WEBP"),
         ("I;16", "PNG"), ("RGB", "AVIF"), ("L", "JPEG2000"), ("CMYK", "TIFF"), ("RGB", "PPM"),
-        ("RGB", "BMP"),
+        ("RGB", "BMP"), ("LA", "PNG"), ("F", "TIFF"), ("1", "PNG"),
     ]:  # fmt: skip
         buffer = io.BytesIO()
         picture = Image.fromarray(pixels)
@@ -147,7 +149,8 @@ def load_and_run(path: Path) -> None:
 
 
 def read_and_write(path: Path) -> None:
-    """Read a damaged picture and write it again in the format of its suffix."""
+    """Read a damaged picture, small as well, and write it again in the format of its suffix."""
+    read_picture(path, 24)
     picture = read_picture(path)
     if picture.rgb.numel() < 10_000_000:
         write_picture(picture, path.with_stem("written"))
@@ -156,6 +159,7 @@ def read_and_write(path: Path) -> None:
 KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], None]]] = {
     "models": (model_cases, load_and_run),
     "pictures": (picture_cases, read_and_write),
+    "masks": (picture_cases, read_mask),
 }
 
 

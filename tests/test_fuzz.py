@@ -9,7 +9,7 @@ import fuzz_videos
 import pytest
 
 
-@pytest.mark.parametrize(("kind", "count"), [("models", 60), ("pictures", 120)])
+@pytest.mark.parametrize(("kind", "count"), [("models", 60), ("pictures", 120), ("masks", 60)])
 def test_damaged_files_are_used_or_refused(kind: str, count: int):
     tally = fuzz_models.fuzz(kind, count, seed=7)
     assert tally.bugs == []

@@ -24,7 +24,9 @@ def to_8_bit(picture: Image.Image) -> Image.Image:
     white = _white(picture)
     result = np.empty((picture.height, picture.width), np.uint8)
     for rows, values in strips(picture):
-        strip = np.nan_to_num(values.astype(np.float64), posinf=white, neginf=0) / white * 255
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            shares = values.astype(np.float64) / white
+        strip = np.nan_to_num(shares, posinf=1, neginf=0) * 255
         result[rows] = strip.clip(0, 255).round()
     return Image.fromarray(result)
 

@@ -17,8 +17,8 @@ from fst.pictures.depth import is_deep, strips
 
 LEAST_ALPHA = 8
 """Up to this alpha, of 255, colours are lost in rounding, and not visible."""
-_FILL_PX = 1_000_000
-"""Colours are continued in a picture of at most about this many pixels."""
+_AT_ONCE_PX = 1_000_000
+"""About so many pixels are processed at once, and colours are continued in a picture of as many."""
 
 
 def alpha_of(picture: Image.Image) -> Image.Image | None:
@@ -49,14 +49,37 @@ def resized(
     bicubic = Image.Resampling.BICUBIC
     if alpha is None or alpha.getextrema() == (255, 255):
         return colours.resize(size, bicubic), alpha and alpha.resize(size, bicubic)
-    weight = _times(Image.new("L", alpha.size, 255), alpha).resize(size, bicubic)
-    shares = np.maximum(np.asarray(weight, np.float32), 1)
-    scaled = np.empty((*shares.shape, 3), np.uint8)
-    for number, channel in enumerate(colours.split()):
-        weighted = np.asarray(_times(channel, alpha).resize(size, bicubic), np.float32)
-        weighted *= 255 / shares
-        scaled[..., number] = weighted.clip(0, 255).round()
+    width, height = size
+    scale = colours.height / height
+    margin = math.ceil(2 * max(scale, 1)) + 1  # of source rows that a row of the result depends on
+    step = max(1, int(max(_AT_ONCE_PX / colours.width, 4 * margin) / scale))
+    scaled = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first = max(0, math.floor(top * scale) - margin)
+        last = min(colours.height, math.ceil(bottom * scale) + margin)
+        part = (0, first, colours.width, last)
+        box = (0, top * scale - first, colours.width, min(bottom * scale, colours.height) - first)
+        scaled[top:bottom] = _weighted(
+            colours.crop(part), alpha.crop(part), (width, bottom - top), box
+        )
     return Image.fromarray(scaled), alpha.resize(size, bicubic)
+
+
+def _weighted(
+    colours: Image.Image,
+    alpha: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+) -> np.ndarray:
+    """Return a box of a picture scaled to (width, height), each colour weighted by its alpha."""
+    opaque = Image.new("L", alpha.size, 255)
+    red, green, blue, weight = (
+        np.asarray(_times(channel, alpha).resize(size, Image.Resampling.BICUBIC, box), np.float32)
+        for channel in (*colours.split(), opaque)
+    )
+    colour = np.stack([red, green, blue], axis=-1) * (255 / np.maximum(weight, 1))[..., None]
+    return colour.clip(0, 255).round()
 
 
 def _times(channel: Image.Image, alpha: Image.Image) -> Image.Image:
@@ -77,10 +100,10 @@ def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     if not isinstance(least, int) or least > LEAST_ALPHA or most <= LEAST_ALPHA:
         return colours
     hidden = alpha.point([255 * (value <= LEAST_ALPHA) for value in range(256)])
-    factor = math.ceil(math.sqrt(colours.width * colours.height / _FILL_PX))
+    factor = math.ceil(math.sqrt(colours.width * colours.height / _AT_ONCE_PX))
     small = _filled(*_reduced(colours, hidden, factor))
     filling = Image.fromarray(small[0].permute(1, 2, 0).round().byte().numpy())
-    step = max(1, _FILL_PX // colours.width)
+    step = max(1, _AT_ONCE_PX // colours.width)
     for top in range(0, colours.height, step):
         bottom = min(top + step, colours.height)
         mask = hidden.crop((0, top, colours.width, bottom))
@@ -96,15 +119,16 @@ def _reduced(colours: Image.Image, hidden: Image.Image, factor: int) -> tuple[Te
 
     Hidden colours count as 0, and their weight (1, 1, h, w) is 0.
     """
-    step = factor * max(1, _FILL_PX // (colours.width * factor))
-    parts = []
+    step = factor * max(1, _AT_ONCE_PX // (colours.width * factor))
+    # In place: small results kept between large temporary ones would fragment memory.
+    whole = torch.empty(1, 4, *(math.ceil(side / factor) for side in reversed(colours.size)))
     for top in range(0, colours.height, step):
         box = (0, top, colours.width, min(top + step, colours.height))
         visible = torch.from_numpy(np.array(hidden.crop(box)) == 0)[None, None].float()
         pixels = torch.from_numpy(np.array(colours.crop(box))).permute(2, 0, 1)[None].float()
         weighted = torch.cat([pixels * visible, visible], 1)
-        parts.append(F.avg_pool2d(weighted, factor, ceil_mode=True))
-    whole = torch.cat(parts, 2)
+        rows = slice(top // factor, math.ceil(box[3] / factor))
+        whole[:, :, rows] = F.avg_pool2d(weighted, factor, ceil_mode=True)
     return whole[:, :3], whole[:, 3:]
 
 

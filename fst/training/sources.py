@@ -14,6 +14,7 @@ from fst.config import CocoDataConfig, DataConfig, FolderDataConfig, ParquetData
 from fst.errors import UserError
 from fst.pictures.formats import is_picture
 from fst.pictures.image import PICTURE_SUFFIXES, UnreadableImageError, files_below, open_rgb
+from fst.pictures.raw import is_camera_raw
 from fst.training.parquet import check_column, open_pictures
 
 MIN_PX = 32
@@ -149,13 +150,18 @@ def _open_folder(config: FolderDataConfig, leave_out: Sequence[Path] = ()) -> So
     import datasets
 
     pictures, others = [], []
-    for file in files_below(Path(config.path), leave_out):
+    files = files_below(Path(config.path), leave_out)
+    for file in files:
         name = str(file)
         # By its name, so that a damaged picture is counted as unusable, or by its content.
         if name.isprintable() and (file.suffix.lower() in PICTURE_SUFFIXES or is_picture(file)):
             pictures.append(name)
         else:
             others.append(ascii(file.name)[1:-1])
+    if not pictures and any(map(is_camera_raw, files)):
+        raise FileNotFoundError(
+            f"{config.path} holds no pictures, but camera raw files, to be developed first"
+        )
     rows = datasets.Dataset.from_dict(
         {"image": pictures}, features=datasets.Features({"image": datasets.Value("string")})
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageColor
 
 from fst.errors import UserError
 from fst.pictures.formats import is_picture
@@ -405,3 +405,25 @@ def test_what_cannot_be_reached_in_a_folder_is_found_like_a_file(
         files_below(tmp_path / "closed")
     with pytest.raises(UnreadableImageError, match=r"cannot read .*forbidden.jpg: File name too"):
         read_image(tmp_path / "forbidden.jpg")
+
+
+def test_of_photographs_with_a_gain_map_the_photograph_is_read(pixels, tmp_path: Path):
+    """Phones write JPEGs of two pictures: the photograph, and how much brighter HDR shows it."""
+    photo = Image.fromarray(pixels).resize((160, 96), Image.Resampling.BICUBIC)
+    gain_map = Image.new("L", (40, 24), 200)
+    photo.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[gain_map], quality=95)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert (opened.format, opened.n_frames) == ("MPO", 2)
+    picture = read_picture(tmp_path / "a.jpg")
+    shown = picture.rgb[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(shown - np.array(photo)).mean() < 4
+    assert (picture.animated, picture.alpha, picture.notes) == (False, None, ())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_shows_its_colours(suffix: str, tmp_path: Path):
+    inks = {"cyan": (255, 0, 0, 0), "yellow": (0, 0, 255, 0), "black": (0, 0, 0, 255)}
+    for name, ink in inks.items():
+        Image.new("CMYK", (16, 16), ink).save(tmp_path / f"a{suffix}", quality=100)
+        shown = np.array(open_rgb(tmp_path / f"a{suffix}"))[8, 8].astype(int)
+        assert np.abs(shown - ImageColor.getrgb(name)).max() <= 3, name

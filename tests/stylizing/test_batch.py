@@ -644,3 +644,36 @@ def test_cut_outs_keep_their_colours_through_every_command(stylizers, tmp_path: 
         with Image.open(tmp_path / "b.png") as result:
             pixels = np.array(result).astype(int)
         assert np.abs(pixels[pixels[..., 3] > 8] - (200, 0, 60, 0))[:, :3].max() <= 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 2), (97, 41)])
+def test_pictures_of_odd_sizes_keep_them(size: tuple[int, int], stylizers, tmp_path: Path):
+    Image.new("RGBA", size, (200, 30, 60, 128)).save(tmp_path / "a.png")
+    planned = jobs(tmp_path / "a.png", output=tmp_path / "b.png")
+    (outcome,) = stylize_pictures(planned, stylizers, Options(mask=tmp_path / "a.png"))
+    assert outcome.error is None
+    with Image.open(tmp_path / "b.png") as result:
+        assert (result.size, result.mode) == (size, "RGBA")
+
+
+@pytest.mark.parametrize(
+    "name", ["#1", "50%", "%s", "a=b", "a,b", "[1]", "it's", "${x}", "a b", "é?"]
+)
+def test_paths_may_hold_any_character(name: str, stylizers, tmp_path: Path):
+    folder = tmp_path / name
+    folder.mkdir()
+    Image.new("RGB", (20, 30), "red").save(folder / f"{name}.png")
+    Image.new("L", (20, 30), 255).save(tmp_path / f"{name}.png")
+    save_model(folder / "m.safetensors", stylizers["m"].network, stylizers["m"].info)
+    (loaded,) = load_several(str(folder / "m.safetensors")).values()
+    options = Options(mask=tmp_path / f"{name}.png")
+    for given, target in (
+        (folder, tmp_path / "out" / name / f"{name}.png"),
+        (folder / f"{name}.png", tmp_path / "one" / f"{name}.png"),
+    ):
+        output = target.parent if given.is_dir() else target
+        planned = [job for job in jobs(given, output=output) if job.source.suffix == ".png"]
+        (outcome,) = stylize_pictures(planned, {"m": loaded}, options)
+        assert outcome.error is None
+        assert outcome.job.target == target
+        assert target.is_file()

@@ -177,6 +177,18 @@ def test_an_empty_folder_is_an_error(tmp_path: Path):
         folder_config(tmp_path / "missing")
 
 
+def test_camera_raw_is_skipped_and_named(tmp_path: Path):
+    raw = b"II*\0\x10\0\0\0CR\x02\0" + bytes(200)
+    folder = colours(tmp_path / "mixed", 3)
+    (folder / "a.cr2").write_bytes(raw)
+    summary = open_data(folder_config(folder), 0).summary
+    assert summary.endswith("1 other files skipped (a.cr2)")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.cr2").write_bytes(raw)
+    with pytest.raises(FileNotFoundError, match="but camera raw files, to be developed first"):
+        open_data(folder_config(tmp_path / "raw"), 0)
+
+
 def test_fewer_pictures_than_a_batch_fill_it(tmp_path: Path):
     one = folder_config(colours(tmp_path / "one", 1))
     assert open_data(one, 0).heldout.shape == (0, 3, 40, 40)
