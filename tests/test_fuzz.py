@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import fuzz_models
+import fuzz_parquet
 import fuzz_runs
 import fuzz_settings
 import fuzz_videos
@@ -36,6 +37,13 @@ def test_damaged_videos_are_used_or_refused():
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 5
     assert tally.outcomes["used"] > 10
+
+
+def test_damaged_parquet_files_are_used_or_refused():
+    tally = fuzz_parquet.fuzz(30, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > 10
+    assert tally.outcomes["used"] > 2
 
 
 def test_the_undamaged_foreign_state_loads(tmp_path: Path):

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -76,8 +77,7 @@ class Source:
 
     def name(self, index: int) -> str:
         """Return the name of a picture in messages: a file's path."""
-        image = self.rows[index][self.column]
-        return (image and image["path"]) or f"picture {index}"
+        return self._paths[index].as_py() or f"picture {index}"
 
     def name_below_root(self, index: int) -> str:
         """Return the name of a picture without the folder that all lie in."""
@@ -90,17 +90,23 @@ class Source:
         """
         import pyarrow.compute as pc
 
-        chunks = self.rows.data.column(self.column).chunks
-        names = [name for chunk in chunks for name in chunk.field("path").to_pylist()]
-        names = [name and self._below_root(name) for name in names]
+        names = [name and self._below_root(name) for name in self._paths.to_pylist()]
         digest = hashlib.sha256(repr(names).encode("utf-8", "replace"))
         if None in names:
-            for chunk in chunks:
+            for chunk in self.rows.data.column(self.column).chunks:
                 sizes = pc.binary_length(chunk.field("bytes")).to_pylist()
                 digest.update("".join(f"{size} " for size in sizes).encode())
             for index in np.linspace(0, len(self) - 1, _SAMPLED, dtype=int).tolist():
                 digest.update(self.encoded(index))
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def _paths(self) -> Any:
+        """The pictures' paths, an Arrow array: a row's would be read together with its bytes."""
+        import pyarrow as pa
+
+        chunks = self.rows.data.column(self.column).chunks
+        return pa.chunked_array([chunk.field("path") for chunk in chunks], pa.string())
 
     def _below_root(self, name: str) -> str:
         return name if self.root is None else os.path.relpath(name, self.root)

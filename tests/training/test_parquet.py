@@ -1,5 +1,6 @@
 """Parquet files as people have them: each is read, or refused in a line that names it."""
 
+import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -175,7 +176,10 @@ def test_sets_of_pictures_without_names_are_told_apart_by_their_contents(tmp_pat
     assert one == same != other
 
 
-def test_a_copy_that_cannot_be_written_is_an_error_that_says_where(tmp_path: Path, own_cache: Path):
-    own_cache.write_text("a file where the folder belongs")
-    with pytest.raises(OSError, match=r"cannot copy .*a\.parquet into .*photographs: "):
+def test_a_copy_that_cannot_be_written_is_an_error_that_says_where(tmp_path: Path, monkeypatch):
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "replacing", full)
+    with pytest.raises(OSError, match=r"cannot copy .*a\.parquet into .*photographs: .* No space"):
         opened(write(tmp_path / "a.parquet", structs(1)))
