@@ -1,5 +1,6 @@
 """Files of weights from anywhere: nothing in them is run, and no more unpacked than they hold."""
 
+import errno
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,12 +40,15 @@ def read_weights(path: Path, anchor: str) -> dict[str, Tensor]:
             if zipfile.is_zipfile(path):
                 refuse_zip_bombs(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, UserError):
+    except UserError:
         raise
     except SafetensorError as error:
         raise UserError(f"cannot read weights from {path}: {one_line(error)}") from error
     except Exception as error:
-        # torch.load raises UnpicklingError, EOFError, RuntimeError ... on what is not a checkpoint
+        # torch.load raises UnpicklingError, EOFError, RuntimeError ... on what is not a checkpoint,
+        # and seeks where damage leads it, perhaps before the file's beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise UserError(
             f"{path} is not a weights file: neither .safetensors nor a plain state dict of torch"
         ) from error
