@@ -1,6 +1,7 @@
 """Damage model files and pictures at random, seeded; load each, and report what happened.
 
 python scripts/fuzz_models.py models 900
+python scripts/fuzz_models.py onnx 200
 python scripts/fuzz_models.py pictures 2500
 python scripts/fuzz_models.py masks 500
 
@@ -26,6 +27,7 @@ from fuzzing import ODD_VALUES, Tally, damaged
 from PIL import Image
 from safetensors.torch import save
 
+import fst
 from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.foreign import _FOREIGN_LAYERS
 from fst.models.inspection import inspect_model
@@ -148,6 +150,21 @@ def load_and_run(path: Path) -> None:
     assert network(torch.rand(1, 3, 16, 16)).isfinite().all(), "the picture is not finite"
 
 
+def load_and_run_onnx(path: Path) -> None:
+    """Load a damaged exported model as users do; one that loads must give a picture, or refuse."""
+    inspect_model(path)
+    picture = fst.load(path, "cpu")(torch.rand(1, 3, 16, 20))
+    assert picture.shape == (1, 3, 16, 20), picture.shape
+    assert picture.isfinite().all(), "the picture is not finite"
+
+
+def damaged_onnx(seed: int) -> Iterator[Case]:
+    """Yield damaged ONNX files; `onnx` is an extra."""
+    from fuzz_onnx import onnx_cases
+
+    return onnx_cases(seed)
+
+
 def read_and_write(path: Path) -> None:
     """Read a damaged picture, small as well, and write it again in the format of its suffix."""
     read_picture(path, 24)
@@ -158,6 +175,7 @@ def read_and_write(path: Path) -> None:
 
 KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], None]]] = {
     "models": (model_cases, load_and_run),
+    "onnx": (damaged_onnx, load_and_run_onnx),
     "pictures": (picture_cases, read_and_write),
     "masks": (picture_cases, read_mask),
 }

@@ -18,6 +18,14 @@ def test_damaged_files_are_used_or_refused(kind: str, count: int):
     assert tally.outcomes["used"] > 0  # ... and some of it is harmless
 
 
+def test_damaged_onnx_files_are_used_or_refused():
+    pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
+    tally = fuzz_models.fuzz("onnx", 30, seed=7)
+    assert tally.bugs == []
+    assert tally.outcomes["refused"] > 15
+    assert tally.outcomes["used"] > 0
+
+
 def test_damaged_run_folders_are_used_or_refused():
     tally = fuzz_runs.fuzz(8, seed=7)
     assert tally.bugs == []

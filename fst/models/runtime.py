@@ -1,13 +1,15 @@
 """Runtimes of exported models, `.onnx` and `.pt2`: functions from picture to picture.
 
-An ONNX file is data, run by onnxruntime with the best provider it has. A `.pt2` holds machine code
-that torch's AOTInductor compiled: open only those that you trust, like any program.
+An ONNX file is data, run by onnxruntime with the best provider it has, within bounds of memory and
+time. A `.pt2` holds machine code that torch's AOTInductor compiled: open only those that you trust,
+like any program.
 """
 
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from fst.errors import UserError, one_line
 from fst.models.export_info import ExportInfo, parse_metadata, read_package
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import chosen_shares, refuse_style
+from fst.models.onnx_session import OnnxSession
+from fst.networks.registry import UPSCALERS
 
 PROVIDERS = {
     "TensorrtExecutionProvider": "cuda",
@@ -30,6 +34,7 @@ PROVIDERS = {
 class ExportedNetwork(ABC):
     """An exported model: call it on (N, 3, H, W) in [0, 1] for its result."""
 
+    path: Path
     engine: str
     """The name of what runs it."""
     device: torch.device
@@ -43,7 +48,8 @@ class ExportedNetwork(ABC):
         """Return the result for (N, 3, H, W), float in [0, 1].
 
         Raises:
-            UserError: the picture does not have the size that the model was exported for.
+            UserError: the picture does not have the size that the model was exported for, or the
+                model fails or returns something else than a picture.
         """
         if self.export.size not in (None, tuple(image.shape[-2:])):
             height, width = self.export.size or ()
@@ -52,11 +58,28 @@ class ExportedNetwork(ABC):
                 f"not {image.shape[-2]}x{image.shape[-1]}: use the .safetensors, or export it "
                 "without --size"
             )
-        image = image.float()
-        if not self.export.uint8:
-            return self.run(image * self.export.range_max) / self.export.range_max
-        pixels = image.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
-        return self.run(pixels).permute(0, 3, 1, 2).float() / 255
+        given = image.float()
+        if self.export.uint8:
+            given = given.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
+        else:
+            given = given * self.export.range_max
+        result = self.run(given)
+        sides = (1, 2) if self.export.uint8 else (2, 3)
+        due = [px * (self.factor if at in sides else 1) for at, px in enumerate(given.shape)]
+        if list(result.shape) != due or result.dtype != given.dtype:
+            raise UserError(
+                f"{self.path} is damaged: its result is {tuple(result.shape)} of {result.dtype}, "
+                f"not {tuple(due)} of {given.dtype}"
+            )
+        if self.export.uint8:
+            return result.permute(0, 3, 1, 2).float() / 255
+        return result / self.export.range_max
+
+    @property
+    def factor(self) -> int:
+        """How many times as wide and high as the picture the result is."""
+        factor = self.info.network_arguments.get("factor")
+        return factor if self.info.network in UPSCALERS and type(factor) is int else 1
 
     @abstractmethod
     def run(self, image: Tensor) -> Tensor:
@@ -77,40 +100,68 @@ class OnnxNetwork(ExportedNetwork):
         kinds = {"cpu"} if device == "cpu" else {"cpu", "cuda"}
         available = onnxruntime.get_available_providers()
         wanted = [name for name, kind in PROVIDERS.items() if name in available and kind in kinds]
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only: it warns about each fallback
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as error:  # it raises classes of its own, derived from Exception
-            raise UserError(f"{path} is damaged or not an ONNX model: {one_line(error)}") from error
-        used = self.session.get_providers()[0]
+        self.path = path
+        self.session = OnnxSession(path, wanted)
+        used = self.session.provider
         if device not in ("auto", "cpu") and PROVIDERS.get(used) != "cuda":
             raise UserError(
                 f"device={device}: onnxruntime cannot use it here (available: "
                 f"{', '.join(available)}); pip install onnxruntime-gpu"
             )
-        self.info, self.export = parse_metadata(
-            self.session.get_modelmeta().custom_metadata_map, path, "an ONNX model"
-        )
-        names = [given.name for given in self.session.get_inputs()]
-        if self.export.blend != ("shares" in names):
-            raise UserError(f"{path} has damaged metadata: its inputs are {', '.join(names)}")
+        self.info, self.export = parse_metadata(self.session.metadata, path, "an ONNX model")
+        self._check_signature()
         self.engine = f"onnxruntime, {used.removesuffix('ExecutionProvider')}"
         self.device = torch.device("cpu")  # onnxruntime copies to its provider by itself
+
+    def _check_signature(self) -> None:
+        """Raise UserError unless inputs and output are those that the metadata describe."""
+        kind = "tensor(uint8)" if self.export.uint8 else "tensor(float)"
+        height, width = self.export.size or (None, None)
+        image = (height, width, 3) if self.export.uint8 else (3, height, width)
+        due: dict[str, tuple[str, tuple[int | None, ...]]] = {"image": (kind, image)}
+        if self.export.blend:
+            due["shares"] = ("tensor(float)", (len(self.info.styles),))
+        inputs, outputs = self.session.inputs, self.session.outputs
+        if {each.name for each in inputs} != due.keys() or len(outputs) != 1:
+            found = ", ".join(each.name for each in inputs)
+            raise UserError(
+                f"{self.path} has damaged metadata: it has the inputs {found} and {len(outputs)} "
+                f"outputs, not {' and '.join(due)} and 1"
+            )
+        for each in inputs:
+            kind_due, shape = due[each.name]
+            if each.type != kind_due or not _fits(each.shape, shape):
+                raise UserError(
+                    f"{self.path} has damaged metadata: its input {each.name} is {each.type} of "
+                    f"{each.shape}, not {kind_due} of {['N', *(px or 'any' for px in shape)]}"
+                )
+        if outputs[0].type != kind:
+            raise UserError(
+                f"{self.path} has damaged metadata: its output is {outputs[0].type}, not {kind}"
+            )
 
     def run(self, image: Tensor) -> Tensor:
         """Run the session."""
         inputs = {"image": image.numpy(force=True)}
         if self.shares is not None:
             inputs["shares"] = self.shares.expand(len(image), -1).numpy(force=True)
-        (result,) = self.session.run(None, inputs)
-        return torch.from_numpy(result)
+        pixels = image.numel() // 3 * self.factor**2
+        return torch.from_numpy(self.session.run(inputs, pixels))
+
+
+def _fits(found: list[Any], due: tuple[int | None, ...]) -> bool:
+    """Say whether a declared shape, (N, ...), has these sizes, or leaves open what is None."""
+    return len(found) == 1 + len(due) and all(
+        not isinstance(px, int) if wanted is None else not isinstance(px, int) or px == wanted
+        for px, wanted in zip(found[1:], due, strict=True)
+    )
 
 
 class PackageNetwork(ExportedNetwork):
     """A `.pt2` package: the network as machine code, by torch's AOTInductor."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
+        self.path = path
         self.info, self.export = read_package(path)
         self.device = pick_device(self.export.device)
         if device != "auto" and torch.device(device).type != self.device.type:
