@@ -1,4 +1,4 @@
-"""Measure picture quality of models under VGG16 (`fst.measuring.quality`); prints a Markdown table.
+"""Measure picture quality of models (`fst.measuring.quality`, faces); prints a Markdown table.
 
     python scripts/measure_quality.py MODEL... --style PICTURE --photographs DIR --weights VGG16
 
@@ -17,6 +17,7 @@ import torch
 import fst
 from fst.config import Vgg16Config
 from fst.losses.loss_network import load_loss_network
+from fst.measuring.faces import count_faces
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.heldout import squared_pictures
@@ -43,14 +44,15 @@ def main() -> None:
     style = resize(read_image(given.style), given.style_size or given.size).to(device)
 
     names = [field.name for field in fields(Quality)]
-    print("| model | " + " | ".join(names) + " | s a picture |")
-    print("|---|" + "---|" * (len(names) + 1), flush=True)
+    print("| model | " + " | ".join(names) + " | faces kept | s a picture |")
+    print("|---|" + "---|" * (len(names) + 2), flush=True)
     for model, stylizer in zip(given.models, stylizers, strict=True):
         started = time.perf_counter()
         stylized = torch.cat([stylizer(content) for content in contents.split(1)])
         seconds = (time.perf_counter() - started) / len(contents)
         quality = asdict(measure_quality(network, contents, stylized, style))
-        cells = [f"{value:.4f}" for value in quality.values()]
+        faces = count_faces(zip(contents.split(1), stylized.split(1), strict=True))
+        cells = [*(f"{value:.4f}" for value in quality.values()), str(faces)]
         print(f"| {model} | " + " | ".join(cells) + f" | {seconds:.3f} |", flush=True)
 
 

@@ -21,6 +21,7 @@ from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import VGG16, NoWeightsError, deepest, load_vgg16
 from fst.measuring.artefacts import Artefacts, measure_artefacts
 from fst.measuring.curves import Curve, CurveStore, objectives
+from fst.measuring.faces import Faces, count_faces
 from fst.measuring.machine import seconds_of
 from fst.measuring.quality import LAYERS, Quality, measure_quality
 from fst.measuring.stability import Stability, measure_stability
@@ -75,6 +76,8 @@ class Evaluation:
     """Terms of the loss it was trained with, on the same pictures, under VGG16."""
     quality: Quality
     """On the same pictures, with the style as large as they are: comparable between recipes."""
+    faces: Faces
+    """In the same pictures."""
     curves: list[Curve]
     speeds: list[Speed]
     artefacts: Artefacts
@@ -213,6 +216,7 @@ def evaluate(
                     stylized,
                     resize(subject.style, size_px).to(place),
                 ),
+                count_faces(zip(torch.split(contents, 1), torch.split(stylized, 1), strict=True)),
                 found[subject.name],
                 speeds[subject.name],
                 measure_artefacts(subject.stylize, [contents]),

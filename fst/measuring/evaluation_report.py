@@ -82,8 +82,8 @@ def markdown(report: Report, command: str, device: str) -> str:
         "",
         *_table(report.evaluations, _QUALITY),
         "",
-        "Distances relative to the target, 0 is a perfect match; comparable between models of one "
-        "style, however they were trained.",
+        "Distances relative to the target, 0 is a perfect match; light, where 1 is. Comparable "
+        "between models of one style, however they were trained.",
     ]
     if any(e.curves for e in report.evaluations):
         lines += ["", "### Against L-BFGS (Johnson et al. 2016, figure 5)", "", *_curves(report)]
@@ -237,6 +237,8 @@ _QUALITY: dict[str, Callable[[Evaluation], str]] = {
     "style: sliced Wasserstein": lambda e: f"{e.quality.wasserstein:.4f}",
     "content": lambda e: f"{e.quality.content:.3f}",
     "structure (content without palette and contrast)": lambda e: f"{e.quality.structure:.3f}",
+    "light (correlation with the photograph)": lambda e: f"{e.quality.light:.3f}",
+    "faces kept": lambda e: str(e.faces),
 }
 
 
@@ -287,11 +289,15 @@ def _to_tensorboard(writer: SummaryWriter, evaluation: Evaluation) -> None:
     for curve in evaluation.curves:
         for iteration, value in enumerate(curve.mean):
             writer.add_scalar(f"evaluation/lbfgs_{curve.size_px}_px", value, iteration)
-    for name, value in dataclasses.asdict(evaluation.quality).items():
-        writer.add_scalar(f"quality/{name}", value, seen)
-    for name, value in dataclasses.asdict(evaluation.artefacts).items():
-        writer.add_scalar(f"artefacts/{name}", value, seen)
-    for video, stability in evaluation.stability.items():
-        for name, value in dataclasses.asdict(stability).items():
+    figures = {
+        "quality": dataclasses.asdict(evaluation.quality) | {"faces": evaluation.faces.share},
+        "artefacts": dataclasses.asdict(evaluation.artefacts),
+        **{
+            f"stability/{Path(video).stem}": dataclasses.asdict(stability)
+            for video, stability in evaluation.stability.items()
+        },
+    }
+    for group, values in figures.items():
+        for name, value in values.items():
             if value is not None:
-                writer.add_scalar(f"stability/{Path(video).stem}/{name}", value, seen)
+                writer.add_scalar(f"{group}/{name}", value, seen)

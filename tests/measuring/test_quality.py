@@ -10,6 +10,7 @@ from fst.losses.statistics import sliced_wasserstein
 from fst.measuring.quality import (
     LAYERS,
     covariance_matrix,
+    light_kept,
     measure_quality,
 )
 
@@ -30,7 +31,9 @@ def shuffled(images: Tensor) -> Tensor:
 
 def test_identical_pictures_are_at_distance_zero():
     found = measure_quality(identity, STYLE, STYLE, STYLE)
-    assert set(vars(found).values()) == {0.0}
+    *distances, light = vars(found).values()
+    assert distances == [0.0] * 5
+    assert light == pytest.approx(1)
 
 
 def test_style_distances_do_not_depend_on_where_pixels_are():
@@ -115,3 +118,30 @@ def test_a_blank_photograph_does_not_spoil_the_mean(blank: float):
     found = measure_quality(identity, contents, torch.cat([STYLE, STYLE]), STYLE)
     assert found.structure == pytest.approx(alone.structure / 2)
     assert found.content < 100
+
+
+def lit_from_the_left(height: int = 240, width: int = 320) -> Tensor:
+    return torch.linspace(1, 0, width).expand(1, 3, height, width)
+
+
+def test_light_is_the_correlation_of_large_areas():
+    photo = lit_from_the_left()
+    assert light_kept(photo, photo) == pytest.approx(1)
+    assert light_kept(photo, 0.3 * photo + 0.2) == pytest.approx(1)  # any contrast
+    assert light_kept(photo, 1 - photo) == pytest.approx(-1)
+    from_above = lit_from_the_left(320, 240).mT
+    assert light_kept(photo, from_above) == pytest.approx(0, abs=1e-4)
+
+
+def test_light_does_not_see_strokes_but_patches():
+    photo = lit_from_the_left()
+
+    def stripes(px: int) -> Tensor:
+        return (torch.arange(240) // px % 2).float()[:, None].expand(1, 3, 240, 320)
+
+    assert light_kept(photo, 0.5 * photo + 0.5 * stripes(2)) > 0.99
+    assert light_kept(photo, 0.5 * photo + 0.5 * stripes(60)) < 0.75
+
+
+def test_a_blank_photograph_asks_for_no_light():
+    assert light_kept(torch.ones(1, 3, 64, 64), lit_from_the_left(64, 64)) == 1
