@@ -32,6 +32,9 @@ class LossConfig:
     height and width that have 64 pixels: it is then everywhere instead of somewhere."""
     tv_weight: float = MISSING
     """Weight of the total variation."""
+    light_weight: float = 0.0
+    """Weight of the light term, which keeps large areas as light and as dark as in the photograph;
+    at 0 the paint lies evenly over figure and ground."""
     temporal_weight: float = 0.0
     """Weight of the temporal term, which trains for steady videos by a second pass of the network
     on a moved photograph; 0 leaves it out."""
@@ -49,6 +52,7 @@ class LossConfig:
         if self.content_target is not None:
             at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
+        at_least("loss.light_weight", self.light_weight, 0)
         at_least("loss.temporal_weight", self.temporal_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1, 16)
         at_least("loss.style_tiles", self.style_tiles, 1, LARGEST_PX)
@@ -67,8 +71,8 @@ class MomentsLossConfig(LossConfig):
     strokes, 1.0 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
     `style_weight`."""
     style_levels: int = 3
-    style_tiles: int = 2
     tv_weight: float = 0.02
+    light_weight: float = 1.0
 
 
 @dataclass

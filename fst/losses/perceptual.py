@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.config import LossConfig
+from fst.losses.light import large_areas
 from fst.losses.loss_network import LossNetwork
-from fst.losses.statistics import gram_matrix, mean_absolute_difference
+from fst.losses.statistics import gram_matrix, mean_absolute_difference, squared_distance
 
 
 class PerceptualLoss(nn.Module, ABC):
@@ -95,27 +96,31 @@ class PerceptualLoss(nn.Module, ABC):
             styles: the number of each picture's style, int64 (N,); None is the first for all.
 
         Returns:
-            `content`, `style`, `style/LAYER` ..., `total_variation`, `total`, each (N,).
+            `content`, `style`, `style/LAYER` ..., `total_variation`, `light` where it has a
+            weight, and `total`, each (N,).
         """
-        return self.against(self.content_target(content), stylized, styles)
+        return self.against(self.content_targets(content), stylized, styles)
 
     def against(
-        self, target: Tensor, stylized: Tensor, styles: Tensor | None = None
+        self, targets: Mapping[str, Tensor], stylized: Tensor, styles: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return what `forward` does, with what `content_target` has already measured."""
+        """Return what `forward` does, with what `content_targets` has already measured."""
         if styles is None:
             styles = torch.zeros(len(stylized), dtype=torch.long, device=stylized.device)
-        terms = self.terms(target, stylized, styles)
+        terms = self.terms(targets, stylized, styles)
         weighted = [weight * terms[name] for name, weight in self.weights(styles).items()]
         return {**terms, "total": torch.stack(weighted).sum(0)}
 
     def weights(self, styles: Tensor) -> dict[str, float | Tensor]:
         """Return the weight of each term that is part of the total, for the styles (N,)."""
-        return {
+        weights: dict[str, float | Tensor] = {
             "content": self.config.content_weight,
             "style": self.style_weight[styles],
             "total_variation": self.config.tv_weight,
         }
+        if self.config.light_weight:
+            weights["light"] = self.config.light_weight
+        return weights
 
     def missing_content(self, content_distances: Tensor, styles: Tensor) -> Tensor:
         """Return how far content distances are below `content_target`, summed by style.
@@ -148,16 +153,19 @@ class PerceptualLoss(nn.Module, ABC):
         self.style_weight.clamp_(initial / 10, initial * 10)
 
     @torch.no_grad()
-    def content_target(self, content: Tensor) -> Tensor:
-        """Return what the content of a result should be, measured on (N, 3, H, W)."""
+    def content_targets(self, content: Tensor) -> dict[str, Tensor]:
+        """Return what results are held against, by term, measured on photographs (N, 3, H, W)."""
         layer = self.config.content_layer
-        return self.content_statistic(self.loss_network(content, [layer])[layer])
+        features = self.loss_network(content, [layer])[layer]
+        return {"content": self.content_statistic(features), "light": large_areas(content)}
 
-    def terms(self, target: Tensor, stylized: Tensor, styles: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, targets: Mapping[str, Tensor], stylized: Tensor, styles: Tensor
+    ) -> dict[str, Tensor]:
         """Return the named terms, unweighted, each (N,).
 
         Args:
-            target: what `content_target` returns.
+            targets: what `content_targets` returns.
             stylized: (N, 3, H, W) in [0, 1].
             styles: the number of each picture's style, (N,).
         """
@@ -168,7 +176,7 @@ class PerceptualLoss(nn.Module, ABC):
             features = self.loss_network(image, {*config.style_layers, *content_here})
             if level == 0:
                 content = self.content_statistic(features[config.content_layer])
-                content_term = self.content_distance(content, target)
+                content_term = self.content_distance(content, targets["content"])
             tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
                 style_target = self.get_buffer(_target_name(level, layer))[styles]
@@ -180,7 +188,7 @@ class PerceptualLoss(nn.Module, ABC):
                     whole = self.joined_style_statistic(of_each)
                     distances.append(self.style_distance(whole, style_target))
         by_layer_mean = {layer: torch.stack(terms).mean(0) for layer, terms in by_layer.items()}
-        return {
+        terms = {
             "content": content_term,
             "style": self.combine_layers(
                 torch.stack([self.layer_weights[k] * v for k, v in by_layer_mean.items()])
@@ -188,6 +196,9 @@ class PerceptualLoss(nn.Module, ABC):
             **{f"style/{layer}": term for layer, term in by_layer_mean.items()},
             "total_variation": self.total_variation(stylized),
         }
+        if self.config.light_weight:
+            terms["light"] = squared_distance(large_areas(stylized), targets["light"])
+        return terms
 
     def content_statistic(self, features: Tensor) -> Tensor:
         """Return what of features (N, C, H, W) is compared as content: here all of them."""

@@ -68,7 +68,7 @@ def descend(
     Raises:
         TrainingStoppedError: the objective of the start itself is not finite.
     """
-    target = loss.content_target(content)
+    targets = loss.content_targets(content)
     # The picture is yielded, and changed once the next is asked for.
     image = start.clone(memory_format=torch.channels_last).requires_grad_()
     stepping = OPTIMIZERS[optimizer](image, learning_rate)
@@ -78,7 +78,7 @@ def descend(
             torch.enable_grad(),
             autocast(image.device, precision),
         ):
-            terms = loss.against(target, image)
+            terms = loss.against(targets, image)
         (gradient,) = torch.autograd.grad(terms["total"], image)
         values = dict(zip(terms, torch.cat([*terms.values()]).tolist(), strict=True))
         if values["total"] < lowest:

@@ -37,10 +37,10 @@ class Objective:
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
 
-    def content_target(self, content: Tensor) -> Tensor:
-        return content
+    def content_targets(self, content: Tensor) -> dict[str, Tensor]:
+        return {}
 
-    def against(self, target: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def against(self, targets: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
         return {"total": self.function(image).view(1)}
 
 
@@ -196,7 +196,7 @@ def test_what_was_measured_before_gives_the_same_terms(random_vgg: Path):
     vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
     y, x, s = (torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32), torch.rand(1, 3, 40, 40))
     loss = RelativeLoss(vgg, s, RelativeLossConfig())
-    again = loss.against(loss.content_target(x), y)
+    again = loss.against(loss.content_targets(x), y)
     assert {k: v.tolist() for k, v in loss(y, x).items()} == {
         k: v.tolist() for k, v in again.items()
     }

@@ -809,8 +809,8 @@ def test_the_temporal_term_changes_nothing_but_the_objective(compose, tiny_overr
 class FourTermLoss(MomentsLoss):
     """A loss as somebody may add it: one more term, named in no other place."""
 
-    def terms(self, target, stylized, styles):
-        return {**super().terms(target, stylized, styles), "brightness": stylized.mean((1, 2, 3))}
+    def terms(self, targets, stylized, styles):
+        return {**super().terms(targets, stylized, styles), "brightness": stylized.mean((1, 2, 3))}
 
     def weights(self, styles):
         return {**super().weights(styles), "brightness": 0.5}

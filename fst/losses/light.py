@@ -1,0 +1,44 @@
+"""The light term: large areas of a result are as light and as dark as in the photograph.
+
+Statistics of features say which paint there is, not where it goes: with nothing else it covers sky,
+face and helmet alike. Luminance is compared in areas wider than a stroke, so texture is free, and
+standardised, so the result keeps the painting's contrast. No loss network is needed.
+
+Shapes: N pictures of H x W pixels, P areas.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst.losses.statistics import at_least_fp32
+from fst.pictures.image import luminance
+
+CELLS_PX = (8, 16)
+"""Sides of the cells whose luminance is averaged, and then once more over 3x3 of them."""
+CONTRAST = 0.02
+"""Added to the standard deviation: large areas that differ by less ask for little."""
+
+
+def large_areas(image: Tensor) -> Tensor:
+    """Return the luminance of the large areas of (N, 3, H, W) in [0, 1] as (N, P).
+
+    For each size of cells it has mean 0 and variance 1; it is scaled so that the squared distance
+    of two pictures is the mean squared difference, from 0 (alike) over 2 (unrelated) to 4.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        grey = luminance(at_least_fp32(image))
+        return torch.cat([_standardised(_blurred(grey, px)) for px in CELLS_PX], 1)
+
+
+def _blurred(grey: Tensor, cell_px: int) -> Tensor:
+    """Return the mean luminance around each cell of (N, 1, H, W), (N, cells)."""
+    cells = F.avg_pool2d(grey, min(cell_px, *grey.shape[-2:]))
+    return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False).flatten(1)
+
+
+def _standardised(values: Tensor) -> Tensor:
+    centred = values - values.mean(1, keepdim=True)
+    # Not `std`: at a picture without contrast its gradient is infinite.
+    deviation = (centred.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    return centred / (deviation + CONTRAST) / (values.shape[1] * len(CELLS_PX)) ** 0.5
