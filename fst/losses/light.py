@@ -41,4 +41,6 @@ def _standardised(values: Tensor) -> Tensor:
     centred = values - values.mean(1, keepdim=True)
     # Not `std`: at a picture without contrast its gradient is infinite.
     deviation = (centred.square().mean(1, keepdim=True) + 1e-8).sqrt()
-    return centred / (deviation + CONTRAST) / (values.shape[1] * len(CELLS_PX)) ** 0.5
+    scale = (values.shape[1] * len(CELLS_PX)) ** 0.5
+    standardised: Tensor = centred / (deviation + CONTRAST) / scale
+    return standardised

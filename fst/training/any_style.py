@@ -29,7 +29,7 @@ from fst.training.data import no_answer, open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
-from fst.training.setup import open_init, start_from, take_weights
+from fst.training.setup import open_init, other_sizes, start_from, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
 from fst.training.waiting import FeedError, StoppedWaitingError, awaited
@@ -244,16 +244,12 @@ class AnyStyleTrainer(Trainer):
 def _start_from(styled: StyledNetwork, init: str) -> None:
     """Load a trained model's weights: of the network, and of the predictor if it has one."""
     if not split_style(init)[1]:
-        trained = open_init(init, lambda name: load_network(find_model(name)))
+        trained, _ = open_init(init, lambda name: load_network(find_model(name)))
         if isinstance(trained, StyledNetwork):
             take_weights(styled.network, trained.network, init)
             if trained.predictor is not None:
                 if trained.sizes != styled.sizes:
-                    raise UserError(
-                        f"init={init} has codes of {trained.sizes[0]} values and a mapper of "
-                        f"{trained.sizes[1]}, and this run trains {styled.sizes[0]} and "
-                        f"{styled.sizes[1]}: init requires the same architecture"
-                    )
+                    raise other_sizes(init, trained, styled)
                 styled.load_state_dict(trained.with_only(torch.arange(0)).state_dict())
             return
     start_from(styled.network, init)

@@ -12,11 +12,14 @@ from fst.losses.loss_network import LossNetwork, load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import open_model
+from fst.models.model_file import find_model, load_network, open_model
 from fst.models.model_info import ModelInfo
+from fst.models.model_name import split_style
 from fst.networks.registry import network_name
+from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
+from fst.report import few
 from fst.training.distributed import World
 
 Network: TypeAlias = TransformerNetwork | Upscaler
@@ -72,15 +75,59 @@ def start_from(
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture.
     """
-    take_weights(network, open_init(name_or_path, open_trained), name_or_path)
+    trained, _ = open_init(name_or_path, open_trained)
+    take_weights(network, trained, name_or_path)
+
+
+def start_styles_from(styled: StyledNetwork, names: Sequence[str], name_or_path: str) -> None:
+    """Load the weights of a trained model into a network of several styles.
+
+    A model of several styles gives what it knows of those with these names, too; the others start
+    from its base. A model of one style is the base.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        UserError: the model has another architecture, or none of the styles.
+    """
+    of_several = None
+    if not split_style(name_or_path)[1]:
+        trained, info = open_init(name_or_path, lambda name: load_network(find_model(name)))
+        of_several = trained if isinstance(trained, StyledNetwork) else None
+    if of_several is None or of_several.predictor is not None:
+        start_from(styled.network, name_or_path)
+        return
+    take_weights(styled.network, of_several.network, name_or_path)
+    if of_several.sizes != styled.sizes:
+        raise other_sizes(name_or_path, of_several, styled)
+    known = {style.name: number for number, style in enumerate(info.styles)}
+    shared = [(here, known[name]) for here, name in enumerate(names) if name in known]
+    if not shared:
+        raise UserError(
+            f"init={name_or_path} has none of the styles of this run ({few(names)}): begin with "
+            f"one of its styles instead, init={name_or_path}:STYLE"
+        )
+    styled.mapper.load_state_dict(of_several.mapper.state_dict())
+    here, there = (torch.tensor(numbers) for numbers in zip(*shared, strict=True))
+    with torch.no_grad():
+        styled.codes[here] = of_several.codes[there]
+        styled.residuals[here] = of_several.residuals[there]
+
+
+def other_sizes(init: str, trained: StyledNetwork, styled: StyledNetwork) -> UserError:
+    """Return the error for a model whose codes or mapper have other sizes than the run's."""
+    return UserError(
+        f"init={init} has codes of {trained.sizes[0]} values and a mapper of {trained.sizes[1]}, "
+        f"and this run trains {styled.sizes[0]} and {styled.sizes[1]}: init requires the same "
+        "architecture"
+    )
 
 
 def open_init(
     name_or_path: str, open_trained: Callable[[str], tuple[Trained, ModelInfo]]
-) -> Trained:
+) -> tuple[Trained, ModelInfo]:
     """Return the model to start from; raise FileNotFoundError, which names `init`, if none."""
     try:
-        return open_trained(name_or_path)[0]
+        return open_trained(name_or_path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={name_or_path}: {error}") from error
 

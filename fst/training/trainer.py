@@ -24,7 +24,7 @@ from fst.training.distributed import World
 from fst.training.judging import judge
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
-from fst.training.setup import build_losses, start_from
+from fst.training.setup import build_losses, start_from, start_styles_from
 from fst.training.styles import Style, drawn_styles, open_styles
 from fst.training.tracking import Tracker
 
@@ -73,9 +73,15 @@ class Trainer(TrainingRun):
 
     def network_of(self, network: TransformerNetwork) -> nn.Module:
         """Return what is trained, begun with the weights of `init`."""
-        if self.config.init is not None and not self.folder.state.exists():
-            start_from(network, self.config.init)
-        return network if self.one_style else StyledNetwork(network, len(self.styles))
+        init = None if self.folder.state.exists() else self.config.init
+        if self.one_style:
+            if init is not None:
+                start_from(network, init)
+            return network
+        styled = StyledNetwork(network, len(self.styles))
+        if init is not None:
+            start_styles_from(styled, [style.name for style in self.styles], init)
+        return styled
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly."""

@@ -127,6 +127,31 @@ def test_a_training_starts_from_one_of_several_styles(
         assert torch.equal(value, expected[name]), name
 
 
+def test_a_training_of_styles_continues_those_that_its_start_knows(
+    compose, tiny_overrides, paintings: Path
+):
+    several = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
+    assert train(several) == 0
+    known, _ = load_network(several.run_dir / "model.safetensors")
+    assert isinstance(known, StyledNetwork)
+    draw_picture(paintings / "dawn.png", 7, 72, 60)
+    (paintings / "sea.png").unlink()  # "a_b_ c", "dawn", "night" follow "a_b_ c", "night", "sea"
+    again = [f"styles={paintings}", *tiny_overrides[1:], "name=again"]
+    network = Trainer(compose([*again, f"init={several.run_dir}"]), World(), CPU).network
+    assert isinstance(network, StyledNetwork)
+    for here, there in ((0, 0), (2, 1)):
+        torch.testing.assert_close(network.vectors()[here], known.vectors()[there])
+    assert not network.residuals[1].any()
+
+    other = paintings.parent / "others"
+    other.mkdir()
+    draw_picture(other / "dusk.png", 8, 72, 60)
+    draw_picture(other / "noon.png", 9, 72, 60)
+    config = compose([f"styles={other}", *again[1:], f"init={several.run_dir}"])
+    with pytest.raises(UserError, match=r"has none of the styles of this run \(dusk, noon\)"):
+        Trainer(config, World(), CPU)
+
+
 def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides, paintings: Path):
     overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
     config = compose(overrides)
