@@ -126,7 +126,9 @@ def key_of(sheets: Path) -> Path:
 
 def count_answers(given: argparse.Namespace) -> None:
     """Print for each two folders how often the first was preferred, by painting and in all."""
-    pairs = [Pair(**entry) for entry in json.loads(key_of(given.sheets).read_text("utf-8"))]
+    pairs = [
+        Pair(**entry) for entry in json.loads(key_of(given.sheets).read_text(encoding="utf-8"))
+    ]
     scores: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     agreed = asked_twice = 0
     seen: dict[int, str] = {}

@@ -225,7 +225,7 @@ def test_impossible_loss_settings_are_refused_by_name():
         ({"style_weight": -1.0}, "loss.style_weight=-1.0 must be at least 0"),
         ({"tv_weight": float("nan")}, "loss.tv_weight=nan"),
         ({"style_levels": 0}, "loss.style_levels=0"),
-        ({"style_layer_weights": [1.0]}, "one weight"),
+        ({"style_layer_weights": [1.0]}, "one number"),
     ]:
         with pytest.raises(ValueError, match=message):
             RelativeLossConfig(**wrong)

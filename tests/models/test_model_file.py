@@ -1,6 +1,7 @@
 """The model file, and foreign weights."""
 
 import dataclasses
+import errno
 import json
 import os
 import zipfile
@@ -47,9 +48,9 @@ def test_failed_write_leaves_the_old_file(saved: Path, monkeypatch):
     before = saved.read_bytes()
 
     def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr("fst.models.model_file.save_file", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save_model(saved, Fast(), describe(Fast()))
     assert saved.read_bytes() == before
