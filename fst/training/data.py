@@ -235,8 +235,6 @@ def content_batches(
     processes = set(multiprocessing.active_children()) - others
 
     def silence() -> str:
-        for process in processes:
-            process.kill()  # or the end of this process would wait for them
         return no_answer(dataset) + (f", or {_less_shared(workers)}" if workers else "")
 
     if stopping is not None:
@@ -249,8 +247,11 @@ def content_batches(
             if images is None:
                 raise unusable(dataset, skipped)
             yield images, skipped
-    except (RuntimeError, OSError, EOFError) as error:
-        if not (ends := [process.exitcode for process in processes if process.exitcode]):
+    except Exception as error:
+        ends = [process.exitcode for process in processes if process.exitcode]
+        for process in processes:
+            process.kill()  # or the end of this process would wait for them
+        if not ends or not isinstance(error, RuntimeError | OSError | EOFError):
             raise
         how = f"was killed by signal {-ends[0]}" if ends[0] < 0 else f"ended with {ends[0]}"
         raise FeedError(

@@ -14,7 +14,7 @@ from fst.errors import UserError
 
 SILENCE_SECONDS = 40.0
 """Without any sign of life for so long, nothing more is expected."""
-GRACE_SECONDS = 4.0
+GRACE_SECONDS = 3.0
 """How long to wait on once a stop is requested: most often the item is about to come."""
 _POLL_SECONDS = 0.25
 _END = object()

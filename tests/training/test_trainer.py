@@ -342,9 +342,7 @@ def test_pictures_that_disappear_stop_the_run_which_resumes_when_they_are_back(
     straight = compose([*overrides, "name=straight"])
     train(straight)
     stopped = compose(overrides)
-    with pytest.raises(
-        UserError, match=r"photos no longer exists\. .* saved at 12 images: restore"
-    ):
+    with pytest.raises(UserError, match=r"photos no longer exists\. .* saved at 12 images: once"):
         train_until(12, stopped, lambda: folder.rename(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").rename(folder)
     assert train(stopped) == 0
