@@ -23,7 +23,7 @@ def profiled(batches: Iterable[Batch], trace: Path, say: Callable[[str], None]) 
         batches: one a step.
         trace: where to write the events. Perfetto and Chrome open the file; so does TensorBoard's
             profiler plugin, if its name ends in `.pt.trace.json`.
-        say: prints a text: the table of the ten operations that took longest.
+        say: prints a line, as of the table of the ten operations that took longest.
     """
     reported = False
 
@@ -31,7 +31,8 @@ def profiled(batches: Iterable[Batch], trace: Path, say: Callable[[str], None]) 
         nonlocal reported
         reported = True
         profiler.export_chrome_trace(str(trace))
-        say(_table(profiler))
+        for line in _table(profiler):
+            say(line)
         say(f"profile        {trace}")
 
     steps = schedule(
@@ -46,7 +47,7 @@ def profiled(batches: Iterable[Batch], trace: Path, say: Callable[[str], None]) 
         say(f"no profile: training ended before step {first}, the first one to be profiled")
 
 
-def _table(profiler: Any) -> str:
+def _table(profiler: Any) -> list[str]:
     """Return the operations that took longest: a GPU's kernels where there is one."""
     events = [event for event in profiler.key_averages() if not event.is_user_annotation]
     kernels = [event for event in events if event.device_type.name != "CPU"]
@@ -60,4 +61,4 @@ def _table(profiler: Any) -> str:
         f"{event.key[:_NAME_LENGTH]}"
         for time, event in times[:_ROWS]
     ]
-    return "\n".join(["ms a step  share  calls  operation", *lines])
+    return ["ms a step  share  calls  operation", *lines]
