@@ -190,7 +190,7 @@ def content_batches(
     world_size: int = 1,
     workers: int = 0,
     pin_memory: bool = False,
-    stopping: Callable[[], bool] | None = None,
+    stopping: Callable[[], bool] | None = lambda: False,
 ) -> Iterator[Batch]:
     """Yield this process's equal share of each batch from position `start` until `end` is reached.
 
@@ -203,8 +203,8 @@ def content_batches(
         world_size: how many processes share a batch.
         workers: processes that decode.
         pin_memory: speeds up copies to a GPU.
-        stopping: whether a stop is requested, so that no batch is waited for in vain; None waits
-            for ever, for pictures that are in memory already.
+        stopping: whether a stop is requested, so that no batch is waited for in vain; None takes
+            pictures that are in memory, and waits for them in this thread.
 
     Raises:
         FeedError: a hundred pictures in a row are unreadable, a worker died or has no memory to

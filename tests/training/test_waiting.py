@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import get_worker_info
 
 from fst.config import FolderDataConfig, TrainConfig
 from fst.training import waiting
@@ -102,9 +103,11 @@ def test_a_stop_request_while_waiting_saves_and_ends(config: TrainConfig, dead_m
 
 
 def test_a_worker_that_is_killed_ends_the_batches_in_a_line(photos: Path, monkeypatch):
-    monkeypatch.setattr(
-        ContentDataset, "__getitem__", lambda self, position: os.kill(os.getpid(), 9)
-    )
+    def killed(self: ContentDataset, position: int) -> None:
+        assert get_worker_info() is not None  # this process must live on
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(ContentDataset, "__getitem__", killed)
     data = open_data(FolderDataConfig(path=str(photos), heldout_images=0), 0).train
     with pytest.raises(FeedError, match=r"killed by signal 9: .*/dev/shm .* data\.workers=0"):
         next(content_batches(data, 4, 0, 8, workers=1, stopping=never))
