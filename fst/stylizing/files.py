@@ -121,12 +121,19 @@ def _is_folder(path: Path) -> bool:
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
-    # Path.resolve() trips on links that lead in a circle.
-    return os.path.realpath(one) == os.path.realpath(other)
+    return _real(one) == _real(other)
 
 
 def _is_below(path: str | Path, folder: str | Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return Path(_real(path)).is_relative_to(_real(folder))
+
+
+def _real(path: str | Path) -> str:
+    """Return where a path leads; the path itself for a link to a forbidden place."""
+    try:
+        return os.path.realpath(path)  # Path.resolve() trips on links that lead in a circle
+    except OSError:
+        return os.path.abspath(path)  # noqa: PTH100, resolves no links
 
 
 def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str) -> list[Job]:
@@ -157,11 +164,11 @@ def plan(found: Sequence[tuple[Path, Path]], models: Sequence[str], output: str)
         for source, below in found:
             target = folder if to_file else place / _with_writable_suffix(source, below)
             jobs.append(Job(source, model, target))
-    originals = {os.path.realpath(job.source) for job in jobs}
+    originals = {_real(job.source) for job in jobs}
     sources: dict[Path, Path] = {}
     for job in jobs:
         _check_suffix(job.source, job.target)
-        if os.path.realpath(job.target) in originals:
+        if _real(job.target) in originals:
             raise UserError(f"{job.target} would overwrite an input: choose another -o")
         if job.target in sources:
             both = f"{sources[job.target]} and {job.source}"

@@ -1,5 +1,6 @@
 """Files and folders: what is found, where results go, and failures of single files."""
 
+import os
 import shutil
 import sys
 import weakref
@@ -271,8 +272,12 @@ def test_one_bad_file_does_not_stop_the_rest(photos, stylizers, tmp_path: Path):
 
 @pytest.mark.parametrize("pattern", ["", "*"])
 def test_a_link_to_a_forbidden_place_is_the_failure_of_one_file(
-    photos, stylizers, tmp_path: Path, pattern: str
+    photos, stylizers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ):
+    def forbidden(path: str) -> str:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "readlink", forbidden)  # as of links on the way there
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.png").write_bytes((photos / "00.png").read_bytes())
