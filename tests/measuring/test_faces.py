@@ -34,6 +34,12 @@ def test_a_face_is_kept_that_is_still_at_its_place(astronaut):
     assert count_faces((astronaut, result) for result in results) == Faces(found=4, kept=2)
 
 
+@pytest.mark.parametrize("shape", [(300, 201), (180, 256), (512, 333)])
+def test_a_face_is_found_once_at_any_size(astronaut, shape):
+    picture = torch.nn.functional.interpolate(astronaut, shape, mode="bicubic").clamp(0, 1)
+    assert len(find_faces(picture, 0.5)) == 1
+
+
 def test_without_faces_nothing_is_counted():
     plain = torch.full((1, 3, 64, 96), 0.5)
     assert count_faces([(plain, plain)]) == Faces(0, 0)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -439,15 +439,24 @@ def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
     overrides += ["data.workers=1"]
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    with subprocess.Popen(
-        [*fst_command, "train", *overrides],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as process:
+
+    def own_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    with (
+        subprocess.Popen(
+            [*fst_command, "train", *overrides],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=own_terminal,
+        ) as process,
+        ExitStack() as at_last,
+    ):
+        at_last.callback(process.kill)  # else a failure waits for its end
         os.close(terminal)
         printed = b""
         while not re.search(rb" [1-9]\d*/100000", printed):  # the data workers have started
