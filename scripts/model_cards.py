@@ -8,7 +8,8 @@ fst evaluate-upscaler upscale_x4 upscale_x4_pixel --photographs Set5 --photograp
     --output evaluation/upscaling
 python scripts/model_cards.py evaluation/
 
-What a card says comes from the model file and from the evaluation of its name.
+What a card says comes from the model file and from the evaluation of its name. Cards of models
+without an evaluation in the folder stay as they are.
 """
 
 import argparse
@@ -53,21 +54,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("evaluations", type=Path, help="a folder of `fst evaluate`'s, by name")
     given = parser.parse_args()
+    earlier = {
+        text.split("\n", 1)[0]: text for text in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+    }
     cards = [HEADER]
     for model in released_models():
-        if model.enlarges:
-            scores = json.loads(
-                (given.evaluations / "upscaling" / "upscaling.json").read_text(encoding="utf-8")
-            )
-            cards.append(card_of_upscaler(model, scores))
-            continue
+        folder, file = (
+            ("upscaling", "upscaling.json") if model.enlarges else (model.name, "evaluation.json")
+        )
+        evaluated = given.evaluations / folder / file
         if model.styles or model.takes_any:
             cards.append(card_of_several(model))
             write_sheet_of_several(model)
-            continue
-        file = given.evaluations / model.name / "evaluation.json"
-        cards.append(card(model, json.loads(file.read_text(encoding="utf-8"))))
-        write_sheet(model.name)
+        elif not evaluated.exists():
+            cards.append(f"## {earlier[model.name].rstrip()}\n")
+        elif model.enlarges:
+            cards.append(card_of_upscaler(model, json.loads(evaluated.read_text(encoding="utf-8"))))
+        else:
+            cards.append(card(model, json.loads(evaluated.read_text(encoding="utf-8"))))
+            write_sheet(model.name)
     PAGE.write_text("\n".join(cards), encoding="utf-8")
     print(PAGE)
 
@@ -79,7 +84,7 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
     quality, artefacts = evaluation["quality"], evaluation["artefacts"]
     losses = ", ".join(
         f"{name} {evaluation['terms'][f'heldout/{name}']:.3f}"
-        for name in ("content", "style", "total_variation")
+        for name in ("content", "style", "light", "total_variation")
     )
     facts = {
         "painting": f"{model.artist}, *{model.title}*, {model.year}; {info.card['rights']}",
@@ -91,7 +96,7 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
         "distance to the style": f"Gram {quality['gram']:.3f}, covariance "
         f"{quality['covariance']:.3f}, sliced Wasserstein {quality['wasserstein']:.3f}",
         "distance to the photograph": f"content {quality['content']:.2f}, structure "
-        f"{quality['structure']:.2f}",
+        f"{quality['structure']:.2f}, light {quality['light']:.2f}",
         "iterations of L-BFGS equalled": equalled(evaluation, report["iterations"]),
         "artefacts": f"grid {artefacts['grid_ratio']:.1f} times its surroundings "
         f"({artefacts['grid_levels']:.1f} of 255 levels), border contrast "
