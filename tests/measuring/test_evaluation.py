@@ -73,7 +73,7 @@ def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report
 
 def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
     logged = {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
-    assert len(logged) == 7
+    assert len(logged) == 8
     assert report.evaluations[0].terms == logged
     # The default loss judges, and it is the one that this run was trained by.
     assert report.evaluations[0].objective["total"] == logged["heldout/total"]
@@ -97,6 +97,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
     (found,) = evaluate([str(config.run_dir)], tmp_path / "e", images=2, **settings).evaluations
     terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
+    expected += terms["light"]
     assert found.objective["total"] == pytest.approx(expected, rel=1e-5)
     assert found.objective["total"] == pytest.approx(sum(found.curves[0].network) / 2, rel=1e-5)
 
@@ -380,7 +381,7 @@ def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_here,
         ({"loss": 3}, "a loss that cannot be used: unknown loss/3"),
         ({"loss": {"name": "moments", "style_tiles": 1.5}}, "a loss that cannot be used"),
         ({"loss": {"name": "moments", "style_levels": 10**400}}, "a loss that cannot be used"),
-        ({"loss": {"name": "moments", "content_layer": "${oc.env:HOME}"}}, "refers to another"),
+        ({"loss": {"name": "moments", "content_layer": "${oc.env:HOME}"}}, "is unknown"),
         ({"loss": {"name": "nice"}}, "unknown loss/nice"),
     ],
 )

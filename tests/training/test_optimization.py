@@ -330,7 +330,7 @@ def test_the_memory_estimate_counts_all_features(compose_optimize, overrides, ra
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("style_shares=[1,2]", "one share of at least 0 for each of the 1 style"),
+        ("style_shares=[1,2]", "one number of at least 0 for each of"),
         ("loss.temporal_weight=1", "fst optimize trains none"),
         ("size_px=8", "size_px=8 must be at least 32"),
         ("coarsest_px=100", "coarsest_px=100 must be in [32, size_px=64]"),

@@ -765,7 +765,7 @@ def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_ov
     for config in configs:
         last = metrics(config)[-1]
         terms = shown[config.loss.style_weight]
-        names = ("content", "style", "total_variation", "total")
+        names = ("content", "style", "total_variation", "light", "total")
         assert terms.keys() == {f"heldout/{name}" for name in names}
         assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
 
@@ -787,8 +787,8 @@ def test_the_temporal_term_is_reported_everywhere_when_it_is_on(compose, tiny_ov
     config = compose([*tiny_overrides, "loss.temporal_weight=10"])
     train(config, console=True)
     for line in metrics(config):
-        terms = ("content", "style", "total_variation", "temporal")
-        weights = (1, line["style_weight"], config.loss.tv_weight, 10)
+        terms = ("content", "style", "total_variation", "light", "temporal")
+        weights = (1, line["style_weight"], config.loss.tv_weight, 1, 10)
         total = sum(weight * line[name] for weight, name in zip(weights, terms, strict=True))
         assert line["objective"] == pytest.approx(total, rel=0.01)  # the style weight moves
         assert 0 < line["heldout/temporal"] < 1
