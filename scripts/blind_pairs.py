@@ -97,7 +97,7 @@ def make_sheets(given: argparse.Namespace) -> None:
 
 
 def by_stem(folder: Path) -> dict[str, Path]:
-    """Return a folder's pictures by their names without the suffix; none if there is no folder."""
+    """Return a folder's pictures by their names without the suffix, if it exists."""
     files = files_below(folder) if folder.is_dir() else []
     return {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
 

@@ -6,7 +6,6 @@ Expected are crops and prepared photographs, or one line that says what is wrong
 bug, printed with the number that repeats it. What is refused must leave no prepared file.
 """
 
-import argparse
 import io
 import os
 import random
@@ -20,7 +19,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fuzzing import Tally, damaged
+from fuzzing import Tally, damaged, from_command_line
 from odd_pictures import photograph
 
 from fst.config import ParquetDataConfig
@@ -143,19 +142,5 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     return tally
 
 
-def main() -> int:
-    """Fuzz, and print the counts; return 1 if there were bugs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first file")
-    given = parser.parse_args()
-    tally = fuzz(given.count, given.seed, given.first)
-    print(f"{given.count} parquet files: {tally}")
-    return int(bool(tally.bugs))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(from_command_line(__doc__, fuzz, "file", "parquet files"))

@@ -9,7 +9,6 @@ with the number that repeats it. Where neither the state nor the configuration w
 resumed run must end with the very weights of an undamaged one.
 """
 
-import argparse
 import dataclasses
 import json
 import math
@@ -27,7 +26,7 @@ from unittest.mock import patch
 
 import torch
 import yaml
-from fuzzing import ODD_VALUES, Tally, damaged
+from fuzzing import ODD_VALUES, Tally, damaged, from_command_line
 from odd_pictures import photograph
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -371,19 +370,5 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     return tally
 
 
-def main() -> int:
-    """Fuzz, and print the counts; return 1 if there were bugs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first run folder")
-    given = parser.parse_args()
-    tally = fuzz(given.count, given.seed, given.first)
-    print(f"{given.count} run folders, each used 6 times: {tally}")
-    return int(bool(tally.bugs))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(from_command_line(__doc__, fuzz, "run folder", "run folders, each used 6 times"))

@@ -7,7 +7,6 @@ odd settings and perhaps a flag. Expected is a configuration or one line that sa
 anything else is a bug, printed with the number that repeats it. Nothing is trained.
 """
 
-import argparse
 import dataclasses
 import io
 import random
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from fuzzing import Tally
+from fuzzing import Tally, from_command_line
 from PIL import Image
 
 from fst import optimize, train, train_upscaler
@@ -110,19 +109,5 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     return tally
 
 
-def main() -> int:
-    """Fuzz, and print the counts; return 1 if there were bugs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first command line")
-    given = parser.parse_args()
-    tally = fuzz(given.count, given.seed, given.first)
-    print(f"{given.count} command lines: {tally}")
-    return int(bool(tally.bugs))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(from_command_line(__doc__, fuzz, "command line", "command lines"))

@@ -6,7 +6,6 @@ Expected is a video that decodes to as many frames as were reported, or one `Use
 else is a bug, printed with the number that repeats it.
 """
 
-import argparse
 import random
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from fuzzing import Tally, damaged
+from fuzzing import Tally, damaged, from_command_line
 
 from fst.video.video import stylize_video
 
@@ -141,19 +140,5 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
     return tally
 
 
-def main() -> int:
-    """Fuzz, and print the counts; return 1 if there were bugs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first video")
-    given = parser.parse_args()
-    tally = fuzz(given.count, given.seed, given.first)
-    print(f"{given.count} videos: {tally}")
-    return int(bool(tally.bugs))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(from_command_line(__doc__, fuzz, "video", "videos"))

@@ -1,5 +1,6 @@
 """What the fuzzers share: damaged bytes, odd values, and the count of what happened."""
 
+import argparse
 import random
 import resource
 import time
@@ -92,3 +93,26 @@ class Tally:
             f"{dict(self.outcomes)}, {len(self.bugs)} bugs, {peak_gb():.2f} GB and "
             f"{self.slowest_seconds:.1f} s of CPU at most"
         )
+
+
+def from_command_line(
+    description: str | None, fuzz: Callable[[int, int, int], Tally], one: str, several: str
+) -> int:
+    """Fuzz as the command line says, and print the counts; return 1 if there were bugs.
+
+    Args:
+        description: what the script does.
+        fuzz: given how many, the seed, and the number of the first.
+        one: what is fuzzed, in words.
+        several: the same in the plural.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help=f"number of the first {one}")
+    given = parser.parse_args()
+    tally = fuzz(given.count, given.seed, given.first)
+    print(f"{given.count} {several}: {tally}")
+    return int(bool(tally.bugs))

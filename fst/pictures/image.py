@@ -133,7 +133,7 @@ def read_image(path: str | Path, most_px: int | None = None) -> Tensor:
 
     Args:
         path: the file.
-        most_px: reduce pictures of more pixels to about so many; None keeps the size.
+        most_px: reduce pictures of more pixels to about this many; None keeps the size.
     """
     picture = open_rgb(path)
     if most_px is not None:

@@ -18,7 +18,7 @@ from fst.pictures.depth import is_deep, strips
 LEAST_ALPHA = 8
 """Up to this alpha, of 255, colours are lost in rounding, and not visible."""
 _AT_ONCE_PX = 1_000_000
-"""About so many pixels are processed at once, and colours are continued in a picture of as many."""
+"""Pixels that are processed at once, and of the picture in which colours are continued; roughly."""
 
 
 def alpha_of(picture: Image.Image) -> Image.Image | None:

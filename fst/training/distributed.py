@@ -61,7 +61,7 @@ def process_group() -> Iterator[World]:
     try:
         yield World(dist.get_rank(), size)
     except RuntimeError as error:
-        # NCCL's errors have a type; gloo's are told by the file that raises them.
+        # NCCL's errors have a type; gloo's are recognised by the file that raises them.
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
         raise TrainingStoppedError(

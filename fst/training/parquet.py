@@ -167,7 +167,7 @@ def _claimed_bytes(metadata: "FileMetaData", column: str) -> int:
 
 
 def _refuse_growth(file: Path, pictures: int, size: int) -> None:
-    """Raise UserError if a file of `size` bytes holds so many bytes of pictures."""
+    """Raise UserError if the pictures of a file of `size` bytes take too many."""
     if pictures > MOST_GROWTH * size + ALLOWANCE:
         raise UserError(
             f"{file} has {size / 1e6:,.1f} MB, but its pictures would take "

@@ -18,7 +18,7 @@ from fst.training.resumable import fingerprint
 _MOST_PIXELS = 4_000_000
 """A long picture becomes no larger than this, as each megapixel takes half a gigabyte ..."""
 _LONG = 4
-"""... unless its longer side is at most so many times the shorter: then its size was chosen."""
+"""... unless its longer side is at most this many times the shorter: then its size was chosen."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def open_video(source: Path) -> Any:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        UserError: it is no file, or in no format that is read.
+        UserError: it is not a file, or not in a format that is read.
         ImportError: PyAV is not installed.
     """
     av = pyav()
