@@ -25,7 +25,7 @@ check: .venv/stamp
 	$(BIN)/mypy
 
 docs: .venv/stamp
-	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python scripts/docs/write_reference.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: .venv/stamp

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -50,6 +51,12 @@ def say(*lines: object) -> None:
         BrokenPipeError: nobody reads them on.
     """
     _print(lines, sys.stdout)
+
+
+def say_if_heard(*lines: object) -> None:
+    """Print lines to stdout if anybody reads them: a run goes on after a lost connection."""
+    with suppress(BrokenPipeError):
+        say(*lines)
 
 
 def note(*lines: object) -> None:

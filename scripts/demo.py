@@ -96,7 +96,7 @@ def square(file: Path) -> torch.Tensor:
 def fst(*arguments: str) -> int:
     """Print and run an `fst` command; return its exit status."""
     print("$ fst", *arguments, flush=True)
-    return subprocess.call([sys.executable, "-m", "fst.cli", *arguments])
+    return subprocess.call([sys.executable, "-m", "fst", *arguments])
 
 
 if __name__ == "__main__":

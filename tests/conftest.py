@@ -116,7 +116,7 @@ def tiny_overrides(tiny_overrides_in: Callable[[Path], list[str]], tmp_path: Pat
 @pytest.fixture(scope="session")
 def compose() -> Callable[[list[str]], TrainConfig]:
     """What `fst train` does with its overrides, up to the training."""
-    from composing import composed
+    from fst.cli.train import composed
 
     return composed
 
@@ -124,7 +124,7 @@ def compose() -> Callable[[list[str]], TrainConfig]:
 @pytest.fixture
 def fst_command() -> list[str]:
     """The command line that runs `fst` with this interpreter."""
-    return [sys.executable, "-m", "fst.cli"]
+    return [sys.executable, "-m", "fst"]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def fst_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run `fst ARGUMENTS` in this process and the test's folder: a new process takes seconds."""
-    from fst.cli import main
+    from fst.cli.app import main
 
     monkeypatch.chdir(tmp_path)
     # What commands change for the rest of their process.

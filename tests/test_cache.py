@@ -113,11 +113,11 @@ def test_code_is_compiled_where_the_path_has_neither_blanks_nor_quotes(
 
 def test_every_command_keeps_compiled_code_in_the_cache(tmp_path: Path):
     code = (
-        "import os, sys, fst.cli, fst.models.inspection as inspection\n"
+        "import os, sys, fst.cli.app, fst.models.inspection as inspection\n"
         "shown = lambda model: {'cache': os.environ['TORCHINDUCTOR_CACHE_DIR']}\n"
         "inspection.inspect_model = shown\n"
         "sys.argv = ['fst', 'inspect', 'x']\n"
-        "fst.cli.main()"
+        "fst.cli.app.main()"
     )
     said = subprocess.check_output(
         [sys.executable, "-c", code],

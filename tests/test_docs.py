@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_reference_pages_are_current():
-    check = [sys.executable, "scripts/write_reference.py", "--check"]
+    check = [sys.executable, "scripts/docs/write_reference.py", "--check"]
     done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

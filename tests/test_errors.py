@@ -49,11 +49,11 @@ def test_the_cpu_allocator_of_torch_counts_as_out_of_memory():
 
 def test_a_bug_in_a_command_shows_where_it_is():
     code = (
-        "import sys, fst.cli, fst.models.inspection as inspection\n"
+        "import sys, fst.cli.app, fst.models.inspection as inspection\n"
         "def broken(model): raise ValueError('a bug')\n"
         "inspection.inspect_model = broken\n"
         "sys.argv = ['fst', 'inspect', 'x']\n"
-        "fst.cli.main()"
+        "fst.cli.app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1

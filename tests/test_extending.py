@@ -54,7 +54,7 @@ def test_what_the_page_adds_works(
     def run(command: list[str]) -> str:
         assert command[0] == "fst"
         done = subprocess.run(
-            [sys.executable, "-m", "fst.cli", *command[1:]],
+            [sys.executable, "-m", "fst", *command[1:]],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(extended)},  # before this checkout
             capture_output=True,

@@ -13,15 +13,16 @@ LAYERS = (
     ("terminal", "streams", "threads"),
     ("errors",),
     ("cache",),
-    ("addresses", "atomic", "device", "config", "report", "weights_file"),
+    ("addresses", "atomic", "device", "config", "folder_lock", "report", "weights_file"),
     ("networks", "pictures"),
     ("losses",),
     ("models", "video"),
-    ("stylizing",),
+    ("data", "stylizing"),
     ("training", "upscaling"),
+    ("batch", "gatys", "webcam"),
     ("measuring",),
-    ("train", "train_upscaler", "optimize", "webcam"),
     ("cli",),
+    ("__main__",),
 )
 """Packages and top-level modules of fst, from the ground up; imports go to lower layers only."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -81,9 +82,9 @@ def test_no_imports_in_a_circle():
 
 def test_the_check_sees_every_form_of_import():
     source = (
-        "import fst.cli\nfrom fst.train import main\ndef f():\n    from fst.training import data"
+        "import fst.cli.app\nfrom fst.cli import train\ndef f():\n    from fst.data import batches"
     )
-    assert modules_imported(source) == {"fst.cli", "fst.train", "fst.training.data"}
+    assert modules_imported(source) == {"fst.cli.app", "fst.cli.train", "fst.data.batches"}
 
 
 def opens_text_as_the_locale_has_it(node: ast.AST) -> bool:
@@ -135,7 +136,7 @@ def test_importing_fst_is_light_and_leaves_no_trace(tmp_path: Path):
 
 
 def test_a_training_command_imports_torch_only_after_it_has_set_how_threads_wait():
-    code = "import sys, fst.train, fst.optimize; print('torch' in sys.modules)"
+    code = "import sys, fst.cli.train, fst.cli.optimize; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -147,5 +148,5 @@ def test_loading_a_model_needs_no_training_code():
         "fst.training.trainer",
         "fst.losses.perceptual",
         "fst.losses.vgg",
-        "fst.training.data",
+        "fst.data.batches",
     } & set(ast.literal_eval(done.stdout))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from test_layout import MODULES
 
+from fst.batch.console import StylizeConsole
+from fst.batch.files import Job, Outcome
+from fst.cli.work_console import WorkConsole
 from fst.errors import UserError, one_line_errors
-from fst.stylizing.console import StylizeConsole, WorkConsole
-from fst.stylizing.files import Job, Outcome
 from fst.terminal import Bar, note, say, visible
 
 EVIL = "\x1b]0;owned\x07\x9b2J\r\n\u202egnp.exe"

@@ -2,9 +2,9 @@
 
 Its weights ship with fst.
 
-`scripts/distill_vgg16.py` trained it to reproduce the features of the Oxford VGG16 (Simonyan &
-Zisserman 2015, CC BY 4.0) at the three layers that the loss compares. It needs no download and is
-fast; docs/design/slim.md says what it costs in quality.
+`scripts/release/distill_vgg16.py` trained it to reproduce the features of the Oxford VGG16
+(Simonyan & Zisserman 2015, CC BY 4.0) at the three layers that the loss compares. It needs no
+download and is fast; docs/design/slim.md says what it costs in quality.
 """
 
 from collections.abc import Collection
@@ -99,7 +99,7 @@ def load_slim(padding: Padding = "zeros") -> Slim:
 
 
 def read_slim(path: Path) -> dict[str, Tensor]:
-    """Return the weights of a file that `scripts/distill_vgg16.py` wrote, as fp32."""
+    """Return the weights of a file that `scripts/release/distill_vgg16.py` wrote, as fp32."""
     with safe_open(path, "pt") as file:
         return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
 

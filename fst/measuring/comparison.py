@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fst.data.sources import MIN_PX
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.measuring.machine import machine_line, seconds_of
@@ -24,7 +25,6 @@ from fst.pictures.image import to_unit_range
 from fst.pictures.sheet import GAP_PX, labelled_sheet
 from fst.stylizing.stylizer import Stylizer
 from fst.training.run_folder import FREE_KEYS, RunFolder, flatten
-from fst.training.sources import MIN_PX
 
 ROUNDS = 7
 """Timing rounds; the median is reported."""

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from fst.atomic import replacing
+from fst.gatys.optimization import descend
 from fst.losses.perceptual import PerceptualLoss, mean_terms
 from fst.pictures.image import read_image, write_image
 from fst.report import Progress
-from fst.training.optimization import descend
 
 
 @dataclass

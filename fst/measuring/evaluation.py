@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from fst.config import LossConfig, MomentsLossConfig, from_untrusted, large_enough
+from fst.data.heldout import local
+from fst.data.sources import MIN_PX
 from fst.device import pick_device
 from fst.errors import UserError
+from fst.gatys.optimization import descend
 from fst.losses.perceptual import PerceptualLoss, mean_terms
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
@@ -36,10 +39,7 @@ from fst.models.model_info import ModelInfo, is_count
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import Progress
 from fst.stylizing.stylizer import Stylizer
-from fst.training.heldout import local
-from fst.training.optimization import descend
-from fst.training.sources import MIN_PX
-from fst.video.video_file import VideoReader
+from fst.video.reader import VideoReader
 
 TABLE_ITERATIONS = (100, 300, 500)
 """The iterations in table 1 of Johnson et al. 2016."""

@@ -6,18 +6,17 @@ Frames are uint8 RGB, (H, W, 3); levels are of 255. OpenCV, an optional extra, i
 is used.
 """
 
-import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from fst.errors import UserError
-from fst.video.video_file import Frame, VideoReader
+from fst.video.opencv import opencv
+from fst.video.reader import Frame, VideoReader
 
 STATIC = 2.0
 """Background is static if the input's temporal standard deviation, in levels, is below this."""
@@ -72,7 +71,7 @@ def measure_stability(
     """
     if frames < 2:
         raise UserError(f"frames={frames} must be at least 2")
-    _opencv()  # fails before anything is stylized
+    opencv("optical flow", "evaluate")  # fails before anything is stylized
     with VideoReader(source, size) as reader:
         total = min(frames, reader.total or frames)
         pixels = (item.pixels for item in reader if isinstance(item, Frame))
@@ -189,7 +188,7 @@ def flow_between(frame: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
         UserError: a side is below 16 pixels.
         ImportError: OpenCV is not installed.
     """
-    cv2 = _opencv()
+    cv2 = opencv("optical flow", "evaluate")
     height, width = frame.shape[:2]
     if min(height, width) < _MIN_PX:
         raise UserError(
@@ -216,7 +215,7 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
         image: (H, W, C) float32.
         flow: as `flow_between` returns it.
     """
-    cv2 = _opencv()
+    cv2 = opencv("optical flow", "evaluate")
     ends = _pixels(*flow.shape[:2]) + flow
     border = cv2.BORDER_REPLICATE
     return np.asarray(cv2.remap(image, ends, None, cv2.INTER_LINEAR, borderMode=border))
@@ -229,12 +228,3 @@ def _length2(vectors: np.ndarray) -> np.ndarray:
 def _pixels(height: int, width: int) -> np.ndarray:
     """Return each pixel's own x and y, (H, W, 2) float32."""
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-
-
-def _opencv() -> ModuleType:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError as error:
-        raise ImportError(
-            f"optical flow needs OpenCV ({error}): pip install 'fst-style-transfer[evaluate]'"
-        ) from error

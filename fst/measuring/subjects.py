@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fst.data.heldout import heldout_of, squared_pictures
+from fst.data.sources import Skipped
 from fst.errors import NoStyleChosenError, UserError, one_line
 from fst.models.model_file import find_model
 from fst.models.model_info import ModelInfo
@@ -17,9 +19,7 @@ from fst.models.model_name import split_style
 from fst.models.runtime import EXPORTED
 from fst.report import few
 from fst.stylizing.stylizer import Stylizer, load
-from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.run_folder import RunFolder
-from fst.training.sources import Skipped
 
 
 @dataclass

@@ -5,7 +5,7 @@ the whole picture. Instance norm sees everything: tiles normalised separately wo
 Therefore the network runs unit by unit (downsampling, each residual block, upsampling). All tiles
 pass through a unit once for each norm in it, to measure that norm's means and variances over the
 whole picture, and once more for the result, which is kept on disk for the next unit. This is exact
-and costs about three passes instead of one (`scripts/measure_tiles.py`). Two cheaper ways failed:
+and costs about three passes instead of one (`scripts/measure/tiles.py`). Two cheaper ways failed:
 statistics from a sample of tiles reached only 17 to 39 dB against the single pass, and measuring
 all norms at once, repeatedly, diverged.
 """

@@ -1,1 +1,1 @@
-"""Training and optimisation: the loops, their data, run folders and tracking."""
+"""Training: the loop, what each task does in it, run folders and tracking."""

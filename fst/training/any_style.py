@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from fst.config import AnyStyleConfig, FolderDataConfig, SlimConfig, TrainConfig
+from fst.data.batches import no_answer, open_data, unusable
+from fst.data.waiting import FeedError, StoppedWaitingError, awaited
 from fst.errors import UserError
 from fst.models.model_file import find_model, load_network
 from fst.models.model_info import ModelInfo
@@ -25,14 +27,12 @@ from fst.networks.styled import StyledNetwork, stylized_with
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
-from fst.training.data import no_answer, open_data, unusable
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
 from fst.training.setup import open_init, other_sizes, start_from, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
-from fst.training.waiting import FeedError, StoppedWaitingError, awaited
 
 USUAL = 128
 """Paintings on which the predictor's input is standardised."""

@@ -19,6 +19,7 @@ from fst.config import (
     SlimConfig,
 )
 from fst.config.checks import at_least
+from fst.data.batches import ContentDataset, content_batches, open_data, without_margin
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
@@ -33,7 +34,6 @@ from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
-from fst.training.data import ContentDataset, content_batches, open_data, without_margin
 from fst.training.run import MOST_IN_A_ROW
 from fst.training.styles import open_styles
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.profiler import profile, schedule
 
-from fst.training.data import Batch
+from fst.data.batches import Batch
 
 _SKIPPED_STEPS = 10
 """These compile, try kernels and fill caches."""

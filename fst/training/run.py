@@ -19,22 +19,22 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import RunConfig
+from fst.data.batches import SPOILED, Batch, content_batches, open_data
+from fst.data.resident import ResidentDataset
+from fst.data.sources import Skipped
+from fst.data.waiting import FeedError, StoppedWaitingError
 from fst.device import autocast, pick_device, prepare_compiler, tf32, training_precision
 from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.models.model_info import ModelInfo
-from fst.training.data import SPOILED, Batch, content_batches, open_data
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.profiling import profiled
-from fst.training.resident import ResidentDataset
 from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate, update_average
-from fst.training.sources import Skipped
 from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
-from fst.training.waiting import FeedError, StoppedWaitingError
 
 MOST_IN_A_ROW = 10
 """As many skipped steps in a row are a training that is broken, not pictures that spoil them."""

@@ -25,9 +25,9 @@ import yaml
 from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
+from fst.folder_lock import locked
 from fst.models.model_info import is_count
 from fst.terminal import visible
-from fst.training.folder_lock import locked
 from fst.weights_file import refuse_zip_bombs
 
 FREE_KEYS = {
@@ -140,7 +140,7 @@ class RunFolder:
             temporary.write_text(to_yaml(config), encoding="utf-8")
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes from working in this folder; see `fst.training.folder_lock`.
+        """Keep other processes from working in this folder; see `fst.folder_lock`.
 
         Raises:
             UserError: the folder's name is not UTF-8, or has control characters.

@@ -1,10 +1,7 @@
 """The records of a run: TensorBoard, `metrics.jsonl`, and progress on the console."""
 
 import dataclasses
-import time
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -14,7 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.pictures.image import write_image
-from fst.terminal import Bar, is_watched, say, visible
+from fst.terminal import Bar, is_watched, say_if_heard, visible
 from fst.training.run_folder import RunFolder, flatten
 
 _FIRST_HPARAM = "loss.style_weight"
@@ -65,7 +62,7 @@ class Tracker:
         """
         if not self.is_main:
             return
-        self.writer.add_text("config", _indented(self.config))
+        self.writer.add_text("config", indented(self.config))
         add_settings(self.writer, dataclasses.asdict(self.config), heldout, swept)
         self.scalars({"seen_images": 0, **heldout})
 
@@ -78,14 +75,14 @@ class Tracker:
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one."""
         if self.console and self.is_main:
-            _say(text)
+            say_if_heard(text)
 
     def advance(self, images: int, skipped: Sequence[tuple[str, str]]) -> None:
         """Advance the progress bar; name each skipped picture, with its reason, once."""
         self.bar.update(images)
         for name, reason in skipped:
             if self.console and name not in self.skipped:
-                _say(f"skipped {name}: {reason}")
+                say_if_heard(f"skipped {name}: {reason}")
             self.skipped[name] = reason
 
     def conclude(self) -> None:
@@ -124,96 +121,6 @@ class Tracker:
         left = Bar.format_interval((self.total_images - seen) / rate) if rate else "?"
         terms = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
         return f"{seen}/{self.total_images} images  {rate:.1f}/s  {left} left  {terms}"
-
-
-class PictureTracker:
-    """The records of one picture's optimisation; x is counted in iterations, over all sizes."""
-
-    def __init__(
-        self, folder: RunFolder, config: OptimizeConfig, pixels: Sequence[int], console: bool
-    ) -> None:
-        """Start new records in the folder.
-
-        Args:
-            folder: the run's folder.
-            config: the run's configuration.
-            pixels: the pixels of each size, from coarse to fine, which weigh its iterations in the
-                progress.
-            console: print progress.
-        """
-        self.folder = folder
-        self.config = config
-        self.pixels = pixels
-        self.console = console
-        self.size = self.iterations = 0
-        for old in (*folder.path.glob("events.out.tfevents*"), folder.metrics):
-            old.unlink(missing_ok=True)
-        folder.write_config(config)
-        self.writer = SummaryWriter(str(folder.path))
-        self.writer.add_text("config", _indented(config))
-        self.started = time.perf_counter()
-        self.bar = Bar(
-            desc=config.name,
-            total=sum(pixels) * config.iterations / 1e6,
-            unit="MP",
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-            disable=not (console and is_watched()),
-        )
-
-    def close(self) -> None:
-        """Close the progress bar and TensorBoard's file."""
-        self.bar.close()
-        self.writer.close()
-
-    def iteration(self, iteration: int, terms: dict[str, float], image: Tensor, last: bool) -> None:
-        """Record an iteration at the current size: its terms, and sometimes the picture.
-
-        Args:
-            iteration: 0 for the picture that this size starts from.
-            terms: the loss terms by name.
-            image: (1, 3, H, W) in [0, 1].
-            last: whether the next size follows.
-        """
-        config = self.config
-        step = self.iterations + iteration
-        for name, value in terms.items():
-            self.writer.add_scalar(f"loss/{name}", value, step)
-        done = self.pixels[self.size] * iteration
-        self.bar.n = (sum(self.pixels[: self.size]) * config.iterations + done) / 1e6
-        self.bar.set_postfix_str(
-            f"{config.sizes_px[self.size]} px {iteration}/{config.iterations}, "
-            + ", ".join(f"{name} {terms[name]:.3f}" for name in main_terms(terms))
-        )
-        if last or iteration % config.report_every == 0:
-            seconds = time.perf_counter() - self.started
-            report = {"iteration": step, "size_px": config.sizes_px[self.size], "seconds": seconds}
-            self.folder.append_metrics({**report, **terms})
-            self.writer.add_image("stylized", image[0], step)
-            if self.bar.disable:
-                self._say(f"{self.bar.postfix}, {seconds:.0f} s")
-        if last:
-            self.iterations, self.size = step + 1, self.size + 1
-
-    def conclude(self, result: Path, stopped: bool) -> None:
-        """Print where the result is."""
-        self.bar.close()
-        seconds = time.perf_counter() - self.started
-        if stopped:
-            self._say(f"stopped after {seconds:.0f} s; init={result} resumes from there")
-        else:
-            self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
-        self._say(f"picture        {result}")
-        self._say(f"contact sheet  {self.folder.contact_sheet}")
-        self._say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
-
-    def _say(self, text: str) -> None:
-        if self.console:
-            _say(text)
-
-
-def _say(text: str) -> None:
-    with suppress(BrokenPipeError):  # a run goes on when nobody reads, as after a lost connection
-        say(text)
 
 
 def main_terms(values: Iterable[str]) -> list[str]:
@@ -261,8 +168,8 @@ def add_settings(
         events.add_summary(summary)
 
 
-def _indented(config: RunConfig | OptimizeConfig) -> str:
-    """Return the configuration as TensorBoard's Markdown shows it unchanged."""
+def indented(config: RunConfig | OptimizeConfig) -> str:
+    """Return a configuration as TensorBoard's Markdown shows it unchanged."""
     return "".join(f"    {visible(line)}\n" for line in to_yaml(config).splitlines())
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fst.config import PictureConfig, PicturesConfig, TrainConfig
+from fst.data.batches import without_margin
 from fst.losses.temporal import temporal_term
 from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo, StyleInfo
@@ -19,7 +20,6 @@ from fst.networks.styled import StyledNetwork, fit_palettes
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
-from fst.training.data import without_margin
 from fst.training.distributed import World
 from fst.training.judging import judge
 from fst.training.resumable import fingerprint

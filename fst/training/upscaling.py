@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fst.config import TrainUpscalerConfig
+from fst.data.full_size import KEPT_BYTES, FullSizeDataset
 from fst.losses.upscaling import UpscalingLoss
 from fst.models.model_file import describe, open_upscaler
 from fst.models.model_info import ModelInfo
@@ -21,7 +22,6 @@ from fst.pictures.fidelity import psnr
 from fst.pictures.image import enlarge_bicubic, rounded, to_unit_range
 from fst.pictures.sheet import labelled_sheet
 from fst.training.distributed import World
-from fst.training.full_size import KEPT_BYTES, FullSizeDataset
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun, run_training
 from fst.training.setup import load_in_turn, start_from

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fst.video.camera import opencv
+from fst.video.opencv import opencv
 
 _ROWS = 180
 """Motion is estimated at this many pixels along the shorter side ..."""

@@ -24,8 +24,8 @@ from fst.atomic import replacing
 from fst.errors import UserError
 from fst.video.filters import SceneFilters, VideoFilter
 from fst.video.formats import format_of
-from fst.video.video_file import Frame, VideoReader
-from fst.video.video_writer import VideoWriter, missing_tags
+from fst.video.reader import Frame, VideoReader
+from fst.video.writer import VideoWriter, missing_tags
 
 Item = TypeVar("Item")
 _AHEAD = 8  # frames and packets that may wait for the network, and that may be in it or after it

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fst.cli.overrides import sweep_name
+from fst.cli.train import expand
 from fst.config import SCHEMAS, FastConfig, JohnsonConfig
 from fst.networks.registry import NETWORKS
-from fst.train import expand
-from fst.training.overrides import sweep_name
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fst.cli import app
+from fst.cli.app import app
 from fst.measuring.benchmark import ENGINES, REFERENCE, benchmark, markdown, write_report
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast

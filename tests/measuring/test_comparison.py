@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import fst
-from fst.cli import main
+from fst.cli.app import main
+from fst.data.heldout import heldout_of, squared_pictures
 from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
@@ -22,7 +23,6 @@ from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
 from fst.networks.styled import StyledNetwork
 from fst.pictures.sheet import GAP_PX
-from fst.training.heldout import heldout_of, squared_pictures
 from fst.training.registry import train
 
 JUDGED = ("content", "style", "total_variation", "total")

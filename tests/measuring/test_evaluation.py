@@ -16,7 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fst
 from fst.config import TrainConfig
+from fst.data.heldout import squared_pictures
 from fst.errors import UserError
+from fst.gatys.optimization import descend
 from fst.losses.vgg import NoWeightsError, load_vgg16
 from fst.measuring import curves as curve_store
 from fst.measuring import evaluation
@@ -28,10 +30,8 @@ from fst.models.model_file import describe, load_model, save_model
 from fst.models.runtime import EXPORTED
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image, resize, to_unit_range
-from fst.training.heldout import squared_pictures
-from fst.training.optimization import descend
 from fst.training.registry import train
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
 
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
 

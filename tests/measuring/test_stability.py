@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fst.measuring.stability import Flicker, flow_between, measure_stability, stability_of, warp
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
 
 HEIGHT, WIDTH, FRAMES = 96, 128, 6
 STEP = 2, 3  # pixels down and right, from frame to frame

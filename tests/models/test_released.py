@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from fst.cli import app
+from fst.cli.app import app
 from fst.errors import UserError
 from fst.models import released
 from fst.models.model_file import (

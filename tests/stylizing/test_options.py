@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from fst.cli import app
+from fst.cli.app import app
 from fst.errors import UserError
 from fst.stylizing.options import Options
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 
+from fst import folder_lock
 from fst.errors import UserError
-from fst.training import folder_lock
 from fst.training.distributed import World
 from fst.training.registry import train
 from fst.training.run_folder import RunFolder

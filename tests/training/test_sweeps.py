@@ -10,8 +10,8 @@ from hydra.errors import HydraException
 from PIL import Image
 from samples import draw_picture
 
+from fst.cli.hydra_command import _explain
 from fst.models.model_file import load_model
-from fst.training.command import _explain
 
 pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
 

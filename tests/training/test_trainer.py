@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import fst
+from fst import folder_lock
 from fst.config import OptimizerConfig, TrainConfig
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.relative import MomentsLoss
@@ -29,7 +30,7 @@ from fst.models.model_file import describe, load_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.styled import in_style
 from fst.pictures.image import read_image
-from fst.training import folder_lock, setup
+from fst.training import setup
 from fst.training import trainer as trainer_module
 from fst.training.distributed import World
 from fst.training.meter import Meter
@@ -407,7 +408,7 @@ def test_a_signal_to_all_processes_saves_the_run(
     command = [*fst_command, "train", *overrides]
     if processes > 1:
         launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-        command = [sys.executable, *launch, "-m", "fst.train", *overrides]
+        command = [sys.executable, *launch, "-m", "fst", "train", *overrides]
     config = compose(overrides)
     with subprocess.Popen(
         command,
@@ -651,7 +652,7 @@ def test_two_processes_give_the_result_of_one(
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     done = subprocess.run(
-        [*launch, "-m", "fst.train", *overrides, f"runs_dir={tmp_path / 'two'}"],
+        [*launch, "-m", "fst", "train", *overrides, f"runs_dir={tmp_path / 'two'}"],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -854,7 +855,7 @@ def test_a_full_disk_is_one_line_although_tensorboard_writes_in_a_thread(
         "def full(*_): raise OSError(28, 'No space left on device')\n"
         "record_writer.RecordWriter.write = full\n"
         "sys.argv = ['fst', 'train', *sys.argv[1:]]\n"
-        "from fst.cli import main\n"
+        "from fst.cli.app import main\n"
         "main()"
     )
     done = subprocess.run(

@@ -12,16 +12,16 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.nn import functional as F
 
+from fst.cli.overrides import sweep_name, swept_keys
+from fst.cli.train_upscaler import expand
 from fst.config import DataConfig, FolderDataConfig, PerceptualLossConfig, TrainUpscalerConfig
+from fst.data.batches import open_data
+from fst.data.full_size import FullSizeDataset
 from fst.errors import UserError
 from fst.losses.upscaling import UpscalingLoss, grid_term
 from fst.losses.vgg import load_vgg16
 from fst.models.model_file import open_upscaler
 from fst.pictures.image import UnreadableImageError, read_image
-from fst.train_upscaler import expand
-from fst.training.data import open_data
-from fst.training.full_size import FullSizeDataset
-from fst.training.overrides import sweep_name, swept_keys
 from fst.training.upscaling import UpscalerTrainer, train_upscaler
 
 Composing = Callable[..., TrainUpscalerConfig]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from colours import BT2020, P3, PATCHES, SAME, hlg, pq, srgb, srgb_light
 
-from fst.video.camera import Camera
+from fst.video.reader import Frame, VideoReader
 from fst.video.video import stylize_video
-from fst.video.video_file import Frame, VideoReader
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
+from fst.webcam.camera import Camera
 
 av = pytest.importorskip("av")
 

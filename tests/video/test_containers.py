@@ -11,8 +11,8 @@ import pytest
 from samples import draw_clip
 
 from fst.errors import UserError
+from fst.video.reader import Frame, VideoReader
 from fst.video.video import stylize_video
-from fst.video.video_file import Frame, VideoReader
 
 av = pytest.importorskip("av")
 DEFAULT = av.stream.Disposition.default

@@ -9,7 +9,7 @@ import torch
 from fst.video.cuts import CutDetector
 from fst.video.filters import SceneFilters, TemporalSmoother
 from fst.video.video import stylize_video
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
 
 HEIGHT, WIDTH = 90, 160
 

@@ -19,9 +19,9 @@ from fst.errors import one_line_errors
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import SceneFilters, TemporalSmoother
 from fst.video.formats import is_video
+from fst.video.reader import Frame, VideoReader
 from fst.video.video import stylize_video
-from fst.video.video_file import Frame, VideoReader
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
 
 av = pytest.importorskip("av")
 WIDTH, HEIGHT, FRAMES = 64, 48, 30
@@ -589,7 +589,7 @@ def test_a_killed_recording_can_be_played(tmp_path: Path, suffix: str):
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from fst.video.video_writer import VideoWriter
+from fst.video.writer import VideoWriter
 writer = VideoWriter(Path(sys.argv[1]), 64, 48, 24, survives_kill=True)
 random = np.random.default_rng(0)
 for number in range(144):

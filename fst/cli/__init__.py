@@ -1,0 +1,1 @@
+"""The commands: flags made from signatures, and Hydra's entry points for training."""

@@ -1,0 +1,238 @@
+"""`fst benchmark`, `fst evaluate`, `fst compare` ...: how fast and how good models are."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fst.cli.work_console import WorkConsole
+from fst.errors import UserError
+from fst.terminal import note, say
+
+
+def benchmark(
+    *,
+    networks: str = "johnson,fast",
+    sizes: str | None = None,
+    engines: str = "fst,fst-fp32,onnxruntime",
+    device: str = "auto",
+    rounds: int = 9,
+    training: bool = False,
+    batch: int = 4,
+    crop: int = 256,
+    loss_network: str = "slim",
+    weights: Path | None = None,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
+) -> None:
+    """Measure the speed of networks on this machine against a plain eager pass.
+
+    With --training, measure training steps against plain ones, and where their time goes.
+
+    Args:
+        networks: Networks or models, comma-separated.
+        sizes: Some of 256, 512, 480p, 720p, 1080p, 4k, comma-separated; by default 256,512,720p on
+            a CPU and 512,720p,1080p,4k on a GPU.
+        engines: Some of fst (what stylizing uses), fst-fp32, fst-compiled, pt2, pt2-half,
+            onnxruntime, onnxruntime-half, openvino, comma-separated. Those that are not installed
+            are reported and skipped.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        rounds: Timing rounds; the median is reported.
+        training: Measure training steps of the networks, with random weights, not stylizing.
+        batch: Images of a training step.
+        crop: Side in pixels of what the loss sees of a training image.
+        loss_network: That of a training step: slim, which ships with fst, or vgg16.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        output: The folder for benchmark.md and benchmark.json, or training.md and training.json.
+    """
+    if training:
+        _benchmark_training(networks, loss_network, weights, batch, crop, device, rounds, output)
+        return
+    from fst.device import pick_device
+    from fst.measuring import benchmark as measuring
+    from fst.models.model_name import split_models
+    from fst.report import command_line
+
+    if sizes is None:
+        on_gpu = pick_device(device).type == "cuda"
+        sizes = "512,720p,1080p,4k" if on_gpu else "256,512,720p"
+    measured = measuring.benchmark(
+        split_models(networks),
+        sizes.split(","),
+        engines.split(","),
+        device=device,
+        rounds=rounds,
+        progress=note,
+    )
+    command = command_line()
+    say(*measuring.markdown(measured, command).split("\n"))
+    say(*measuring.write_report(output, measured, command))
+
+
+def _benchmark_training(
+    networks: str,
+    loss_network: str,
+    weights: Path | None,
+    batch: int,
+    crop: int,
+    device: str,
+    rounds: int,
+    output: Path,
+) -> None:
+    from fst.measuring import step_benchmark
+    from fst.report import command_line
+
+    measured = step_benchmark.benchmark_steps(
+        networks.split(","),
+        loss_network,
+        weights,
+        batch,
+        crop,
+        device=device,
+        rounds=rounds,
+        progress=note,
+    )
+    command = command_line()
+    say(*step_benchmark.markdown(measured, command).split("\n"))
+    say(*step_benchmark.write_report(output, measured, command))
+
+
+def evaluate(
+    *models: str,
+    photographs: Path | None = None,
+    style: Path | None = None,
+    images: int = 12,
+    sizes: str = "256,512,1024",
+    curves: str = "256,512",
+    iterations: int = 300,
+    start: str = "noise",
+    video: list[Path] | None = None,
+    weights: Path | None = None,
+    pt2: list[Path] | None = None,
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("evaluation"),
+) -> None:
+    """Evaluate models on photographs: quality under VGG16, Gatys' method, artefacts, speed.
+
+    Args:
+        models: Run folders, model files or names; paths without a model are skipped.
+        photographs: A folder; by default the photographs that the first run's training held out.
+        style: The style picture; by default the one that the run was trained on.
+        images: Number of photographs at the smallest size; at larger sizes fewer, in proportion
+            to their pixels.
+        sizes: Sides in pixels, comma-separated, at which seconds are compared.
+        curves: Sides in pixels at which the objective is compared with L-BFGS; '' skips this, the
+            slow part.
+        iterations: Iterations of L-BFGS.
+        start: What L-BFGS starts from: noise, as in the paper, or content.
+        video: A video file on which temporal stability is measured; several with one flag each.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        output: The folder for the report; run an interrupted command again to resume it.
+    """
+    from fst.measuring.evaluation import evaluate as measure
+    from fst.measuring.evaluation_report import require_plotting, write_report
+    from fst.report import command_line
+
+    require_plotting()
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    with closing(WorkConsole()) as console:
+        report = measure(
+            models,
+            output,
+            photographs=photographs,
+            style=style,
+            images=images,
+            sizes=_numbers("sizes", sizes),
+            curves=_numbers("curves", curves),
+            iterations=iterations,
+            start=start,
+            videos=video or [],
+            weights=weights,
+            device=device,
+            progress=console.show,
+            packages=pt2 or [],
+        )
+    command = command_line()
+    written = write_report(output, report, command, device)
+    say(*(output / "evaluation.md").read_text(encoding="utf-8").split("\n"))
+    say(*written)
+    say(f"watch with  tensorboard --logdir {output}")
+
+
+def evaluate_upscaler(
+    *models: str,
+    photographs: list[Path],
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("upscaling"),
+) -> None:
+    """Score models for super-resolution on downscaled pictures, beside bicubic enlargement.
+
+    Args:
+        models: Run folders, model files or names.
+        photographs: A folder of pictures at full resolution, such as Set5; several with one flag
+            each.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        output: The folder for upscaling.md, .json and .png, a sheet of details.
+    """
+    from fst.measuring.upscaling import evaluate_upscalers, markdown, write_upscaling_report
+    from fst.report import command_line
+
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    with closing(WorkConsole()) as console:
+        scores, sheet = evaluate_upscalers(models, photographs, device, console.show)
+    command = command_line()
+    say(*markdown(scores, command).split("\n"))
+    say(*write_upscaling_report(output, scores, sheet, command))
+
+
+def compare(
+    *runs: str,
+    photographs: Path | None = None,
+    images: int = 6,
+    size: int = 256,
+    pt2: list[Path] | None = None,
+    device: str = "auto",
+    output: Annotated[Path, Parameter(alias="-o")] = Path("comparison"),
+) -> None:
+    """Compare trained models: a sheet of the same photographs, a table of settings and figures.
+
+    Args:
+        runs: Run folders (runs/painting/* for a whole sweep), model files, or names of runs and
+            released models.
+        photographs: A folder; by default the photographs that the first run's training held out.
+        images: Number of photographs.
+        size: Their side in pixels; they are cut square from the middle.
+        pt2: A .pt2 model to include; it executes native code, so patterns never include one.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier
+            comparison in it is replaced.
+    """
+    from fst.measuring.comparison import compare as measure
+    from fst.measuring.comparison_report import markdown, write_comparison
+    from fst.report import command_line
+
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file, but a comparison needs a folder")
+    compared = measure(
+        runs,
+        photographs=photographs,
+        images=images,
+        size=size,
+        device=device,
+        progress=note,
+        packages=pt2 or [],
+    )
+    command = command_line()
+    say(*markdown(compared, command).split("\n"))
+    say(*write_comparison(output, compared, command))
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    parts = [part for part in text.split(",") if part]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"{name}={text} must be comma-separated numbers of pixels")
+    return [int(part) for part in parts]

@@ -1,0 +1,117 @@
+"""`fst stylize` and `fst upscale`: pictures and videos by a trained model."""
+
+from contextlib import closing
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fst.cli.models import say_shadowed
+from fst.errors import UserError
+from fst.stylizing.options import Options, check_strength
+
+
+def stylize(
+    model: str,
+    *inputs: str,
+    output: Annotated[str, Parameter(alias="-o")],
+    options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008, it is frozen
+    overwrite: bool = False,
+    shard: str = "1/1",
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: bool = False,
+) -> int:
+    """Stylize pictures and videos with a trained model.
+
+    Args:
+        model: A model file, a run folder, the name of a run or of a released model, or several,
+            comma-separated. MODEL:STYLE takes one of several styles, MODEL:A=0.7,B=0.3 a blend, and
+            any:painting.jpg any painting.
+        inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
+        output: A file for one input and one model, else a folder; NAME/ always is one.
+        options: How to stylize.
+        overwrite: Replace existing results, which are otherwise kept.
+        shard: K/N stylizes the K-th of N shares of the inputs, for N processes, machines or array
+            jobs with the same command.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        dtype: fp32, fp16 or bf16; auto takes the fastest: fp16 on CUDA, bf16 on CPUs with
+            instructions for it, else fp32. fp32 is exact: without TF32.
+        compile: Compile the network at the first picture of each size: takes 5 to 30 seconds, pays
+            off for long videos and many pictures of the same size.
+    """
+    from fst.batch.console import StylizeConsole
+    from fst.batch.files import find_inputs, plan, take_shard, to_do
+    from fst.batch.stylizing import stylize_pictures, stylize_videos
+    from fst.stylizing.stylizer import load_several
+
+    if not inputs:
+        raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
+    found, skipped = find_inputs(inputs, output)
+    say_shadowed(model)
+    stylizers = load_several(model, device, dtype)
+    for stylizer in stylizers.values():
+        check_strength(options.strength, stylizer.most_strength)
+    for stylizer in stylizers.values():
+        if compile:
+            stylizer.compile()
+    planned = take_shard(plan(found, list(stylizers), output), shard)
+    pictures, videos = to_do(planned, overwrite)
+    with closing(StylizeConsole(len(pictures) + len(videos))) as console:
+        console.tell_engines(stylizers)
+        return console.run(
+            stylize_pictures(pictures, stylizers, options, console.tiles),
+            stylize_videos(videos, stylizers, options, console.frames),
+            existing=len(planned) - len(pictures) - len(videos),
+            skipped=skipped,
+        )
+
+
+def upscale(
+    model: str,
+    *inputs: str,
+    output: Annotated[str, Parameter(alias="-o")],
+    scale: float | None = None,
+    size: int | None = None,
+    tile_px: int | None = None,
+    quality: int = 95,
+    overwrite: bool = False,
+    shard: str = "1/1",
+    device: str = "auto",
+    dtype: str = "auto",
+) -> int:
+    """Enlarge pictures and videos with a trained model for super-resolution.
+
+    Args:
+        model: A model file, a run folder or the name of a released model.
+        inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
+        output: A file for one input, else a folder (as is NAME/).
+        scale: How many times as wide and as high, from 1 to the model's factor, the default.
+        size: Scale the shorter side to this many pixels first.
+        tile_px: Tile side in the small picture; 0 never tiles. Results are the same.
+        quality: Quality of JPEG and WebP files, 1 to 100.
+        overwrite: Replace existing results, which are otherwise kept.
+        shard: K/N enlarges the K-th of N shares of the inputs, for N processes or array jobs.
+        device: cuda, mps, cpu ...; auto takes the first available.
+        dtype: fp32, fp16 or bf16; auto takes the fastest on the device.
+    """
+    from fst.batch.console import StylizeConsole
+    from fst.batch.files import find_inputs, plan, take_shard, to_do
+    from fst.batch.upscaling import enlarge_pictures, enlarge_videos
+    from fst.upscaling.enlarger import load_enlarger
+
+    if not inputs:
+        raise UserError("nothing to enlarge: fst upscale MODEL PICTURE... -o OUT")
+    Options(size=size, tile_px=tile_px, quality=quality)  # checks them
+    found, skipped = find_inputs(inputs, output)
+    say_shadowed(model)
+    enlarger = load_enlarger(model, device, dtype)
+    scale = enlarger.scale_of(scale)
+    planned = take_shard(plan(found, [model], output), shard)
+    pictures, videos = to_do(planned, overwrite)
+    with closing(StylizeConsole(len(pictures) + len(videos))) as console:
+        return console.run(
+            enlarge_pictures(pictures, enlarger, scale, size, tile_px, quality, console.tiles),
+            enlarge_videos(videos, enlarger, scale, size, tile_px, console.frames),
+            existing=len(planned) - len(pictures) - len(videos),
+            skipped=skipped,
+        )

@@ -1,0 +1,1 @@
+"""Photographs: where they come from, the batches of a training, `fst prepare`."""

@@ -1,0 +1,1 @@
+"""Gatys' method: the picture itself is optimised."""

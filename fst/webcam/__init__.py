@@ -1,0 +1,1 @@
+"""Cameras stylized live, in a window."""
