@@ -26,11 +26,11 @@ check: .venv/stamp
 
 docs: .venv/stamp
 	$(BIN)/python scripts/docs/write_reference.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/zensical build --clean --strict
 
 format: .venv/stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""Draw details of photographs enlarged four times: .github/super_resolution.jpg.
+"""Draw details of photographs enlarged four times: docs/assets/super_resolution.jpg.
 
     python scripts/release/draw_upscaling.py
 
@@ -15,7 +15,7 @@ from fst.pictures.image import enlarge_bicubic, rounded, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.upscaling.enlarger import load_enlarger
 
-SHEET = Path(__file__).parents[2] / ".github" / "super_resolution.jpg"
+SHEET = Path(__file__).parents[2] / "docs" / "assets" / "super_resolution.jpg"
 DETAILS = {"chelsea.png": (60, 150), "astronaut.png": (0, 150), "coffee.png": (100, 220)}
 """Top and left of what is shown of each photograph, in pixels."""
 SIDE = 192

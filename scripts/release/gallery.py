@@ -1,8 +1,8 @@
 """The gallery: photographs that may be redistributed, in every released style, as one sheet.
 
-python scripts/release/gallery.py [NAME ...]    # writes .github/gallery.jpg
+python scripts/release/gallery.py [NAME ...]    # writes docs/assets/gallery.jpg
 
-Without names, it shows the smallest model of each painting that has one of its own.
+Without names: the smallest model of each painting that has one of its own.
 
 The photographs are scikit-image's: a rocket (SpaceX, public domain), a cat (S. van der Walt, CC0),
 an astronaut (NASA, public domain), a cup of coffee (R. Michel, CC0).
@@ -20,7 +20,7 @@ from fst.models.released import released_models
 from fst.pictures.image import read_image, resize, write_image
 from fst.pictures.sheet import labelled_sheet
 
-SHEET = Path(__file__).parents[2] / ".github" / "gallery.jpg"
+SHEET = Path(__file__).parents[2] / "docs" / "assets" / "gallery.jpg"
 PHOTOGRAPHS = ("rocket.jpg", "chelsea.png", "astronaut.png", "coffee.png")
 SHAPE = (240, 240)
 QUALITY = 88

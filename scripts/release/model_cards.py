@@ -1,4 +1,4 @@
-r"""Write a card for each released model: docs/reference/model-cards.md and .github/models/*.jpg.
+r"""Write docs/reference/model-cards.md: a card for each released model, with its sheet.
 
 for name in starry_night the_scream; do
     fst evaluate $name --style paintings/$name.jpg --photographs heldout/ --weights vgg16.pth \
@@ -31,7 +31,7 @@ from fst.pictures.sheet import labelled_sheet
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "model-cards.md"
-SHEETS = ROOT / ".github" / "models"
+SHEETS = ROOT / "docs" / "assets" / "models"
 COLUMNS = 5
 """Pictures in a row of the sheet of a model of several styles."""
 SETTINGS = (
@@ -106,7 +106,7 @@ def card(model: ReleasedModel, report: dict[str, Any]) -> str:
         "licence": f"{model.licence} (weights)",
     }
     rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
-    sheet = f"![Photographs stylized by {model.name}](../../.github/models/{model.name}.jpg)"
+    sheet = f"![Photographs stylized by {model.name}](../assets/models/{model.name}.jpg)"
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n{rows}\n"
 
 
@@ -128,7 +128,7 @@ def card_of_several(model: ReleasedModel) -> str:
         judged = "last" if model.takes_any else "held-out"  # by `fst learn`, or by training
         total = f"; {judged} loss {style.losses['total']:.2f}" if style.losses else ""
         rows.append(f"| `{model.name}:{style.name}` | {painting}; {style.card['rights']}{total} |")
-    sheet = f"![A photograph in every style of {model.name}](../../.github/models/{model.name}.jpg)"
+    sheet = f"![A photograph in every style of {model.name}](../assets/models/{model.name}.jpg)"
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
