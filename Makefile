@@ -1,10 +1,12 @@
 # make test    create the environment if there is none, run every check and test
 # make demo    train a style end to end and show the result
 # make docs    build the documentation into build/site; a broken link is an error
+# make lowest  run the tests with the lowest versions that pyproject.toml allows
+# make dist    build the sdist and the wheel, check them, install the wheel and try it
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test check docs lowest dist format clean
 
 # The stamp is younger than pyproject.toml once the environment holds what that asks for.
 .venv/stamp: pyproject.toml
@@ -27,6 +29,26 @@ check: .venv/stamp
 docs: .venv/stamp
 	$(BIN)/python scripts/docs/write_reference.py --check
 	$(BIN)/zensical build --clean --strict
+
+# Without those of the packaging: they need a setuptools that the lowest torch refuses.
+lowest: build/lowest/stamp
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  --ignore tests/test_packaging.py
+
+build/lowest/stamp: .venv/stamp
+	$(BIN)/uv venv --quiet --clear --python 3.11 build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct \
+	  --editable '.[test]'
+	touch build/lowest/stamp
+
+dist: .venv/stamp
+	rm -rf dist build/installed
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip install --quiet dist/*.whl
+	cd build && installed/bin/fst --help
+	cd build && installed/bin/fst stylize starry_night ../conf/style/vortices.jpg -o stylized.png
 
 format: .venv/stamp
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+PULL_REQUEST = ".github/pull_request_template.md"
 
 
 def test_reference_pages_are_current():
@@ -55,6 +56,26 @@ def test_readme_links_lead_to_files():
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
     assert len(links) > 20
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", PULL_REQUEST])
+def test_pages_outside_the_site_lead_to_what_is_there(page: str):
+    text = (ROOT / page).read_text()
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in link:
+            name, _, anchor = link.partition("#")
+            target = folder / name if name else ROOT / page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target.read_text()), link
+    named = re.findall(r"\b(?:fst|conf|checkpoints|scripts|tests)/[\w/]*(?:\.py)?", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def anchors(text: str) -> set[str]:
+    """What links to a page's headings are called."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_readme_is_a_front_page():

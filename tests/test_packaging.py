@@ -113,12 +113,13 @@ def test_releases_with_known_holes_are_not_installed(
         assert all(floor.contains(version) for version in mended)
 
 
-def test_sdist_holds_the_deployment_snippets(distributions: Path):
+def test_sdist_holds_the_deployment_snippets_and_the_changelog(distributions: Path):
     (sdist,) = distributions.glob("fst_style_transfer-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     snippets = {str(file.relative_to(ROOT)) for file in (ROOT / "scripts" / "deploy").iterdir()}
     assert snippets and snippets <= names
+    assert {"CHANGELOG.md", "CITATION.cff"} <= names
 
 
 def test_installed_wheel_composes_its_configuration(fst, site: Path, style_picture: Path):
