@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import absl.logging
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +16,9 @@ from samples import SHARED, draw_picture
 from fst.config import TrainConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Hydra's set-up of logging closes every handler, and absl's, which TensorBoard imports, its stream
+# unless that is a standard one: else it closes the file that pytest captures output in.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

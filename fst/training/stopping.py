@@ -10,7 +10,8 @@ from fst.errors import ending_signals, ignore_if_hangup
 class StopRequest:
     """Records SIGINT, SIGTERM or SIGHUP inside its context.
 
-    A second SIGINT or SIGTERM ends the process at once.
+    A second SIGINT or SIGTERM ends the process at once. Further SIGHUPs are ignored, also after it:
+    the kernel and the shell each send one.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,8 @@ class StopRequest:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number

@@ -430,6 +430,20 @@ def test_a_signal_to_all_processes_saves_the_run(
         assert "Traceback" not in said
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_second_hangup_is_ignored_even_after_the_run():
+    ended = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: ended.append(number))
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop.signal == signal.SIGHUP
+    assert not ended
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
 def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
     import fcntl
