@@ -8,8 +8,9 @@ fst evaluate-upscaler upscale_x4 upscale_x4_pixel --photographs Set5 --photograp
     --output evaluation/upscaling
 python scripts/release/model_cards.py evaluation/
 
-What a card says comes from the model file and from the evaluation of its name. Cards of models
-without an evaluation in the folder stay as they are.
+What a card says comes from the model file and from the evaluation of its name. Without an
+evaluation in the folder, the card of an upscaler stays as it is, and so does one that is of the
+present file; others say what the file says.
 """
 
 import argparse
@@ -42,10 +43,12 @@ SETTINGS = (
 HEADER = """# Model cards
 
 Written by `scripts/release/model_cards.py` from the model files and `fst evaluate`. The weights are
-licensed under CC BY 4.0; they were trained on research photographs that are not redistributed.
+licensed under CC BY 4.0. The photographs of the training are research data and not redistributed.
 Distances are relative (0 is a perfect match), under VGG16, on photographs that were not trained on.
-Seconds are of one 512x512 picture in fp32 on the machine of the evaluation. What came before
-the last training is in [Released models](../released-models.md#how-they-were-trained).
+Seconds are of one 512x512 picture in fp32 on the machine of the evaluation. A card without
+distances is of a model that was not evaluated since its last training;
+[Measurements](../measurements.md#picture-quality) has some of them. [Released
+models](../released-models.md#how-they-were-trained) says what came before that training.
 """
 
 
@@ -66,48 +69,70 @@ def main() -> None:
         if model.styles or model.takes_any:
             cards.append(card_of_several(model))
             write_sheet_of_several(model)
-        elif not evaluated.exists():
+            continue
+        report = json.loads(evaluated.read_text(encoding="utf-8")) if evaluated.exists() else None
+        current = model.enlarges or all(row in earlier[model.name] for row in table(of_file(model)))
+        if report is None and current:
             cards.append(f"## {earlier[model.name].rstrip()}\n")
         elif model.enlarges:
-            cards.append(card_of_upscaler(model, json.loads(evaluated.read_text(encoding="utf-8"))))
+            cards.append(card_of_upscaler(model, report))
         else:
-            cards.append(card(model, json.loads(evaluated.read_text(encoding="utf-8"))))
+            cards.append(card(model, report))
             write_sheet(model.name)
     PAGE.write_text("\n".join(cards), encoding="utf-8")
     print(PAGE)
 
 
-def card(model: ReleasedModel, report: dict[str, Any]) -> str:
-    """Return the card of a model as Markdown, given what `fst evaluate` wrote about it."""
+def card(model: ReleasedModel, report: dict[str, Any] | None) -> str:
+    """Return the card of a model as Markdown, given what `fst evaluate` wrote, if anything."""
     info, _ = read_info(released_path(model.name))
-    (evaluation,) = report["evaluations"]
-    quality, artefacts = evaluation["quality"], evaluation["artefacts"]
-    losses = ", ".join(
-        f"{name} {evaluation['terms'][f'heldout/{name}']:.3f}"
-        for name in ("content", "style", "light", "total_variation")
-    )
-    facts = {
+    losses, judged = info.losses, {}
+    if report is not None:
+        (evaluation,) = report["evaluations"]
+        losses = {name.removeprefix("heldout/"): n for name, n in evaluation["terms"].items()}
+        judged = of_evaluation(evaluation, report["iterations"])
+    terms = ("content", "style", "light", "total_variation")
+    shown = ", ".join(f"{name} {losses[name]:.3f}" for name in terms if name in losses)
+    facts = of_file(model) | ({"held-out terms": f"{shown}, of the default loss"} if shown else {})
+    facts |= judged | {
+        "does well and badly": info.card["note"],
+        "licence": f"{model.licence} (weights)",
+    }
+    sheet = f"![Photographs stylized by {model.name}](../assets/models/{model.name}.jpg)"
+    return "\n".join([f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|", *table(facts), ""])
+
+
+def table(facts: dict[str, str]) -> list[str]:
+    """Return the rows of a card."""
+    return [f"| {name} | {fact} |" for name, fact in facts.items()]
+
+
+def of_file(model: ReleasedModel) -> dict[str, str]:
+    """Return what the file of a model of one style says about its training."""
+    info, _ = read_info(released_path(model.name))
+    return {
         "painting": f"{model.artist}, *{model.title}*, {model.year}; {info.card['rights']}",
         "network": f"`{model.network}`, {model.parameters:,} parameters, "
         f"{model.size_bytes / 1e6:.2f} MB",
         "last training": f"`{command(info)}`",
         "images seen in it": f"{info.seen_images:,}",
-        "held-out terms": f"{losses}, of the default loss",
+    }
+
+
+def of_evaluation(evaluation: dict[str, Any], iterations: int) -> dict[str, str]:
+    """Return what `fst evaluate` found."""
+    quality, artefacts = evaluation["quality"], evaluation["artefacts"]
+    return {
         "distance to the style": f"Gram {quality['gram']:.3f}, covariance "
         f"{quality['covariance']:.3f}, sliced Wasserstein {quality['wasserstein']:.3f}",
         "distance to the photograph": f"content {quality['content']:.2f}, structure "
         f"{quality['structure']:.2f}, light {quality['light']:.2f}",
-        "iterations of L-BFGS equalled": equalled(evaluation, report["iterations"]),
+        "iterations of L-BFGS equalled": equalled(evaluation, iterations),
         "artefacts": f"grid {artefacts['grid_ratio']:.1f} times its surroundings "
         f"({artefacts['grid_levels']:.1f} of 255 levels), border contrast "
         f"{artefacts['border_contrast']:.2f}, blown values {artefacts['blown_share']:.1%}",
         "seconds": f"{evaluation['speeds'][0]['network_seconds']:.3f}",
-        "does well and badly": info.card["note"],
-        "licence": f"{model.licence} (weights)",
     }
-    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
-    sheet = f"![Photographs stylized by {model.name}](../assets/models/{model.name}.jpg)"
-    return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def card_of_several(model: ReleasedModel) -> str:
@@ -132,7 +157,7 @@ def card_of_several(model: ReleasedModel) -> str:
     return f"## {model.name}\n\n{sheet}\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
-def card_of_upscaler(model: ReleasedModel, scores: list[dict[str, Any]]) -> str:
+def card_of_upscaler(model: ReleasedModel, scores: Any) -> str:
     """Return the card of a model for super-resolution, given what `fst evaluate-upscaler` wrote."""
     info, _ = read_info(released_path(model.name))
     config = info.training_config
