@@ -1,7 +1,7 @@
 """fst: train feed-forward neural style transfer networks, and stylize with them in real time.
 
 >>> import fst
->>> stylize = fst.load("runs/the_scream/model.safetensors")
+>>> stylize = fst.load("starry_night")  # or a run's name, a run folder, a model file
 >>> stylized = stylize(fst.read_image("photo.jpg"))  # (1, 3, H, W) in [0, 1]
 >>> fst.write_image(stylized, "stylized.jpg")
 """

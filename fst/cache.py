@@ -19,7 +19,7 @@ def cached(name: str) -> Path:
     written there, as in a container whose user has no home, is in the temporary folder.
 
     Raises:
-        UserError: nor can it be written there.
+        UserError: it cannot be written there either.
     """
     usual = _usual_folder()
     if usual is not None and (_is_file(usual / name) or _can_be_made(usual / name)):
@@ -66,7 +66,7 @@ def _compiled_folder() -> Path | None:
 def _is_compilable(folder: Path) -> bool:
     """Say whether a compiler's command line, in which torch quotes no path, keeps this one whole.
 
-    A blank or a quote in it ("John Smith", "O'Brien") would break it.
+    A space or a quote in it ("John Smith", "O'Brien") would break it.
     """
     try:
         return shlex.split(folder.as_posix()) == [folder.as_posix()]

@@ -146,7 +146,7 @@ def prepare_compiler(device: torch.device) -> None:
     """Have torch keep compiled code in the cache folder.
 
     Raises:
-        UserError: there is no C++ compiler, which the CPU needs, or the cache's path has blanks.
+        UserError: there is no C++ compiler, which the CPU needs, or the cache's path has spaces.
     """
     prepare_caches()
     refuse_blanks()

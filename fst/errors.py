@@ -113,7 +113,7 @@ def _report_thread_error(error: threading.ExceptHookArgs) -> None:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Say whether an error is the user's to mend, the machine's or FFmpeg's; others are bugs."""
+    """Say whether an error is the user's, the machine's or FFmpeg's; others are bugs."""
     of_ffmpeg = type(error).__module__ == "av.error"  # PyAV is an extra, and not imported for this
     return of_ffmpeg or isinstance(error, UserError | OSError | ImportError)
 

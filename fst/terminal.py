@@ -18,7 +18,7 @@ from tqdm import tqdm
 _HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, what reverses the direction of text, and halves of pairs."""
 _A_BYTE = range(0xDC80, 0xDD00)
-"""How Python has the bytes of a name that are no UTF-8."""
+"""How Python represents the bytes of a name that are not UTF-8."""
 
 
 def open_streams() -> None:
@@ -65,7 +65,7 @@ def note(*lines: object) -> None:
 
 
 def visible(text: str) -> str:
-    r"""Return a text on one line that cannot steer a terminal: `\x1b` for an escape character."""
+    r"""Return a text on one line that cannot control a terminal: `\x1b` for an escape character."""
     return _HARMFUL.sub(_escaped, text)
 
 

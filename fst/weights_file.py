@@ -30,7 +30,7 @@ def read_weights(path: Path, anchor: str) -> dict[str, Tensor]:
 
     Raises:
         OSError: it cannot be read.
-        UserError: it is no such file, is damaged, or holds none or several of such networks.
+        UserError: it is not such a file, is damaged, or holds none or several of such networks.
     """
     require_regular(path)
     try:

@@ -80,7 +80,7 @@ class StylizeConsole:
             self.bar.refresh()
 
     def run(self, *works: Iterable[Outcome], existing: int, skipped: Sequence[Path]) -> int:
-        """Show the outcomes of one work after the other; return what `conclude` does."""
+        """Show the outcomes of one job after the other; return what `conclude` does."""
         try:
             for outcomes in works:
                 self.show(outcomes)

@@ -38,10 +38,10 @@ def benchmark(
             are reported and skipped.
         device: cuda, mps, cpu ...; auto takes a GPU if available.
         rounds: Timing rounds; the median is reported.
-        training: Measure training steps of the networks, with random weights, not stylizing.
+        training: Measure training steps, with random weights, instead of stylizing.
         batch: Images of a training step.
         crop: Side in pixels of what the loss sees of a training image.
-        loss_network: That of a training step: slim, which ships with fst, or vgg16.
+        loss_network: The loss network of a training step: slim, which ships with fst, or vgg16.
         weights: A file of VGG16 weights; by default the cache, or a download.
         output: The folder for benchmark.md and benchmark.json, or training.md and training.json.
     """
@@ -205,7 +205,7 @@ def compare(
             released models.
         photographs: A folder; by default the photographs that the first run's training held out.
         images: Number of photographs.
-        size: Their side in pixels; they are cut square from the middle.
+        size: Side in pixels of the squares that are cut from their middle.
         pt2: A .pt2 model to include; it executes native code, so patterns never include one.
         device: cuda, mps, cpu ...; auto takes a GPU if available.
         output: The folder for comparison.jpg, .md, .json and the TensorBoard file; an earlier

@@ -69,8 +69,8 @@ def export(
         size: HEIGHTxWIDTH, for runtimes that need a fixed size; otherwise any size is accepted.
         device: What a .pt2 is compiled for: cuda, cpu ...
         range: The value of white in and out: 1, or 255 for OpenCV's own style transfer sample.
-        blend: Take the shares of the styles as a second input, (N, K), of a model of K styles:
-            the .onnx then has all of them, and any blend.
+        blend: Keep all K styles of a model in the .onnx, with their shares, (N, K), as a second
+            input.
         photograph: The picture to check it on; otherwise one that ships with fst.
         overwrite: Replace the file if it exists.
     """

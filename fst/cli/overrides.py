@@ -106,14 +106,14 @@ def _parsed(override: str) -> Override:
 
 
 def _nesting(value: object) -> int:
-    """Return how many lists and dicts are inside one another."""
+    """Return how deeply lists and dicts are nested."""
     if isinstance(value, dict):
         value = list(value.values())
     return 1 + max(map(_nesting, value), default=0) if isinstance(value, list) else 0
 
 
 def _chosen(override: Override) -> list[str | None]:
-    """Return the names that a group is set to, None for what is no name."""
+    """Return the names that a group is set to; None for a value that is not a name."""
     value = override.value()
     values = value.list if isinstance(value, ChoiceSweep) else value
     texts = [

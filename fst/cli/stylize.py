@@ -28,7 +28,7 @@ def stylize(
             comma-separated. MODEL:STYLE takes one of several styles, MODEL:A=0.7,B=0.3 a blend, and
             any:painting.jpg any painting.
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
-        output: A file for one input and one model, else a folder; NAME/ always is one.
+        output: A file for one input and one model, else a folder; NAME/ is always a folder.
         options: How to stylize.
         overwrite: Replace existing results, which are otherwise kept.
         shard: K/N stylizes the K-th of N shares of the inputs, for N processes, machines or array
@@ -84,8 +84,8 @@ def upscale(
     Args:
         model: A model file, a run folder or the name of a released model.
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
-        output: A file for one input, else a folder (as is NAME/).
-        scale: How many times as wide and as high, from 1 to the model's factor, the default.
+        output: A file for one input, else a folder; NAME/ is always a folder.
+        scale: Enlargement, from 1 to the model's factor, which is the default.
         size: Scale the shorter side to this many pixels first.
         tile_px: Tile side in the small picture; 0 never tiles. Results are the same.
         quality: Quality of JPEG and WebP files, 1 to 100.

@@ -22,8 +22,8 @@ def prepare(
 ) -> None:
     """Write photographs once at the size that training needs, as parquet files.
 
-    Training then decodes each about twice as fast. An interrupted command continues when it is
-    run again, and verifies what there is.
+    Training then decodes each about twice as fast. Run an
+    interrupted command again to continue it; what is there is verified.
 
     Args:
         source: A folder of pictures or of parquet files, a pattern such as 'shards/*.parquet', or

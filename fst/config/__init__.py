@@ -1,4 +1,4 @@
-"""Configuration schemas: one dataclass a config group, one docstring a field.
+"""Configuration schemas: one dataclass per group, one docstring per field.
 
 Hydra composes `conf/train.yaml` over these and refuses unknown keys and wrong types; the
 `__post_init__` checks below refuse impossible values. Nothing here imports torch, so a mistake in

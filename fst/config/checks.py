@@ -46,7 +46,7 @@ def shares(key: str, values: Sequence[float], named: Sequence[str]) -> None:
 
 
 def title_of(path: str) -> str:
-    """Return a file's name without its suffix; bytes in it that are no text become `?`."""
+    """Return a file's name without its suffix; bytes that are not text become `?`."""
     return Path(path).stem.encode(errors="replace").decode()
 
 

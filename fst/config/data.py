@@ -20,8 +20,8 @@ class DataConfig:
     crop_px: int = 256
     """Side of the square training crops."""
     margin_px: int = 16
-    """Pixels around a crop that the network sees and the loss does not: the loss network's features
-    are wrong at a border, and the network would make up for that at each border."""
+    """Pixels around a crop that the network sees but the loss does not: the loss network's features
+    are wrong at a border, and the network would learn to compensate for that."""
     min_crop_scale: float = 0.5
     """Smallest side of a crop before resizing, as a share of the picture's shorter side."""
     workers: int = 2

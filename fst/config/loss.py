@@ -17,19 +17,20 @@ class LossConfig:
     content_layer: str = "relu3_3"
     """Layer at which content is compared."""
     content_weight: float = 1.0
+    """Weight of the content."""
     style_layers: list[str] = MISSING
     """Layers at which the style is compared."""
     style_layer_weights: list[float] = field(default_factory=list)
-    """One weight a style layer, their mean taken as one; empty means all alike."""
+    """One weight per style layer, scaled to a mean of 1; empty means equal weights."""
     style_weight: float = MISSING
     """Weight of the style; training starts from it where `content_target` is set."""
     content_target: float | None = None
-    """Content distance at which training aims by adapting the style weight; null keeps it."""
+    """Content distance that the style weight adapts to reach; null keeps the weight fixed."""
     style_levels: int = 1
     """Pyramid levels (full size, half, quarter ...) at which the style is compared."""
     style_tiles: int = 1
-    """The style is compared in the whole picture and, above 1, in each of this many parts of its
-    height and width that have 64 pixels: it is then everywhere instead of somewhere."""
+    """At 2, the style is also compared in each of 2x2 tiles of the picture, and so on: it is then
+    spread evenly. Tiles have at least 64 pixels a side."""
     tv_weight: float = MISSING
     """Weight of the total variation."""
     light_weight: float = 0.0

@@ -51,7 +51,7 @@ class JohnsonConfig(NetworkConfig):
 
 @dataclass
 class FastConfig(NetworkConfig):
-    """Our own: the same job at a fraction of the cost (see `fst.networks.fast.Fast`)."""
+    """The default: the same job at a fraction of the cost (see `fst.networks.fast.Fast`)."""
 
     name: str = "fast"
     width: int = 40

@@ -85,9 +85,9 @@ class AnyStyleConfig(StyleConfig):
     path: str = MISSING
     """The folder; `any=FOLDER` is short for `style=any style.path=FOLDER`."""
     size_px: int = 320
-    """Their shorter side when they are judged by, or learnt later."""
+    """Their shorter side when results are compared with them, or when one is learnt later."""
     predictor_px: int = 224
-    """Their shorter side when the predictor sees one later; more takes longer, and is no better."""
+    """Their shorter side when the predictor sees one later; more takes longer and is not better."""
     crop_px: int = 192
     """Side of the squares that are cut from the paintings, and measured."""
     min_crop_scale: float = 0.3
@@ -95,9 +95,9 @@ class AnyStyleConfig(StyleConfig):
     mixed: float = 0.25
     """Share of the images whose style is a mixture of two paintings."""
     heldout_path: str | None = None
-    """A folder of paintings to judge by; null holds out some of the others."""
+    """A folder of paintings to validate with; null holds out some of the others."""
     heldout_styles: int = 8
-    """Number of paintings to judge by."""
+    """Number of paintings to validate with."""
 
     def __post_init__(self) -> None:
         for name in ("path", "heldout_path"):

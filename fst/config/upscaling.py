@@ -22,7 +22,7 @@ class UpscalerConfig(AnyNetworkConfig):
     """A super-resolution network: its name in `fst.networks.registry`, then its arguments."""
 
     factor: int = 4
-    """How many times as wide and as high pictures become."""
+    """Enlargement: how many times as wide and as high."""
 
     def __post_init__(self) -> None:
         at_least("network.factor", self.factor, 2)
@@ -32,7 +32,7 @@ class UpscalerConfig(AnyNetworkConfig):
 
 @dataclass
 class FastUpscalerConfig(UpscalerConfig):
-    """Our own, for real time (see `fst.networks.upscaler.FastUpscaler`)."""
+    """The default, for real time (see `fst.networks.upscaler.FastUpscaler`)."""
 
     name: str = "fast_upscaler"
     width: int = 32
@@ -40,7 +40,7 @@ class FastUpscalerConfig(UpscalerConfig):
     layers: int = 8
     """Convolutions between the first and the last."""
     degradation: str = "bicubic"
-    """How small pictures are made: `bicubic`, or the paper's `johnson`, which blurs first."""
+    """How pictures are downscaled: `bicubic`, or the paper's `johnson`, which blurs first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +59,7 @@ class JohnsonUpscalerConfig(UpscalerConfig):
     residual_blocks: int = 4
     """Residual blocks at low resolution."""
     degradation: str = "johnson"
-    """How small pictures are made: as in the paper by blurring first, or `bicubic`."""
+    """How pictures are downscaled: `johnson` blurs first, as in the paper; or `bicubic`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,7 +106,7 @@ class PixelLossConfig(UpscalingLossConfig):
 
 @dataclass
 class PerceptualLossConfig(UpscalingLossConfig):
-    """Differences of features: sharp; start it from a network that `loss=pixel` trained."""
+    """Differences of features: sharp; start it from a network trained with `loss=pixel`."""
 
     name: str = "perceptual"
     pixel_weight: float = 2.0
@@ -124,7 +124,7 @@ class TrainUpscalerConfig(RunConfig):
     loss_network: LossNetworkConfig = MISSING
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     name: str | None = None
-    """The run's name; null makes one of the factor and the loss."""
+    """The run's name; null composes one from the factor and the loss."""
 
     def __post_init__(self) -> None:
         self.name = self.name or f"x{self.network.factor}_{self.loss.name}"

@@ -260,7 +260,7 @@ def content_batches(
 
 
 class _Watched(Dataset[Crop]):
-    """Crops, each of which leaves the time at which it was made as a sign of life."""
+    """Crops, each of which records when it was made, as a sign of life."""
 
     def __init__(self, crops: ContentDataset, last_sign: Any) -> None:
         self.crops = crops

@@ -1,4 +1,4 @@
-"""The pictures of parquet files as a table of which any row is at hand.
+"""The pictures of parquet files as a table with random access to its rows.
 
 Parquet decodes thousands of rows to reach one, so each file's column of pictures is copied once, in
 Arrow's format, which is mapped into memory. Files may come from anybody: one that would become many

@@ -1,6 +1,6 @@
 """Photographs that stay decoded in the memory of the device, where crops are cut.
 
-A GPU trains on more images a second than sixteen CPU cores decode.
+A GPU trains on more images per second than sixteen CPU cores decode.
 """
 
 import os

@@ -21,7 +21,7 @@ from fst.pictures.raw import is_camera_raw
 MIN_PX = 32
 """Pictures with a shorter side below this are skipped."""
 MOST_UNUSABLE = 100
-"""As many unusable pictures in a row are a disk that is gone, not damaged pictures."""
+"""So long a run of unusable pictures means a disk that is gone, not damaged pictures."""
 UNFINISHED = ".unfinished"
 """A file in a folder that `fst prepare` has not completed."""
 RECORD = "prepared.json"
@@ -138,7 +138,7 @@ def describe_source(source: str, image_column: str, files: str) -> DataConfig:
         files: which files of COCO.
 
     Raises:
-        UserError: it is nothing of these.
+        UserError: it is none of these.
     """
     path = Path(source)
     if path.is_dir():

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fst.errors import UserError
 
 SILENCE_SECONDS = 40.0
-"""Without any sign of life for so long, nothing more is expected."""
+"""After this long without a sign of life, nothing more is expected."""
 GRACE_SECONDS = 3.0
 """How long to wait on once a stop is requested: most often the item is about to come."""
 _POLL_SECONDS = 0.25

@@ -1,7 +1,7 @@
 """The perceptual loss: content, style and total variation in the features of a frozen network.
 
-Shapes: N pictures, C channels, H x W pixels. Each term is one value a picture, (N,), so that every
-picture of a batch may have its own style.
+Shapes: N pictures, C channels, H x W pixels. Each term is one value per picture, (N,), so that
+every picture of a batch may have its own style.
 """
 
 from abc import ABC, abstractmethod

@@ -28,10 +28,10 @@ class RelativeLoss(PerceptualLoss):
 class MomentsLoss(RelativeLoss):
     """Style is the features' mean and covariance, each relative; content is structure alone.
 
-    The Gram matrix is the sum of the covariance and the product of the means, and where features
-    are rectified the second hides the first: apart, palette and patches come at once. Content is
-    compared after instance normalisation, which lets a picture take the style's contrast and
-    colours and keeps its edges and shapes: at 1.1 it is legible, at 1.5 no longer.
+    The Gram matrix is the sum of the covariance and the product of the means. Where features are
+    rectified the second hides the first; compared apart, palette and patches improve together.
+    Content is compared after instance normalisation, so a picture can take the style's contrast and
+    colours and keep its edges and shapes. At 1.1 it is legible, at 1.5 no longer.
     """
 
     def content_statistic(self, features: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Artefacts of a stylization, whatever its style: grids, clipped values, a different border.
 
->>> measure_artefacts(fst.load("runs/the_scream"), [fst.read_image("photo.jpg")])
+>>> measure_artefacts(fst.load("the_scream"), [fst.read_image("photo.jpg")])
 
 Grids and borders are measured on stylized smooth pictures, which have neither themselves.
 Tensors are (N, 3, H, W), float in [0, 1]; levels are of 255.

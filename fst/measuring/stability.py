@@ -1,6 +1,6 @@
 """Temporal stability of a stylization: the warping error along the motion, and plain flicker.
 
->>> measure_stability(fst.load("runs/the_scream"), Path("walk.mp4"), size=480)
+>>> measure_stability(fst.load("the_scream"), Path("walk.mp4"), size=480)
 
 Frames are uint8 RGB, (H, W, 3); levels are of 255. OpenCV, an optional extra, is imported where it
 is used.

@@ -95,7 +95,7 @@ def benchmark_steps(
         networks: of `NETWORKS`.
         loss_network: `vgg16` or `slim`.
         weights: VGG16's weights; None takes the cache, or a download.
-        batch_size: images a step.
+        batch_size: images per step.
         crop_px: side that the loss sees; the network sees `data.margin_px` more on each side.
         device: `cuda`, `cpu` ...; see `pick_device`.
         rounds: timing rounds; the first of each step is a warm-up and does not count.

@@ -32,7 +32,7 @@ class Models:
     packages: list[str] = field(default_factory=list)
     """`.pt2` files among the paths, which were not opened."""
     of_several_styles: list[str] = field(default_factory=list)
-    """Models of which no style was chosen."""
+    """Models with several styles, of which none was chosen."""
 
     @property
     def paths(self) -> list[Path]:

@@ -68,7 +68,7 @@ class ModelInfo:
 
     @property
     def has_choice(self) -> bool:
-        """Whether a style is to be chosen: one of several, or any painting."""
+        """Whether a style must be chosen: one of several, or any painting."""
         return bool(self.styles or self.predictor_px)
 
 
@@ -198,7 +198,7 @@ assert _TYPES.keys() == {entry.name for entry in dataclasses.fields(ModelInfo)}
 
 
 def _printable(value: Any) -> Any:
-    """Replace control characters in all texts: printed, they would steer the user's terminal."""
+    """Replace control characters in all texts: printed, they would control the user's terminal."""
     if isinstance(value, str):
         # Cc: control characters, escapes among them; Cf: invisible, such as reversed direction;
         # Cs: halves of characters, which cannot be printed.

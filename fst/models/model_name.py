@@ -38,7 +38,7 @@ def exists(path: str) -> bool:
 
 
 def refuse_style(path: Path, style: str) -> None:
-    """Raise UserError if a style is chosen of a model that has one only."""
+    """Raise UserError if a style is chosen from a model that has only one."""
     if style:
         raise UserError(f"{path} has one style: leave out :{style}")
 

@@ -1,4 +1,4 @@
-"""What an ONNX file has in its graph, read without onnxruntime, which would make it real.
+"""What an ONNX file has in its graph, read without onnxruntime, which would allocate it.
 
 Only the structure of the messages is read, as ONNX's `onnx.proto` numbers their fields.
 """

@@ -73,7 +73,7 @@ def read_painting(file: str | Path) -> Tensor:
 def with_painting(
     network: StyledNetwork, painting: Tensor, side_px: int, palette_share: float
 ) -> StyledNetwork:
-    """Return a network with one style more, that which its predictor gives a painting.
+    """Return a network with one more style: the one that its predictor finds for a painting.
 
     Args:
         network: with a predictor.
@@ -89,7 +89,7 @@ def with_painting(
 
 @torch.no_grad()
 def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Tensor:
-    """Return the code (C,) that a network's predictor gives a painting.
+    """Return the code (C,) that a network's predictor finds for a painting.
 
     Args:
         network: with a predictor.

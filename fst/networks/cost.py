@@ -16,7 +16,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_flops(network: TransformerNetwork | Upscaler, height: int, width: int) -> int:
-    """Return the floating-point operations of one picture's pass: 2 a multiply-add, convolutions.
+    """Return the floating-point operations of one pass: convolutions, 2 per multiply-add.
 
     They are those of the network as it is written (`plain`), whatever is saved in computing it.
     Nothing is computed: the network is run on shapes alone.
@@ -29,7 +29,7 @@ def count_flops(network: TransformerNetwork | Upscaler, height: int, width: int)
 
 
 def flops_of(run: Callable[[Tensor], object], images: Tensor) -> int:
-    """Return the floating-point operations of a run: 2 a multiply-add, convolutions and matmuls."""
+    """Return the operations of a run: convolutions and matmuls, 2 per multiply-add."""
     from torch.utils.flop_counter import FlopCounterMode  # slow to import, and seldom needed
 
     with FlopCounterMode(display=False) as counter:

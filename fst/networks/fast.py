@@ -1,4 +1,4 @@
-"""Our own network: Johnson's job at a fraction of the cost."""
+"""The default network: the job of Johnson's at a fraction of the cost."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -38,7 +38,7 @@ STEMS: dict[str, Callable[[int], list[nn.Module]]] = {
 
 
 class Fast(TransformerNetwork):
-    """Our own: nearly all the work at a quarter and an eighth of the resolution.
+    """The default: nearly all its work is at a quarter and an eighth of the resolution.
 
     A space-to-depth stem folds each 4x4 patch into 48 channels. Residual blocks work on those and,
     in a coarse stage beside them, at an eighth of the resolution, which is what makes shapes as

@@ -51,7 +51,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         return self._flattened(y, inverse[None], bias[None])
 
     def _of_several(self, x: Tensor) -> Tensor:
-        """One channel a group, centred first: squares of large means would cost all precision."""
+        """One channel per group, centred first: squares of large means would cost all precision."""
         centred = x - x.detach().mean((2, 3), keepdim=True)
         shared = self.weight.ndim == 1
         weight, bias = (self.weight, self.bias) if shared else (None, None)

@@ -1,7 +1,7 @@
 """A style's palette: how its pictures' colours are moved towards those of the painting.
 
-Training by a squared distance to statistics that vary between pictures, and between the parts of
-one, is at its best below their size: the pictures have the style's hues, but not its contrast. A
+A squared distance to statistics that vary between pictures, and between the parts of one, is
+smallest below them: the pictures have the style's hues, but not its contrast. A
 matrix on the three channels of the output makes up for it, and costs nothing, as the network's last
 convolution takes it in.
 

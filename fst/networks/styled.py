@@ -69,7 +69,7 @@ class StyledNetwork(nn.Module):
         code_size: int | None = None,
         hidden: int | None = None,
     ) -> None:
-        """Take a network, whose own style is where all styles start.
+        """Take a network; all styles start from its own.
 
         Args:
             network: with instance norms.
@@ -132,7 +132,7 @@ class StyledNetwork(nn.Module):
         return stylized_with(self.network, vectors, image)
 
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
-        """Return a network with one style more, of a code (C,) and a residual (S,).
+        """Return a network with one more style, of a code (C,) and a residual (S,).
 
         Without a residual the style is what the mapper makes of the code. It has no palette yet.
         """

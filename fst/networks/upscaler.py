@@ -51,7 +51,7 @@ class Upscaler(nn.Module, ABC):
 
 
 class FastUpscaler(Upscaler):
-    """Our own: 3x3 convolutions at low resolution and one pixel shuffle (Shi et al. 2016).
+    """The default: 3x3 convolutions at low resolution and one pixel shuffle (Shi et al. 2016).
 
     What they compute is added to the repeated pixels. The sum is corrected once towards a picture
     that, downscaled, is the input (back-projection, Irani & Peleg 1991), so that colours stay those

@@ -217,7 +217,7 @@ def _to_xyz(primaries: tuple[float, ...]) -> np.ndarray:
     """Return the matrix from light of these primaries to XYZ; (1, 1, 1) is white, of Y = 1.
 
     Raises:
-        ValueError: these are no primaries.
+        ValueError: these are not primaries.
     """
     x, y = np.array(primaries, np.float64).reshape(4, 2).T
     if y[3] == 0:
@@ -234,7 +234,7 @@ def _to_bt709(primaries: tuple[float, ...]) -> np.ndarray:
     """Return the matrix from light of these primaries to that of BT.709's; white stays white.
 
     Raises:
-        ValueError: these are no primaries.
+        ValueError: these are not primaries.
     """
     ours = _to_xyz(_BT709)
     theirs = _to_xyz(primaries)

@@ -129,11 +129,18 @@ def open_rgb(source: str | Path | bytes) -> Image.Image:
 
 
 def read_image(path: str | Path, most_px: int | None = None) -> Tensor:
-    """Return a picture file as (1, 3, H, W), float32 in [0, 1]; see `open_rgb`.
+    """Read a picture of any format as (1, 3, H, W), float32 in [0, 1], sRGB.
+
+    The EXIF orientation is applied, declared colours are converted to sRGB, and transparency is
+    composited over white.
 
     Args:
         path: the file.
         most_px: reduce pictures of more pixels to about this many; None keeps the size.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableImageError: it cannot be decoded; the message says why.
     """
     picture = open_rgb(path)
     if most_px is not None:
@@ -204,10 +211,15 @@ def rounded(images: Tensor) -> Tensor:
 
 
 def write_image(image: Tensor, path: str | Path, quality: int = 95) -> None:
-    """Write (1, 3, H, W) in [0, 1] as the format that the suffix names, atomically.
+    """Write a picture in the format that the suffix names, atomically.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1], sRGB.
+        path: the file.
+        quality: of JPEG, WebP and AVIF, from 1 to 100.
 
     Raises:
-        UserError: an unknown suffix, or a size that the format does not support.
+        UserError: an unknown suffix, a size that the format does not support, or no such quality.
     """
     pixels = (image.detach().float().clamp(0, 1) * 255).round().byte()
     write_picture(Picture(pixels.cpu()), path, quality)

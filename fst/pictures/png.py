@@ -1,4 +1,4 @@
-"""What Pillow makes too little of in PNG: long texts and profiles, and the colour that is clear."""
+"""What Pillow does not handle in PNG: long texts and profiles, and the transparent colour."""
 
 import io
 import zlib
@@ -16,7 +16,7 @@ UNREAD = "unread"
 
 
 def open_without_text(file: Path | io.BytesIO) -> ImageFile.ImageFile | None:
-    """Open a picture whose texts or profile are longer than Pillow reads; None if it is no PNG.
+    """Open a picture whose texts or profile are longer than Pillow reads; None if it is not a PNG.
 
     The profile is kept up to 16 MB.
     """

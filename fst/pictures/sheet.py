@@ -52,7 +52,7 @@ def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
 def styles_sheet(
     styles: Mapping[str, Tensor], contents: Tensor, stylized: Sequence[Tensor]
 ) -> Tensor:
-    """Return one picture: a row a style, which begins with the style itself.
+    """Return one picture: a row per style, which begins with the style itself.
 
     Args:
         styles: (1, 3, H, W) by name, cut to a square from the middle.

@@ -7,7 +7,7 @@ from fst.errors import UserError
 
 MIN_TILE_PX = 32
 MOST_STRENGTH = 1.5
-"""The largest strength, which only models have whose strength was trained; others end at 1."""
+"""The largest strength of models whose strength was trained; for others it is 1."""
 STROKES = (0.25, 16)
 """Smallest and largest factor of the strokes' size."""
 LOOKS_BEST_PX = 512

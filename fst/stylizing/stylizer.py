@@ -1,6 +1,6 @@
 """Stylizing with a trained network: `load` a model, call it on tensors, pictures or frames.
 
->>> stylize = fst.load("runs/the_scream")
+>>> stylize = fst.load("the_scream")
 >>> stylize(fst.read_image("photo.jpg"))  # tensors (N, 3, H, W), float in [0, 1]
 >>> stylize(PIL.Image.open("photo.jpg"), strength=0.7)  # pictures
 >>> stylize(frame, keep_colors=True)  # numpy frames (H, W, 3), uint8 RGB
@@ -43,7 +43,7 @@ _STRENGTHS = 8  # of which the networks are kept
 
 
 class Stylizer:
-    """A trained network, ready to use: call it on pictures."""
+    """A trained network, ready to use: call it on pictures. `fst.load` makes one."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Stylizer:
 
         Args:
             network: what stylizes.
-            info: what is known of it.
+            info: its metadata.
             device: where.
             dtype: of its weights.
             choice: what the network is a style of, where its strength was trained.
@@ -96,17 +96,17 @@ class Stylizer:
 
     @property
     def workers(self) -> int:
-        """How many threads should call this at once to stylize the frames of a video.
+        """The number of threads that should call this at once to stylize a video's frames.
 
-        On a CPU two, each with half of torch's threads, finish more frames than one with all of
-        them. Compiled code has a fixed number of threads, and exported models have their own.
+        On a CPU two threads, each with half of torch's threads, finish more frames than one with
+        all of them. Compiled code has a fixed number of threads, and exported models their own.
         """
         eager = isinstance(self.network, TransformerNetwork) and not self.compiled
         return 2 if eager and self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
     @property
     def most_strength(self) -> float:
-        """The largest `strength`: more than 1 where it was trained."""
+        """The largest `strength`: 1, or 1.5 for models that take any painting."""
         return MOST_STRENGTH if self.choice and self.choice.has_strength else 1.0
 
     @property
@@ -135,16 +135,15 @@ class Stylizer:
             picture: a float tensor (N, 3, H, W) in [0, 1], a uint8 tensor of that shape, a PIL
                 picture, or uint8 RGB frames (H, W, 3) or (N, H, W, 3). A PIL picture keeps its
                 transparency, and the result is sRGB.
-            strength: 1 is the network's result, 0 the picture itself, values between blend them.
-                Where the strength was trained, the network paints less below 1, and only what is
-                below `LEAST_TRAINED` is blended; above 1 it paints more, up to `most_strength`.
+            strength: 1 is the network's result, 0 the picture itself; values between blend them.
+                Models that take any painting have the strength as a trained input, from 0.5 to
+                `most_strength`, and blend only below that.
             keep_colors: take only the luminance from the result and the colours from the picture.
-            mask: how much to stylize where: a tensor (1, 1, H, W) in [0, 1], or a PIL picture,
-                stretched over the picture: white is stylized, black kept.
-            strokes: how large strokes and shapes are, 1 as the network was trained; see
-                `fst.stylizing.strokes`. The picture is stylized at 1/`strokes` of its resolution,
-                and tiles are of that.
-            tile_px: tile side in pixels; 0 never tiles, None tiles above `WHOLE_PX` pixels.
+            mask: where to stylize, white, and where to keep the picture, black: a tensor
+                (1, 1, H, W) in [0, 1], or a PIL picture, which is stretched over the picture.
+            strokes: size of strokes and shapes, relative to that of the training. The picture is
+                stylized, and tiled, at 1/`strokes` of its resolution.
+            tile_px: tile side in pixels; 0 never tiles, None tiles above 4 megapixels.
             progress: called with the fraction of the tiles done, in [0, 1].
 
         Raises:
@@ -191,7 +190,7 @@ class Stylizer:
     def _turn(self, strength: float) -> tuple["Stylizer", float]:
         """Return the stylizer that was trained for a strength, and what is left of it to blend.
 
-        Networks for the newest strengths are kept.
+        Networks of the last few strengths are kept.
         """
         if self.choice is None or not self.choice.has_strength:
             return self, strength
@@ -264,14 +263,15 @@ class Stylizer:
 
 
 def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:
-    """Return the `Stylizer` of a model file, a run folder or a released model's name.
+    """Load a model and return a `Stylizer`, ready to be called on pictures.
 
     Args:
-        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them;
-            of a model of several styles `MODEL:STYLE`, or a blend `MODEL:STYLE=0.7,STYLE=0.3`.
+        name_or_path: the name of a released model or of a run in `runs/`, a run folder, or a model
+            file, exported ones (`.onnx`, `.pt2`) included. `MODEL:STYLE` takes one of several
+            styles, `MODEL:STYLE=0.7,STYLE=0.3` a blend, `any:painting.jpg` any painting.
         device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
-        dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest (`fast_dtype`).
-            `fp32` is exact on CUDA, without TF32. Exported models have their own dtype.
+        dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest. `fp32` is exact on
+            CUDA, without TF32. Exported models have their own dtype.
 
     Raises:
         FileNotFoundError: there is no such model.

@@ -1,4 +1,4 @@
-"""New styles for a network of several: their vectors are learnt, all else stays as it is."""
+"""New styles for a network of several: only their vectors are learnt."""
 
 import itertools
 import math

@@ -20,7 +20,7 @@ def profiled(batches: Iterable[Batch], trace: Path, say: Callable[[str], None]) 
     """Yield the batches; profile steps 13 to 20, the wait for each batch and what is done with it.
 
     Args:
-        batches: one a step.
+        batches: one per step.
         trace: where to write the events. Perfetto and Chrome open the file; so does TensorBoard's
             profiler plugin, if its name ends in `.pt.trace.json`.
         say: prints a line, as of the table of the ten operations that took longest.

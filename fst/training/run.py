@@ -37,7 +37,7 @@ from fst.training.stopping import StopRequest
 from fst.training.tracking import Tracker
 
 MOST_IN_A_ROW = 10
-"""As many skipped steps in a row are a training that is broken, not pictures that spoil them."""
+"""So many skipped steps in a row mean a broken training, not pictures that spoil them."""
 
 
 def run_training(

@@ -62,7 +62,7 @@ def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> lis
 def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
     """Return the number of the style of each of `count` images, int64 (N,).
 
-    In every `styles` images each style has its turn, in an order of its own. The numbers depend on
+    In every `styles` images each style has its turn, in a random order. The numbers depend on
     the seed and the images' positions alone, whatever the batch size and whenever a run resumed.
 
     Args:

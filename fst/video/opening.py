@@ -7,7 +7,7 @@ from fst.errors import UserError
 from fst.video.formats import pyav
 
 # FFmpeg's names. Others open further files that their text names (concat, hls, sdp, image2), or
-# are no videos.
+# are not videos.
 _READABLE = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,live_flv,ogg,mxf,dv,h264,hevc,h263,m4v,vc1,"
     "ivf,av1,obu,nut,wtv,rm,yuv4mpegpipe"

@@ -1,7 +1,7 @@
 """Stylizing video files: decode, stylize, filter and encode in parallel.
 
 >>> filters = lambda: [TemporalSmoother(0.8)]
->>> stylizer = fst.load("runs/the_scream")
+>>> stylizer = fst.load("the_scream")
 >>> report = stylize_video(stylizer, Path("in.mp4"), Path("out.mp4"), filters=filters)
 >>> report.frames, report.notes
 """

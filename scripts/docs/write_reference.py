@@ -153,14 +153,14 @@ def settings_page() -> str:
         group: choice
         for entry in conf("train.yaml")["defaults"]
         for group, choice in (entry.items() if isinstance(entry, dict) else ())
+        if choice != "???"
     }
     for group in groups:
         parts.append(f"## {group}\n")
         choices = [path.split("/")[1] for path in SCHEMAS if path.startswith(f"{group}/")]
         if len(choices) > 1:
-            parts.append(
-                f"`{group}=` {', '.join(f'`{c}`' for c in choices)}; default `{chosen[group]}`.\n"
-            )
+            default = f"default `{chosen[group]}`" if group in chosen else "required"
+            parts.append(f"`{group}=` {', '.join(f'`{c}`' for c in choices)}; {default}.\n")
         for choice in choices:
             schema = SCHEMAS[f"{group}/{choice}"]
             if len(choices) > 1:
@@ -226,7 +226,9 @@ def command_section(name: str, command: App) -> str:
         rows.append((label, default, argument.parameter.help))
     usage.append("[FLAGS]" if len(rows) > len(usage) - 1 else "")
     parts.append(f"```sh\n{' '.join(usage).strip()}\n```\n")
-    return "\n".join([*parts, table("argument | default | meaning", rows)])
+    if rows:
+        parts.append(table("argument | default | meaning", rows))
+    return "\n".join(parts)
 
 
 def commands_page() -> str:
