@@ -89,8 +89,8 @@ def computes_bf16(device: torch.device) -> bool:
     """Return whether the device has instructions for bf16: emulated, it is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device.type == "cpu" and has_instructions
+    has = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_tile"))
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -1,6 +1,7 @@
 """The project layout: imports go downwards, and importing is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -85,6 +86,71 @@ def test_the_check_sees_every_form_of_import():
         "import fst.cli.app\nfrom fst.cli import train\ndef f():\n    from fst.data import batches"
     )
     assert modules_imported(source) == {"fst.cli.app", "fst.cli.train", "fst.data.batches"}
+
+
+DOCUMENTED = {
+    "torch._inductor.aoti_compile_and_package",
+    "torch._inductor.aoti_load_package",
+}
+"""The private names that their libraries' own documentation says to use."""
+
+
+def dotted(node: ast.AST) -> list[str]:
+    """The names that lead to an attribute, calls and subscripts left out: [a, b, c] of a.b(x).c."""
+    match node:
+        case ast.Name(name):
+            return [name]
+        case ast.Attribute(value, name):
+            return [*dotted(value), name]
+        case ast.Call(value) | ast.Subscript(value):
+            return dotted(value)
+    return []
+
+
+def private_names(source: str) -> set[str]:
+    """The names of other libraries in a source that are private, or in something private."""
+    names, roots = [], set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            within = module.split(".") if module else []
+            if within[:1] != ["fst"]:
+                names += [[*within, *alias.name.split(".")] for alias in node.names]
+                roots |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+                roots |= set(within[:1])
+        elif isinstance(node, ast.Attribute):
+            names.append(dotted(node))
+    private = {
+        ".".join(name)
+        for name in names
+        if name and name[0] in roots and re.search(r" _[^_]", " ".join(name))
+    }
+    return {name for name in private if not any(o.startswith(f"{name}.") for o in private)}
+
+
+def test_only_public_names_of_other_libraries_are_used():
+    used = {
+        (name, module)
+        for module, file in MODULES.items()
+        for name in private_names(file.read_text(encoding="utf-8"))
+    }
+    assert {name for name, _ in used} == DOCUMENTED, used
+
+
+def test_the_check_sees_every_form_of_a_private_name():
+    source = (
+        "import torch\nfrom hydra._internal.utils import parser\nfrom torch import nn, P\n"
+        "def f(self):\n    from os import _exit\n"
+        "    self._own()\n    torch._foreach_norm(nn._reduction.get())\n    torch.__version__\n"
+        "    P().parse(self.text)[0]._value"
+    )
+    assert private_names(source) == {
+        "hydra._internal.utils.parser",
+        "os._exit",
+        "torch._foreach_norm",
+        "nn._reduction.get",
+        "P.parse._value",
+    }
 
 
 def opens_text_as_the_locale_has_it(node: ast.AST) -> bool:

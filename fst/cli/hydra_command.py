@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -26,6 +25,12 @@ from fst.terminal import open_streams, say
 from fst.threads import let_threads_sleep
 
 register_schemas()
+
+HYDRA_FLAGS = (
+    "--config-dir", "--config-name", "--config-path", "--experimental-rerun", "--hydra-help",
+    "--info", "-i", "--package", "-p", "--run", "-r", "--shell-completion", "-sc", "--version",
+)  # fmt: skip
+"""The flags of Hydra's own commands that fst's do not take."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def as_hydra(setting: str, command: Command) -> list[str]:
 def _as_setting(flag: str, given: Sequence[str], command: str) -> str:
     """Return a line that shows an unknown flag written as a setting."""
     name, _, value = flag.partition("=")
-    if name in get_args_parser()._option_string_actions:
+    if name in HYDRA_FLAGS:
         return f"Hydra's {name} is not taken: the flags are -m, --cfg and --help"
     following = given[given.index(flag) + 1 :][:1]
     if not value and following and not following[0].startswith("-") and "=" not in following[0]:

@@ -180,9 +180,9 @@ def _unquoted(text: str) -> str:
     if text[:1] not in ("'", '"') or exists(text):
         return text
     with suppress(Exception):  # not in quotes after all
-        value = OverridesParser.create().parse_override(f"key={text}")._value
-        if isinstance(value, QuotedString):
-            return value.text
+        value = OverridesParser.create().parse_override(f"key={text}").value()
+        if isinstance(value, str):  # not a list of several
+            return value
     return text
 
 

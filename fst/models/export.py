@@ -398,6 +398,7 @@ def export_package(
             dynamic_shapes=(_open_dimensions(options),),
         )
         content = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError
+        # The way that torch documents: AOTInductor has no public name yet.
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=content,

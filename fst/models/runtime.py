@@ -169,6 +169,7 @@ class PackageNetwork(ExportedNetwork):
         # It warns that there is no CUDA even if none was requested.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         try:
+            # The way that torch documents: AOTInductor has no public name yet.
             self.package = torch._inductor.aoti_load_package(str(path))
         except Exception as error:  # RuntimeError, and what the system's loader raises
             raise UserError(

@@ -89,8 +89,8 @@ class Stylizer:
         self.engine += ", compiled"
         self.compiled = True
         # Beyond its limit of 8 sizes torch would run the network uncompiled, without saying so.
-        torch._dynamo.config.recompile_limit = _COMPILED_SIZES
-        torch._dynamo.config.accumulated_recompile_limit = _COMPILED_SIZES
+        torch.compiler.config.recompile_limit = _COMPILED_SIZES
+        torch.compiler.config.accumulated_recompile_limit = _COMPILED_SIZES
         mode = "reduce-overhead" if self.device.type == "cuda" else None
         self.network.compile(dynamic=False, mode=mode)
 

@@ -433,8 +433,7 @@ class TrainingRun(ABC):
             terms = {"objective": terms.pop("total"), **terms}
         if not math.isfinite(terms.get("objective", 0.0)):
             raise self.broken("the loss")
-        weights = torch.stack(torch._foreach_norm(list(self.network.parameters())))
-        if not weights.isfinite().all():
+        if not nn.utils.get_total_norm(self.network.parameters()).isfinite():
             raise self.broken("a weight")
         return {
             "seen_images": self.seen_images,

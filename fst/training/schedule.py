@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fst.config import OptimizerConfig
 
@@ -20,6 +21,8 @@ def learning_rate(seen_images: int, images: int, config: OptimizerConfig) -> flo
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the exponential moving average towards the network: a <- decay a + (1 - decay) w."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)
+    kept, current = list(average.parameters()), list(network.parameters())
+    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    move(kept, current, None)
+    for own, its in zip(average.buffers(), network.buffers(), strict=True):
+        own.copy_(its)

@@ -173,7 +173,7 @@ def read_and_write(path: Path) -> None:
         write_picture(picture, path.with_stem("written"))
 
 
-KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], None]]] = {
+KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], object]]] = {
     "models": (model_cases, load_and_run),
     "onnx": (damaged_onnx, load_and_run_onnx),
     "pictures": (picture_cases, read_and_write),

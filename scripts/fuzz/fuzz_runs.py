@@ -261,7 +261,7 @@ def odd_model(run: Path, chance: random.Random) -> str:
         else:
             key = chance.choice([*tensors])
             odd = (torch.full_like(tensors[key], math.nan), torch.zeros(0), torch.zeros(3, 3))
-            tensors[key] = value = chance.choice(odd)
+            value = tensors[key] = chance.choice(odd)
     except Exception:  # damaged already
         return "nothing"
     save_file(tensors, path, {"fst": json.dumps(values)})

@@ -46,12 +46,16 @@ def whole(path: Path, codec: str, sound: str) -> bytes:
     with av.open(str(path), "w") as container:
         quiet = {"x265-params": "log-level=none"} if codec == "libx265" else None
         video = container.add_stream(codec, 25, quiet)
+        assert isinstance(video, av.VideoStream)
         video.width, video.height = 64, 48
         audio = container.add_stream(sound, 48_000, bit_rate=96_000)
+        assert isinstance(audio, av.AudioStream)
         container.metadata["title"] = "TITLE-TITLE"
-        chapter = {"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000)}
         if path.suffix in (".mp4", ".mov", ".mkv", ".webm"):
-            container.set_chapters([{**chapter, "metadata": {"title": "TITLE-TITLE"}}])
+            millisecond, title = Fraction(1, 1000), {"title": "TITLE-TITLE"}
+            container.set_chapters(
+                [{"id": 1, "start": 0, "end": 400, "time_base": millisecond, "metadata": title}]
+            )
         samples = np.random.default_rng(0).integers(-9000, 9000, (1, 48_000), dtype=np.int16)
         tone = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
         tone.sample_rate, tone.pts = 48_000, 0
@@ -111,7 +115,7 @@ def stylize(path: Path, target: Path) -> None:
     """Stylize a damaged video; the result must have the frames that are reported, in order."""
     report = stylize_video(lambda frame: frame, path, target)
     with av.open(str(target)) as container:
-        times = [frame.pts for frame in container.decode(video=0)]
+        times = [frame.pts or 0 for frame in container.decode(video=0)]
     assert len(times) == report.frames > 0, f"{report.frames} frames, {len(times)} in the file"
     assert times == sorted(times), "the frames are not in order"
 

@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
 from fst.errors import UserError
 
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1e6, 10**9, 10**400, float("nan"), "", "\x1b[2J", "\ud800", [], [1], {},
     {"a": {}}, "fast", 4096, 1.5,
 )  # fmt: skip

@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -29,16 +30,16 @@ def photograph(width: int = 96, height: int = 64) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     """Return the bytes of a file."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)  # type: ignore[arg-type]
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def saved(picture: Image.Image, **options: object) -> Maker:
+def saved(picture: Image.Image, **options: Any) -> Maker:
     """Return a function that saves the picture to a path."""
-    return lambda path: picture.save(path, **options)  # type: ignore[arg-type]
+    return lambda path: picture.save(path, **options)
 
 
 def holding(content: bytes) -> Maker:

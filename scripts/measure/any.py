@@ -117,8 +117,8 @@ def knobs(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> 
     rows, sheet = [], []
     for painting, judge in paintings:
         stylize = load(given.model, painting)
-        by_strength = [stylized(stylize, photographs, strength=s) for s in STRENGTHS]
-        by_strokes = [stylized(stylize, photographs, strokes=s) for s in STROKES]
+        by_strength = [stylized(stylize, photographs, s, 1.0) for s in STRENGTHS]
+        by_strokes = [stylized(stylize, photographs, 1.0, s) for s in STROKES]
         styles = [mean_terms(judge, y, photographs)["style"] for y in by_strength]
         lengths = [correlation_length(y - photographs) for y in by_strokes]
         rows.append(
@@ -145,9 +145,9 @@ def load(model: str, painting: Path) -> fst.Stylizer:
     return fst.load(f"{model}:{painting}", dtype="fp32")
 
 
-def stylized(stylize: fst.Stylizer, photographs: Tensor, **knobs: float) -> Tensor:
+def stylized(stylize: fst.Stylizer, photographs: Tensor, strength: float, strokes: float) -> Tensor:
     """Return the photographs stylized one by one."""
-    return torch.cat([stylize(x[None], **knobs) for x in photographs])
+    return torch.cat([stylize(x[None], strength=strength, strokes=strokes) for x in photographs])
 
 
 def square(picture: Tensor, side: int) -> Tensor:
@@ -169,7 +169,7 @@ def correlation_length(pictures: Tensor) -> float:
     profile = profile / profile[0]
     below = int((profile < 1 / torch.e).nonzero()[0])
     high, low = profile[below - 1], profile[below]
-    return below - 1 + ((high - 1 / torch.e) / (high - low)).item()
+    return below - 1 + float((high - 1 / torch.e) / (high - low))
 
 
 if __name__ == "__main__":

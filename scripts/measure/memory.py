@@ -103,9 +103,11 @@ def main() -> None:
     stylizer = fst.load(given.model, "cpu")
     samples = []
     with tempfile.TemporaryDirectory() as folder:
-        act = partial(stylize_any_size, stylizer, random.Random(0), given.longest)
+        act: Callable[[], object]
         if given.clip:
             act = partial(stylize_video, stylizer, given.clip, Path(folder) / "out.mp4")
+        else:
+            act = partial(stylize_any_size, stylizer, random.Random(0), given.longest)
         for sample in measure(act, given.minutes, given.every_s):
             samples.append(sample)
             with given.output.with_suffix(".jsonl").open("a", encoding="utf-8") as log:

@@ -5,7 +5,8 @@ python scripts/measure/parity_table.py MODEL PHOTOGRAPH > parity.md
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -61,11 +62,12 @@ def with_bytes(path: Path, run: Callable[[np.ndarray], np.ndarray]) -> Run:
     return on_bytes
 
 
-FORMATS = {
-    "fp32.onnx": ({}, (onnxruntime_or_package, openvino_fp32, opencv)),
-    "half.onnx": ({"half": True}, (onnxruntime_or_package, openvino_fp32, opencv)),
-    "uint8.onnx": ({"uint8": True}, (onnxruntime_or_package, openvino_fp32, opencv)),
-    "fp32.pt2": ({}, (onnxruntime_or_package,)),
+RUNTIMES = (onnxruntime_or_package, openvino_fp32, opencv)
+FORMATS: dict[str, tuple[Callable[..., object], Sequence[Callable[[Path], Run]]]] = {
+    "fp32.onnx": (export_model, RUNTIMES),
+    "half.onnx": (partial(export_model, half=True), RUNTIMES),
+    "uint8.onnx": (partial(export_model, uint8=True), RUNTIMES),
+    "fp32.pt2": (export_model, (onnxruntime_or_package,)),
 }
 
 
@@ -78,9 +80,9 @@ def main(model: str, photograph: str) -> None:
     print("| format | runtime |", " | ".join(heads), "|")
     print("|---|---|" + "---|" * len(heads))
     with tempfile.TemporaryDirectory() as folder:
-        for name, (options, runtimes) in FORMATS.items():
+        for name, (export, runtimes) in FORMATS.items():
             path = Path(folder) / name
-            export_model(model, path, photograph=Path(photograph), device="cpu", **options)
+            export(model, path, photograph=Path(photograph), device="cpu")
             for runtime in runtimes:
                 run = runtime(path)
                 cells = []

@@ -48,10 +48,11 @@ def main() -> None:
     print("|---|" + "---|" * (len(names) + 2), flush=True)
     for model, stylizer in zip(given.models, stylizers, strict=True):
         started = time.perf_counter()
-        stylized = torch.cat([stylizer(content) for content in contents.split(1)])
+        stylized = torch.cat([stylizer(content) for content in torch.split(contents, 1)])
         seconds = (time.perf_counter() - started) / len(contents)
         quality = asdict(measure_quality(network, contents, stylized, style))
-        faces = count_faces(zip(contents.split(1), stylized.split(1), strict=True))
+        pairs = zip(torch.split(contents, 1), torch.split(stylized, 1), strict=True)
+        faces = count_faces(pairs)
         cells = [*(f"{value:.4f}" for value in quality.values()), str(faces)]
         print(f"| {model} | " + " | ".join(cells) + f" | {seconds:.3f} |", flush=True)
 

@@ -162,8 +162,8 @@ def random_network(vgg16: LossNetwork, slim: Slim, photos: list[Tensor]) -> Slim
     network = Slim()
     network.load_state_dict(slim.state_dict())
     for convolution in network.convolutions.values():
-        torch.nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        torch.nn.init.zeros_(convolution.bias)
+        torch.nn.init.kaiming_normal_(convolution.get_parameter("weight"), nonlinearity="relu")
+        torch.nn.init.zeros_(convolution.get_parameter("bias"))
     for layer in SLIM_LAYERS:
         reached: list[Tensor] = []
         hook = network.maps[layer].register_forward_pre_hook(lambda _, x, to=reached: to.append(*x))
@@ -174,8 +174,8 @@ def random_network(vgg16: LossNetwork, slim: Slim, photos: list[Tensor]) -> Slim
         wanted = torch.cat([vgg16(photo, [layer])[layer] for photo in photos])
         target = torch.einsum("nchw,cd->ndhw", wanted, basis / basis.square().sum(0))
         weight, bias = least_squares(torch.cat(reached), target, kernel=1)
-        network.maps[layer].weight.copy_(weight)
-        network.maps[layer].bias.copy_(bias)
+        network.maps.get_parameter(f"{layer}.weight").copy_(weight)
+        network.maps.get_parameter(f"{layer}.bias").copy_(bias)
     return network
 
 

@@ -92,7 +92,8 @@ def stylizing_rate(row: Row) -> float:
         ]  # fmt: skip
         subprocess.run(command, env=environment_of(row), check=True, capture_output=True)
         report = json.loads((Path(folder) / "benchmark.json").read_text(encoding="utf-8"))
-    return 1000 / next(it["milliseconds"] for it in report["rows"] if it["engine"] == "fst")
+    milliseconds = next(it["milliseconds"] for it in report["rows"] if it["engine"] == "fst")
+    return 1000 / float(milliseconds)
 
 
 def training_rate(given: argparse.Namespace, overrides: list[str], row: Row) -> float:

@@ -38,6 +38,7 @@ from fst.losses.statistics import differences, gram_matrix
 from fst.losses.vgg import VGG16, load_vgg16
 from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, to_unit_range
+from fst.training.schedule import update_average
 
 CROP_PX = 96
 LEVELS = 3
@@ -294,9 +295,7 @@ class Distillation:
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.steps_done += 1
-        torch._foreach_lerp_(
-            list(self.average.parameters()), self.weights, 1 - 0.5 ** (1 / EMA_HALF_LIFE)
-        )
+        update_average(self.average, self.student, 0.5 ** (1 / EMA_HALF_LIFE))
 
     def next_opponent(
         self,
@@ -358,16 +357,16 @@ def fitted_student(vgg: VGG16, photos: Tensor) -> Slim:
         moments = second_moments(theirs)
         chosen = telling_channels(moments, CHANNELS[layer][1])
         weight, bias = least_squares(ours, before[:, chosen] / size, kernel=3)
-        convolution.weight.copy_(weight)
-        convolution.bias.copy_(bias)
+        convolution.get_parameter("weight").copy_(weight)
+        convolution.get_parameter("bias").copy_(bias)
         ours = F.relu(convolution(ours))
         if layer in SLIM_LAYERS:
             directions = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, : CHANNELS[layer][1]]
             student.basis(layer).copy_(directions * size)
             target = torch.einsum("nchw,cd->ndhw", theirs, directions.float() / size)
             weight, bias = least_squares(ours, target, kernel=1)
-            student.maps[layer].weight.copy_(weight)
-            student.maps[layer].bias.copy_(bias)
+            student.maps.get_parameter(f"{layer}.weight").copy_(weight)
+            student.maps.get_parameter(f"{layer}.bias").copy_(bias)
             error = relative(student.maps[layer](ours), target).mean()
             print(f"{layer}: fitted with a relative squared error of {error:.3f}", flush=True)
     return student

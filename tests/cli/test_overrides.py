@@ -6,11 +6,12 @@ import random
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fst.cli import overrides
-from fst.cli.hydra_command import arguments, as_hydra
+from fst.cli.hydra_command import HYDRA_FLAGS, arguments, as_hydra
 from fst.cli.optimize import COMMAND as OPTIMIZE
 from fst.cli.overrides import listed, quoted
 from fst.cli.train import COMMAND as TRAIN
@@ -201,6 +202,15 @@ def test_flags_may_stand_anywhere(fst_here):
     shown = fst_here("train", "style=vortices", "--cfg", "job", "seed=7", "--resolve")
     assert "seed: 7\n" in shown.stdout
     assert "packaged" not in shown.stdout
+
+
+def test_each_flag_of_hydra_is_taken_or_named_as_one_of_its_own():
+    taken = {"--help", "-h", "--multirun", "-m", "--cfg", "-c", "--resolve"}
+    taken |= {"-cd", "-cn", "-cp"}  # as -c with a value that it does not have
+    assert set(get_args_parser()._option_string_actions) == taken | set(HYDRA_FLAGS)
+    for flag in HYDRA_FLAGS:
+        with pytest.raises(ValueError, match=f"^Hydra's {flag} is not taken"):
+            arguments(TRAIN, [flag, "x"])
 
 
 VALUES = ("null", "1", "[1]", "[a]", "", "{a:1}", "true", "nan", "abc")
