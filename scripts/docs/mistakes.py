@@ -270,7 +270,7 @@ def make_inputs(folder: Path) -> None:
 
 def make_foreign_model(path: Path) -> None:
     """Write an ONNX model that fst did not export: it returns its input."""
-    shape = ["N", 3, "H", "W"]
+    shape: list[str | int | None] = ["N", 3, "H", "W"]
     ends = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in "xy"]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["x"], ["y"])], "graph", ends[:1], ends[1:]
