@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fst.models.released import released_names
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -82,3 +84,33 @@ def test_readme_is_a_front_page():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 160
     assert len(text.split()) <= 1600
+
+
+MODEL_COMMANDS = "stylize|upscale|webcam|export|evaluate|compare|inspect|learn"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(page for page in PAGES if page.parent.name != "reference")],
+    ids=lambda page: page.name,
+)
+def test_examples_name_models_that_a_newcomer_has(page: Path):
+    """Released ones, a file, a placeholder in capitals, or a run that the page trained before."""
+    known = set(released_names())
+    for line in page.read_text().splitlines():
+        for style in re.findall(r"\b(?:style|styles|any)=([\w.-]+)", line):
+            known.add(Path(style).stem)
+        known.update(re.findall(r"\b(?:name=|runs_dir=runs/)(\w+)", line))
+        for command, model in re.findall(rf"\bfst ({MODEL_COMMANDS}) ([^- `][^ `]*)", line):
+            first = model.removeprefix("runs/").split("/")[0].split(":")[0]
+            names = first.split(",") if command != "webcam" else [first]
+            for name in names:
+                given = Path(name).suffix in {".safetensors", ".onnx", ".pt2", ".pth", ".model"}
+                assert given or name.isupper() or "..." in name or name in known, line
+
+
+def test_python_examples_load_models_that_a_newcomer_has():
+    pages = "".join(page.read_text() for page in [ROOT / "README.md", *PAGES])
+    loaded = re.findall(r'load(?:_enlarger)?\("([^":]+)', pages)
+    assert len(loaded) > 4
+    assert not set(loaded) - {"any", *released_names()}

@@ -88,6 +88,13 @@ def shown(value: Any) -> str:
 
 def fields_table(schema: type, prefix: str = "", skipped: Iterable[str] = ()) -> str:
     """Return the table of a schema's settings."""
+    return table("setting | type | default | meaning", field_rows(schema, prefix, skipped))
+
+
+def field_rows(
+    schema: type, prefix: str, skipped: Iterable[str] = ()
+) -> list[tuple[str, str, str, str]]:
+    """Return the name, type, default and meaning of each of a schema's settings."""
     documents = documented(schema)
     rows = []
     for entry in dataclasses.fields(schema):
@@ -99,7 +106,29 @@ def fields_table(schema: type, prefix: str = "", skipped: Iterable[str] = ()) ->
             value = entry.default_factory()
         kind, text = documents[entry.name]
         rows.append((f"`{prefix}{entry.name}`", f"`{kind}`", shown(value), text))
-    return table("setting | type | default | meaning", rows)
+    return rows
+
+
+def choice_parts(group: str, schemas: dict[str, type]) -> Iterator[str]:
+    """Yield what each choice of a group is, and its settings; of those like the first, the others.
+
+    Args:
+        group: the group's name.
+        schemas: by the heading of each choice; without one, there is a single choice.
+    """
+    first: tuple[str, list[tuple[str, str, str, str]]] | None = None
+    for heading, schema in schemas.items():
+        if heading:
+            yield f"### {heading}\n"
+        yield first_paragraph(schema.__doc__) + "\n"
+        rows = field_rows(schema, f"{group}.", ("name", "kind"))
+        if first and {row[0] for row in first[1]} <= {row[0] for row in rows}:
+            rows = [row for row in rows if row not in first[1]]
+            yield f"Its settings are those of `{first[0]}`" + (", except:\n" if rows else ".\n")
+        else:
+            first = first or (heading.rpartition(": ")[2], rows)
+        if rows:
+            yield table("setting | type | default | meaning", rows)
 
 
 def first_paragraph(text: str | None) -> str:
@@ -161,13 +190,9 @@ def settings_page() -> str:
         if len(choices) > 1:
             default = f"default `{chosen[group]}`" if group in chosen else "required"
             parts.append(f"`{group}=` {', '.join(f'`{c}`' for c in choices)}; {default}.\n")
-        for choice in choices:
-            schema = SCHEMAS[f"{group}/{choice}"]
-            if len(choices) > 1:
-                parts.append(f"### {group}={choice}\n")
-            parts.append(first_paragraph(schema.__doc__) + "\n")
-            if len(dataclasses.fields(schema)) > 1:
-                parts.append(fields_table(schema, f"{group}.", ("name", "kind")))
+        several = len(choices) > 1
+        schemas = {f"{group}={c}" if several else "": SCHEMAS[f"{group}/{c}"] for c in choices}
+        parts += choice_parts(group, schemas)
     rows = [(f"`experiment={name}`", text) for name, text in presets("experiment")]
     parts += ["## experiment\n", "Presets that change several settings at once:\n"]
     return "\n".join([*parts, table("preset | settings", rows)])
@@ -184,11 +209,14 @@ def upscaler_parts() -> Iterator[str]:
         f"`fst train`, with other defaults: {changed}.\n"
     )
     for group in ("network", "loss"):
-        for path, schema in SCHEMAS.items():
-            if path.startswith(f"upscaling/{group}/"):
-                yield f"### Upscaler: {group}={path.rpartition('/')[2]}\n"
-                yield first_paragraph(schema.__doc__) + "\n"
-                yield fields_table(schema, f"{group}.", ("name",))
+        yield from choice_parts(
+            group,
+            {
+                f"Upscaler: {group}={path.rpartition('/')[2]}": schema
+                for path, schema in SCHEMAS.items()
+                if path.startswith(f"upscaling/{group}/")
+            },
+        )
 
 
 def default_of(value: Any) -> str:
