@@ -36,4 +36,6 @@ def few(names: Sequence[str]) -> str:
 
 def command_line() -> str:
     """Return the running command as it can be typed again."""
-    return visible(shlex.join([Path(sys.argv[0]).name.replace("cli.py", "fst"), *sys.argv[1:]]))
+    return visible(
+        shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "fst"), *sys.argv[1:]])
+    )

@@ -3,6 +3,7 @@
 import shlex
 import sys
 
+import pytest
 import torch
 
 from fst.measuring.machine import machine_line, seconds_of
@@ -28,8 +29,9 @@ def test_a_few_names_stand_for_many():
     assert few([*"abcdefghijk"]) == "a, b, c, d, e, f, g, h and 3 more"
 
 
-def test_the_command_line_can_be_typed_again(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/fst", "compare", "a model", "-o", "out"])
+@pytest.mark.parametrize("program", ["/usr/bin/fst", "/lib/fst/__main__.py"])
+def test_the_command_line_can_be_typed_again(monkeypatch, program: str):
+    monkeypatch.setattr(sys, "argv", [program, "compare", "a model", "-o", "out"])
     assert shlex.split(command_line()) == ["fst", "compare", "a model", "-o", "out"]
 
 

@@ -399,17 +399,18 @@ def test_files_older_than_palettes_load_without_them(tmp_path: Path):
     with safe_open(path, "pt") as file:
         values = json.loads(file.metadata()["fst"])
     assert values["format_version"] == 3
-    save_file(tensors, path, metadata={"fst": json.dumps(values)})
+    older = tmp_path / "older.safetensors"  # not the file that the tensors are mapped from
+    save_file(tensors, older, metadata={"fst": json.dumps(values)})
     with pytest.raises(ValueError, match="palettes .the file lacks it"):
-        load_model(path, "sea")
+        load_model(older, "sea")
 
-    save_file(tensors, path, metadata={"fst": json.dumps(values | {"format_version": 2})})
+    save_file(tensors, older, metadata={"fst": json.dumps(values | {"format_version": 2})})
     image = torch.rand(1, 3, 32, 32)
     expected = in_style(network)(image)
-    torch.testing.assert_close(load_model(path, "sea")[0](image), expected)
-    old, info = load_network(path)
-    save_model(path, old, info)  # as `fst learn` does
-    assert load_network(path)[1].format_version == 3
+    torch.testing.assert_close(load_model(older, "sea")[0](image), expected)
+    old, info = load_network(older)
+    save_model(older, old, info)  # as `fst learn` does
+    assert load_network(older)[1].format_version == 3
 
 
 @pytest.mark.parametrize("predicts", [True, False])
@@ -425,6 +426,7 @@ def test_codes_and_mapper_are_as_large_as_in_the_file(tmp_path: Path, predicts: 
     assert torch.equal(loaded.vectors(), styled.vectors())
     tensors, metadata = load_file(path), {"fst": json.dumps(dataclasses.asdict(info))}
     for mapper in (torch.zeros(0, 5), torch.zeros(7), torch.zeros(7, 4)):
-        save_file(tensors | {"mapper.0.weight": mapper}, path, metadata=metadata)
+        other = tmp_path / "other.safetensors"  # not the file that the tensors are mapped from
+        save_file(tensors | {"mapper.0.weight": mapper}, other, metadata=metadata)
         with pytest.raises(ValueError, match="does not fit the network it names"):
-            load_network(path)
+            load_network(other)
