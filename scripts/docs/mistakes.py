@@ -178,12 +178,12 @@ def mistakes_page() -> Iterator[str]:
     """
     yield HEAD
     os.environ["OMP_NUM_THREADS"] = "1"
-    context = get_context("forkserver")  # a fresh process for each, which need not import torch
+    context = get_context("forkserver")  # torch is imported once, and not used before the fork
     context.set_forkserver_preload(list(LOADED_FIRST))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "you"  # messages name it
         make_inputs(folder)
-        with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
             config = pool.submit(run, folder, "train RUN style.title=style --cfg job").result()[1]
             other = config.replace("style_weight: 10.0", "style_weight: 7.0")
             (folder / "runs" / "taken" / "config.yaml").write_text(other, encoding="utf-8")
@@ -220,7 +220,7 @@ def message_of(mistake: Mistake, status: int, said: str) -> str:
 
 
 def run(folder: Path, command: str) -> tuple[int, str, str]:
-    """Run a command in this process, which ends with it; return its status, stdout and stderr."""
+    """Run a command in this process; return its exit status and what it wrote to both streams."""
     from fst.cli.app import main
 
     os.chdir(folder)
