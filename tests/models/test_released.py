@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "released").mkdir()
     monkeypatch.setattr(released, "released_folder", lambda: tmp_path / "released")
     monkeypatch.chdir(tmp_path)
-    script = runpy.run_path(str(ROOT / "scripts" / "release_model.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "release" / "release_model.py"))
     given = Namespace(
         run=tmp_path / "run.safetensors", name="the_scream", title=None, licence="CC0", **CARD
     )
@@ -84,7 +84,7 @@ def test_a_model_of_several_styles_is_released_with_those_of_the_table(folder: P
     Path("styles.csv").write_text(
         "name,title,artist,year\nc,Sea,Somebody,1900\na,Sky,Nobody,1901\n"
     )
-    script = runpy.run_path(str(ROOT / "scripts" / "release_model.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "release" / "release_model.py"))
     given = Namespace(
         run="several.safetensors", name="two", title="Two", licence="CC0",
         styles=Path("styles.csv"), **CARD,
