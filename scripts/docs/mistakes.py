@@ -211,6 +211,7 @@ def message_of(mistake: Mistake, status: int, said: str) -> str:
     if status != mistake.status:
         raise RuntimeError(f"{mistake.what}: status {status} instead of {mistake.status}: {said}")
     message = re.sub(r"^fst( [\w-]+)?: ", "", said.strip())
+    message = re.sub(r'"(--[\w-]+)"', r"\1", message)  # older cyclopts quotes flags
     if mistake.elsewhere is None:
         return message
     message, found = re.subn(mistake.elsewhere, "...", message, count=1)
