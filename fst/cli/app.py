@@ -56,6 +56,7 @@ for command in (
     models.inspect,
     models.export,
     measure.benchmark,
+    measure.benchmark_training,
     measure.evaluate,
     measure.evaluate_upscaler,
     measure.compare,

@@ -18,16 +18,9 @@ def benchmark(
     engines: str = "fst,fst-fp32,onnxruntime",
     device: str = "auto",
     rounds: int = 9,
-    training: bool = False,
-    batch: int = 4,
-    crop: int = 256,
-    loss_network: str = "slim",
-    weights: Path | None = None,
     output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
     """Measure the speed of networks on this machine against a plain eager pass.
-
-    With --training, measure training steps against plain ones, and where their time goes.
 
     Args:
         networks: Networks or models, comma-separated.
@@ -38,16 +31,8 @@ def benchmark(
             are reported and skipped.
         device: cuda, mps, cpu ...; auto takes a GPU if available.
         rounds: Timing rounds; the median is reported.
-        training: Measure training steps, with random weights, instead of stylizing.
-        batch: Images of a training step.
-        crop: Side in pixels of what the loss sees of a training image.
-        loss_network: The loss network of a training step: slim, which ships with fst, or vgg16.
-        weights: A file of VGG16 weights; by default the cache, or a download.
-        output: The folder for benchmark.md and benchmark.json, or training.md and training.json.
+        output: The folder for benchmark.md and benchmark.json.
     """
-    if training:
-        _benchmark_training(networks, loss_network, weights, batch, crop, device, rounds, output)
-        return
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
     from fst.models.model_name import split_models
@@ -69,16 +54,29 @@ def benchmark(
     say(*measuring.write_report(output, measured, command))
 
 
-def _benchmark_training(
-    networks: str,
-    loss_network: str,
-    weights: Path | None,
-    batch: int,
-    crop: int,
-    device: str,
-    rounds: int,
-    output: Path,
+def benchmark_training(
+    *,
+    networks: str = "johnson,fast",
+    loss_network: str = "slim",
+    weights: Path | None = None,
+    batch: int = 4,
+    crop: int = 256,
+    device: str = "auto",
+    rounds: int = 9,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("benchmark"),
 ) -> None:
+    """Measure training steps of networks against plain ones, and where their time goes.
+
+    Args:
+        networks: Networks, comma-separated; they have random weights.
+        loss_network: slim, which ships with fst, or vgg16.
+        weights: A file of VGG16 weights; by default the cache, or a download.
+        batch: Images of a step.
+        crop: Side in pixels of what the loss sees of an image.
+        device: cuda, mps, cpu ...; auto takes a GPU if available.
+        rounds: Timing rounds; the median is reported.
+        output: The folder for training.md and training.json.
+    """
     from fst.measuring import step_benchmark
     from fst.report import command_line
 
