@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fst.pictures.image import read_image, write_image
     from fst.stylizing.stylizer import Stylizer, load
+    from fst.upscaling.enlarger import Enlarger, load_enlarger
 
 __version__ = "0.1.0"
-__all__ = ["Stylizer", "__version__", "load", "read_image", "write_image"]
+__all__ = [
+    "Enlarger",
+    "Stylizer",
+    "__version__",
+    "load",
+    "load_enlarger",
+    "read_image",
+    "write_image",
+]
 
 _HOMES = {
+    "Enlarger": "fst.upscaling.enlarger",
     "Stylizer": "fst.stylizing.stylizer",
     "load": "fst.stylizing.stylizer",
+    "load_enlarger": "fst.upscaling.enlarger",
     "read_image": "fst.pictures.image",
     "write_image": "fst.pictures.image",
 }

@@ -10,7 +10,9 @@ from torch import Tensor
 from fst.batch.files import Job, Outcome
 from fst.batch.pictures import change_pictures
 from fst.batch.videos import change_videos
+from fst.pictures.forms import in_form_of, to_images
 from fst.pictures.mask import is_black, read_mask, stretched
+from fst.stylizing.look import Look
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
 from fst.video.filters import TemporalSmoother, VideoFilter
@@ -37,18 +39,11 @@ def stylize_pictures(
     """
     if not jobs:
         return iter(())
-    mask_at, about_mask = _mask(options)
+    look_at, about_mask = _looks(options)
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
-        return stylizers[model](
-            rgb,
-            strength=options.strength,
-            keep_colors=options.keep_colors,
-            strokes=_strokes(stylizers[model], options, *rgb.shape[-2:]),
-            mask=mask_at(*rgb.shape[-2:]),
-            tile_px=options.tile_px,
-            progress=progress,
-        )
+        look = look_at(stylizers[model], *rgb.shape[-2:])
+        return stylizers[model].render(rgb, look, options.tile_px, progress)
 
     outcomes = change_pictures(jobs, stylize, options.size, options.quality)
     return (replace(outcome, notes=(*outcome.notes, *about_mask)) for outcome in outcomes)
@@ -73,17 +68,11 @@ def stylize_videos(
     """
     if not jobs:
         return iter(())
-    mask_at, about_mask = _mask(options)
+    look_at, about_mask = _looks(options)
 
     def stylize(model: str, frame: np.ndarray) -> np.ndarray:
-        return stylizers[model](
-            frame,
-            strength=options.strength,
-            keep_colors=options.keep_colors,
-            strokes=_strokes(stylizers[model], options, *frame.shape[:2]),
-            mask=mask_at(*frame.shape[:2]),
-            tile_px=options.tile_px,
-        )
+        look = look_at(stylizers[model], *frame.shape[:2])
+        return in_form_of(stylizers[model].render(to_images(frame), look, options.tile_px), frame)
 
     def make(job: Job) -> VideoReport:
         return stylize_video(
@@ -107,11 +96,20 @@ def stylize_videos(
     return (replace(outcome, notes=(*outcome.notes, *notes)) for outcome in outcomes)
 
 
-def _strokes(stylizer: Stylizer, options: Options, height: int, width: int) -> float:
-    """Return how large strokes are in a picture; a model of one size keeps them as trained."""
-    if options.strokes is None and stylizer.fixed_size:
-        return 1.0
-    return options.strokes_in(height, width)
+_LookAt = Callable[[Stylizer, int, int], Look]
+"""Returns the look of a stylizer's picture of a height and width."""
+
+
+def _looks(options: Options) -> tuple[_LookAt, tuple[str, ...]]:
+    """Return what gives each picture its look, and notes on the mask."""
+    mask_at, about_mask = _mask(options)
+
+    def look_at(stylizer: Stylizer, height: int, width: int) -> Look:
+        as_trained = options.strokes is None and stylizer.fixed_size
+        strokes = 1.0 if as_trained else options.strokes_in(height, width)
+        return Look(options.strength, options.keep_colors, mask_at(height, width), strokes)
+
+    return look_at, about_mask
 
 
 def _mask(options: Options) -> tuple[Callable[[int, int], Tensor | None], tuple[str, ...]]:

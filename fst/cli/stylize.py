@@ -5,9 +5,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fst.cli.models import say_shadowed
 from fst.errors import UserError
-from fst.stylizing.options import Options, check_strength
+from fst.stylizing.options import (
+    Options,
+    check_quality,
+    check_size,
+    check_strength,
+    check_tile_px,
+)
+from fst.terminal import note
 
 
 def stylize(
@@ -42,13 +48,13 @@ def stylize(
     from fst.batch.console import StylizeConsole
     from fst.batch.files import find_inputs, plan, take_shard, to_do
     from fst.batch.stylizing import stylize_pictures, stylize_videos
-    from fst.stylizing.stylizer import load_several
+    from fst.models.model_ref import find_models
+    from fst.stylizing.stylizer import open_several
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     found, skipped = find_inputs(inputs, output)
-    say_shadowed(model)
-    stylizers = load_several(model, device, dtype)
+    stylizers = open_several(find_models(model, note), device, dtype)
     for stylizer in stylizers.values():
         check_strength(options.strength, stylizer.most_strength)
     for stylizer in stylizers.values():
@@ -97,14 +103,16 @@ def upscale(
     from fst.batch.console import StylizeConsole
     from fst.batch.files import find_inputs, plan, take_shard, to_do
     from fst.batch.upscaling import enlarge_pictures, enlarge_videos
-    from fst.upscaling.enlarger import load_enlarger
+    from fst.models.model_ref import find_model
+    from fst.upscaling.enlarger import open_enlarger
 
     if not inputs:
         raise UserError("nothing to enlarge: fst upscale MODEL PICTURE... -o OUT")
-    Options(size=size, tile_px=tile_px, quality=quality)  # checks them
+    check_size(size)
+    check_tile_px(tile_px)
+    check_quality(quality)
     found, skipped = find_inputs(inputs, output)
-    say_shadowed(model)
-    enlarger = load_enlarger(model, device, dtype)
+    enlarger = open_enlarger(find_model(model, note), device, dtype)
     scale = enlarger.scale_of(scale)
     planned = take_shard(plan(found, [model], output), shard)
     pictures, videos = to_do(planned, overwrite)

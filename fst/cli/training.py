@@ -68,13 +68,14 @@ def learn(
         device: cuda, mps, cpu ...; auto takes the first available.
         overwrite: Replace the file if it exists.
     """
+    from fst.models.model_ref import find_model
     from fst.training.learning import add_styles, sheet_of
 
     if not pictures:
         raise UserError("no style to learn: fst learn MODEL PICTURE... --photographs DIR -o OUT")
     with closing(WorkConsole()) as console:
         learnt = add_styles(
-            model,
+            find_model(model, note),
             pictures,
             photographs,
             output,

@@ -59,6 +59,7 @@ from fst.config.style import (
 )
 from fst.config.training import (
     PRECISIONS,
+    RUNS_DIR,
     OptimizerConfig,
     RunConfig,
     ScheduleConfig,
@@ -105,6 +106,7 @@ __all__ = [
     "PictureConfig",
     "PicturesConfig",
     "PixelLossConfig",
+    "RUNS_DIR",
     "RelativeLossConfig",
     "RunConfig",
     "SCHEMAS",

@@ -19,7 +19,7 @@ from fst.config.checks import (
 )
 from fst.config.loss import LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
-from fst.config.training import PRECISIONS
+from fst.config.training import PRECISIONS, RUNS_DIR
 from fst.errors import UserError
 
 
@@ -60,7 +60,7 @@ class OptimizeConfig:
     """`auto` (CUDA where there is one), `cuda`, `cuda:1`, `mps`, `cpu` ..."""
     name: str | None = None
     """The run's name; null uses the names of the content and the styles."""
-    runs_dir: str = "runs"
+    runs_dir: str = RUNS_DIR
     """Folder of the run folders."""
     output: str | None = None
     """Result file; null writes `stylized.png` into the run folder."""

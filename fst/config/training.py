@@ -22,6 +22,8 @@ from fst.config.network import AnyNetworkConfig, NetworkConfig
 from fst.config.style import AnyStyleConfig, PictureConfig, StyleConfig
 from fst.errors import UserError
 
+RUNS_DIR = "runs"
+"""Default of `runs_dir`; a run below it is named without it wherever a model is given."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 """Names of the precisions to compute in."""
 
@@ -106,7 +108,7 @@ class RunConfig:
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     name: str | None = None
     """The run's name."""
-    runs_dir: str = "runs"
+    runs_dir: str = RUNS_DIR
     """Folder of the run folders."""
     seed: int = 0
     """Seed of the initial weights, the order of the pictures and their crops."""

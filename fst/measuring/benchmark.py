@@ -25,8 +25,8 @@ from fst.errors import UserError, one_line
 from fst.measuring.engines import ENGINES, REFERENCE, Case, Run
 from fst.measuring.machine import Machine, measure_machine, seconds_of, with_peak_memory
 from fst.models.export import Agreement
-from fst.models.model_file import describe, find_model, load_model, open_model, save_model
-from fst.models.model_name import split_style
+from fst.models.model_file import describe, open_model, read_model, save_model
+from fst.models.model_ref import find_model
 from fst.networks.cost import count_flops
 from fst.networks.plain import plain
 from fst.networks.registry import NETWORKS, network_name
@@ -113,7 +113,8 @@ def benchmark(
         for name in networks:
             model = _as_file(name, Path(folder))
             for size in sizes:
-                network, info = load_model(model)
+                read = read_model(model)
+                network, info = read.stylizer, read.info
                 here = Path(folder) / f"{len(found.rows)}"
                 case = Case(network, model, SIZES[size], place, here)
                 names = [
@@ -250,10 +251,12 @@ def _as_file(name: str, folder: Path) -> Path:
         torch.manual_seed(0)
         network = NETWORKS[name]()
         info = describe(network, title=name)
-    elif split_style(name)[1]:
-        network, info = open_model(name)
     else:
-        return find_model(name)
+        ref = find_model(name)
+        if not ref.choice:
+            return ref.path
+        model = open_model(ref)
+        network, info = model.stylizer, model.info
     path = folder / f"{re.sub('[^A-Za-z0-9]', '_', name)}.safetensors"
     save_model(path, network, info)
     return path

@@ -19,6 +19,7 @@ from fst.errors import UserError
 from fst.measuring.machine import machine_line, seconds_of
 from fst.measuring.subjects import load_models, photographs_for, unreadable_notes
 from fst.models.model_info import ModelInfo
+from fst.models.model_ref import ModelRef
 from fst.networks.cost import count_parameters
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
@@ -135,8 +136,8 @@ def compare(
     settings = differing_settings(infos)
     milliseconds = _time(list(stylizers.values()), contents[0], progress)
     rows = [
-        _row(name, path, stylizer, settings[i], milliseconds[i])
-        for i, (name, (path, stylizer)) in enumerate(zip(names, stylizers.items(), strict=True))
+        _row(name, ref, stylizer, settings[i], milliseconds[i])
+        for i, (name, (ref, stylizer)) in enumerate(zip(names, stylizers.items(), strict=True))
     ]
     notes = [*cautions(infos), *models.notes, *unreadable_notes(skipped)]
     return Comparison(rows, sheet, size, machine_line(place), notes)
@@ -200,13 +201,13 @@ def _time(
 
 
 def _row(
-    name: str, path: Path, stylizer: Stylizer, settings: dict[str, Any], milliseconds: float
+    name: str, ref: ModelRef, stylizer: Stylizer, settings: dict[str, Any], milliseconds: float
 ) -> Row:
-    info, network = stylizer.info, stylizer.network
+    info, network, path = stylizer.info, stylizer.network, ref.path
     run = RunFolder(path.parent)
     return Row(
         name=name,
-        model=str(path),
+        model=str(ref),
         settings=settings,
         losses={f"heldout/{term}": value for term, value in info.losses.items()},
         loss_network=info.loss_network,

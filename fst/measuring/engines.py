@@ -9,7 +9,9 @@ from torch import Tensor
 
 from fst.device import DTYPES, fast_dtype
 from fst.models.export import export_model
-from fst.models.model_file import load_model
+from fst.models.export_options import ExportOptions
+from fst.models.model_file import read_model
+from fst.models.model_ref import ModelRef
 from fst.models.runtime import EXPORTED
 from fst.networks.plain import plain
 from fst.networks.transformer import TransformerNetwork
@@ -38,9 +40,9 @@ def eager(dtype: str, compiled: bool = False) -> Callable[[Case], Run]:
     """Return a factory of our own path in torch, in `auto`, `fp32`, `bf16` or `fp16`."""
 
     def make(case: Case) -> Run:
-        network, info = load_model(case.model)
+        model = read_model(case.model)
         chosen = fast_dtype(case.device) if dtype == "auto" else DTYPES[dtype]
-        stylizer = Stylizer(network, info, case.device, chosen)
+        stylizer = Stylizer(model.stylizer, model.info, case.device, chosen)
         if compiled:
             stylizer.compile()
         return lambda image: stylizer.network(image.to(stylizer.dtype)).float()
@@ -58,8 +60,9 @@ def exported(suffix: str, half: bool) -> Callable[[Case], Run]:
 
     def make(case: Case) -> Run:
         path = case.folder / f"{'half' if half else 'full'}{suffix}"
-        size = case.size if suffix == ".pt2" else None
-        export_model(case.model, path, half=half, size=size, device=str(case.device))
+        size = "x".join(map(str, case.size)) if suffix == ".pt2" else None
+        options = ExportOptions(half=half, size=size, device=str(case.device))
+        export_model(ModelRef(case.model), path, options)
         return EXPORTED[suffix](path, "auto" if suffix == ".pt2" else str(case.device))
 
     return make
@@ -72,7 +75,7 @@ def openvino(case: Case) -> Run:
     except ImportError as error:
         raise ImportError("openvino is not installed: pip install openvino") from error
     path = case.folder / "openvino.onnx"
-    export_model(case.model, path)
+    export_model(ModelRef(case.model), path)
     request = openvino.Core().compile_model(path, "CPU").create_infer_request()
 
     def run(image: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from fst.measuring.subjects import (
     unreadable_notes,
 )
 from fst.models.model_info import ModelInfo, is_count
+from fst.models.model_ref import ModelRef
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import Progress
 from fst.stylizing.stylizer import Stylizer
@@ -106,7 +107,7 @@ class _Subject:
     """A model with the losses it is evaluated with."""
 
     name: str
-    path: Path
+    ref: ModelRef
     stylizer: Stylizer
     style: Tensor
     """(1, 3, H, W) in [0, 1], as large as its file has it."""
@@ -206,7 +207,7 @@ def evaluate(
         evaluations.append(
             Evaluation(
                 subject.name,
-                str(subject.path),
+                str(subject.ref),
                 subject.stylizer.info,
                 {f"heldout/{name}": value for name, value in terms.items()},
                 mean_terms(subject.objective, stylized, contents),
@@ -268,18 +269,18 @@ def _subjects(
     judging = MomentsLossConfig()
     layers = {layer for c in (judging, *configs) for layer in (c.content_layer, *c.style_layers)}
     layers |= set(LAYERS)
-    entries = zip(names, models.paths, styles, strict=True)
-    pictures = [_style_picture(*entry, style) for entry in entries]
+    entries = zip(names, models.refs, styles, strict=True)
+    pictures = [_style_picture(name, ref.path, said, style) for name, ref, said in entries]
     network = _vgg16(weights, deepest(layers)).to(device)
     network = network.to(memory_format=torch.channels_last)
     subjects = []
-    for i, (path, stylizer) in enumerate(models.stylizers.items()):
+    for i, (ref, stylizer) in enumerate(models.stylizers.items()):
         config = configs[i]
         picture = resize(pictures[i], styles[i].size_px).to(device)
         subjects.append(
             _Subject(
                 names[i],
-                path,
+                ref,
                 stylizer,
                 pictures[i],
                 MomentsLoss(network, picture, judging),

@@ -5,7 +5,7 @@ Model files may come from anyone. Nothing that their metadata names is downloade
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,12 +13,10 @@ from torch import Tensor
 from fst.data.heldout import heldout_of, squared_pictures
 from fst.data.sources import Skipped
 from fst.errors import NoStyleChosenError, UserError, one_line
-from fst.models.model_file import find_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
-from fst.models.runtime import EXPORTED
+from fst.models.model_ref import ModelRef, find_model
 from fst.report import few
-from fst.stylizing.stylizer import Stylizer, load
+from fst.stylizing.stylizer import Stylizer, open_stylizer
 from fst.training.run_folder import RunFolder
 
 
@@ -26,8 +24,7 @@ from fst.training.run_folder import RunFolder
 class Models:
     """The models that were found, and what was skipped."""
 
-    stylizers: dict[Path, Stylizer] = field(default_factory=dict)
-    """By the paths of their files, with `:STYLE` for one of several styles."""
+    stylizers: dict[ModelRef, Stylizer] = field(default_factory=dict)
     not_models: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     """`.pt2` files among the paths, which were not opened."""
@@ -35,8 +32,8 @@ class Models:
     """Models with several styles, of which none was chosen."""
 
     @property
-    def paths(self) -> list[Path]:
-        """The models' files."""
+    def refs(self) -> list[ModelRef]:
+        """The models' files and styles."""
         return list(self.stylizers)
 
     @property
@@ -47,7 +44,7 @@ class Models:
     @property
     def names(self) -> list[str]:
         """The models' names; see `run_names`."""
-        return run_names(self.paths)
+        return run_names(self.refs)
 
     @property
     def notes(self) -> list[str]:
@@ -76,7 +73,7 @@ def load_models(
     """Return the models that were given.
 
     Args:
-        given: what `fst.models.model_file.find_model` takes; existing paths without a model are
+        given: what `fst.models.model_ref.find_model` takes; existing paths without a model are
             skipped, and so are `.pt2` files, as a shell's pattern may have matched them.
         packages: `.pt2` files to include; loading one executes its native code.
         device: as for `fst.stylizing.stylizer.load`.
@@ -95,7 +92,7 @@ def load_models(
                 raise
             models.not_models.append(name)
             continue
-        if found.suffix == ".pt2":
+        if found.path.suffix == ".pt2":
             models.packages.append(name)
         else:
             try:
@@ -106,24 +103,25 @@ def load_models(
         if package.suffix != ".pt2":
             raise UserError(f"--pt2 {package} is not a .pt2 file: give it without --pt2")
         _load(models, find_model(package), str(package), device, dtype)
-    models.packages = [
-        name for name in models.packages if _resolved(Path(name)) not in models.stylizers
-    ]
+    opened = {ref.path for ref in models.stylizers}
+    models.packages = [name for name in models.packages if _resolved(Path(name)) not in opened]
     _refuse_none(models)
     return models
 
 
-def run_names(models: Sequence[Path]) -> list[str]:
+def run_names(models: Sequence[ModelRef]) -> list[str]:
     """Return the shortest names that distinguish models.
 
     They are the last parts of their paths; in a sweep (`loss.style_weight=2+seed=1`) settings that
     all have in common are left out, and so are the names of configuration groups.
     """
-    runs = [_run(path) for path in models]
-    whole = [run or _without_suffix(path) for run, path in zip(runs, models, strict=True)]
+    runs = [_run(ref.path) for ref in models]
+    stems = [run or ref.path.with_suffix("") for run, ref in zip(runs, models, strict=True)]
+    whole = [_parts(stem, ref.choice) for stem, ref in zip(stems, models, strict=True)]
     if len(set(whole)) < len(whole):  # one model as .safetensors and as .onnx
-        whole = [run or path for run, path in zip(runs, models, strict=True)]
-    ends = [["/".join(path.parts[-n:]) for n in range(1, len(path.parts) + 1)] for path in whole]
+        files = [run or ref.path for run, ref in zip(runs, models, strict=True)]
+        whole = [_parts(file, ref.choice) for file, ref in zip(files, models, strict=True)]
+    ends = [["/".join(parts[-n:]) for n in range(1, len(parts) + 1)] for parts in whole]
     taken = [end for own in ends for end in own]
     names = [next(end for end in own if taken.count(end) == 1) for own in ends]
     parts = [re.split(r"\+(?=[\w.]+=)", name) for name in names]
@@ -157,8 +155,8 @@ def photographs_for(
     if folder is not None:
         return squared_pictures(folder, count, side_px)
     advice = "give --photographs DIR"
-    entries = zip(models.names, models.paths, models.infos, strict=True)
-    own = ((name, info) for name, path, info in entries if is_in_run_folder(path))
+    entries = zip(models.names, models.refs, models.infos, strict=True)
+    own = ((name, info) for name, ref, info in entries if is_in_run_folder(ref.path))
     name, info = next(own, ("", None))
     if info is None:
         raise FileNotFoundError(
@@ -184,18 +182,19 @@ def unreadable_notes(skipped: Skipped) -> list[str]:
 
 
 def is_in_run_folder(model: Path) -> bool:
-    """Return whether the model lies in a run folder of its own training."""
+    """Return whether the model's file lies in a run folder of its own training."""
     folder = _run(model)
-    return folder is not None and RunFolder(Path(split_style(folder)[0])).config.is_file()
+    return folder is not None and RunFolder(folder).config.is_file()
 
 
 def _run(model: Path) -> Path | None:
-    """Return the folder that a run's model lies in, with `:STYLE` if that is chosen, or None."""
-    path, style = split_style(model)
-    folder = Path(path).parent
-    if Path(path) != RunFolder(folder).model:
-        return None
-    return Path(f"{folder}:{style}") if style else folder
+    """Return the folder that a run's model file lies in, or None."""
+    return model.parent if model == RunFolder(model.parent).model else None
+
+
+def _parts(path: Path, choice: str) -> tuple[str, ...]:
+    """Return the parts of a model's path with its style, those of a painting's path among them."""
+    return (*path.parts[:-1], *str(ModelRef(Path(path.name), choice)).split("/"))
 
 
 def _refuse_none(models: Models) -> None:
@@ -211,26 +210,18 @@ def _refuse_none(models: Models) -> None:
         raise UserError("no model given: name run folders, model files or released models")
 
 
-def _without_suffix(model: Path) -> Path:
-    file, style = split_style(model)
-    stem = Path(file).with_suffix("")
-    return Path(f"{stem}:{style}") if style else stem
-
-
-def _load(models: Models, found: Path, name: str, device: str, dtype: str) -> None:
-    path, style = _resolved(found), split_style(name)[1]
-    if style:
-        path = Path(f"{path}:{style}")
-    if path in models.stylizers:
+def _load(models: Models, found: ModelRef, name: str, device: str, dtype: str) -> None:
+    ref = replace(found, path=_resolved(found.path))
+    if ref in models.stylizers:
         return
     try:
-        stylizer = load(path, device, "auto" if found.suffix in EXPORTED else dtype)
+        stylizer = open_stylizer(ref, device, "auto" if ref.is_exported else dtype)
     except UserError:
-        if found.suffix in (".safetensors", *EXPORTED):
+        if ref.is_exported or ref.path.suffix == ".safetensors":
             raise
         models.not_models.append(name)  # such as a .yaml between the runs of a sweep
     else:
-        models.stylizers[path] = stylizer
+        models.stylizers[ref] = stylizer
 
 
 def _resolved(path: Path) -> Path:

@@ -18,14 +18,14 @@ from torch import Tensor
 from fst.atomic import write_texts
 from fst.errors import UserError
 from fst.models.model_name import split_models
-from fst.models.runtime import EXPORTED
+from fst.models.model_ref import find_model
 from fst.networks.downscale import Downscale
 from fst.pictures.fidelity import gmsd, psnr, ssim
 from fst.pictures.formats import is_picture, open_picture
 from fst.pictures.image import enlarge_bicubic, files_below, read_image, rounded, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import Progress, table
-from fst.upscaling.enlarger import Enlarger, load_enlarger
+from fst.upscaling.enlarger import Enlarger, open_enlarger
 
 PROTOCOL = (
     "Pictures are cropped to a multiple of the factor, downscaled by it (antialiased bicubic, "
@@ -99,7 +99,7 @@ def evaluate_upscalers(
     for name, factor, enlarge in ways:
         degradation = "bicubic"
         if isinstance(enlarge, Enlarger):
-            degradation = enlarge.info.network_arguments.get("degradation", "bicubic")
+            degradation = enlarge.degradation
         downscale = Downscale(factor, degradation)
         columns.append([])
         for folder, files in pictures.items():
@@ -126,8 +126,8 @@ def evaluate_upscalers(
 
 def _exact(name: str, device: str) -> Enlarger:
     """Return a model in fp32, so that scores are those of any machine."""
-    exported = Path(name).suffix in EXPORTED
-    return load_enlarger(name, device, "auto" if exported else "fp32")
+    ref = find_model(name)
+    return open_enlarger(ref, device, "auto" if ref.is_exported else "fp32")
 
 
 def _scored(

@@ -1,6 +1,6 @@
 """Exporting a model to one file that runs elsewhere, and checking that its pictures are the same.
 
->>> for agreement in export_model("the_scream", Path("scream.onnx")): print(agreement)
+>>> for agreement in export_model(find_model("the_scream"), Path("scream.onnx")): print(agreement)
 """
 
 import io
@@ -23,9 +23,11 @@ from fst.atomic import replacing
 from fst.device import dtype_name, fast_dtype, pick_device, prepare_compiler
 from fst.errors import UserError
 from fst.models.export_info import ExportInfo, export_metadata
-from fst.models.model_file import find_model, load_any, load_network
+from fst.models.export_options import ExportOptions
+from fst.models.model import Model
+from fst.models.model_file import open_model, read_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
+from fst.models.model_ref import ModelRef
 from fst.models.runtime import EXPORTED
 from fst.networks.layers import Clamp, ScaledTanh
 from fst.networks.plain import plain
@@ -71,13 +73,13 @@ class Standalone(nn.Module):
     """
 
     def __init__(
-        self, network: TransformerNetwork | Upscaler, dtype: torch.dtype, options: "Options"
+        self, network: TransformerNetwork | Upscaler, dtype: torch.dtype, options: ExportOptions
     ) -> None:
         super().__init__()
         network = network.to(dtype)
         self.network = network if isinstance(network, Upscaler) else AnySize(network, dtype)
         self.uint8 = options.uint8
-        self.range_max = options.range_max
+        self.range_max = options.range
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the network's result for a picture of any size."""
@@ -101,7 +103,7 @@ class Standalone(nn.Module):
 class StandaloneBlend(Standalone):
     """A network of several styles, whose shares are its second input."""
 
-    def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: "Options") -> None:
+    def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: ExportOptions) -> None:
         network = plain(styled.network)
         _replace(network, nn.InstanceNorm2d, _FedNorm)
         _replace(network, (ScaledTanh, Clamp), _FedOutput)
@@ -162,18 +164,6 @@ class _Fp32(nn.Module):
         return normed.to(x.dtype)
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of an exported file; `export_model` documents them."""
-
-    half: bool = False
-    uint8: bool = False
-    size: tuple[int, int] | None = None
-    device: str = "auto"
-    range_max: int = 1
-    blend: bool = False
-
-
 @dataclass
 class Agreement:
     """How an exported file's picture compares with that of the network in eager fp32."""
@@ -203,15 +193,10 @@ class Agreement:
 
 
 def export_model(
-    model: str | Path,
+    model: ModelRef,
     output: Path,
+    options: ExportOptions = ExportOptions(),  # noqa: B008, it is frozen
     *,
-    half: bool = False,
-    uint8: bool = False,
-    size: tuple[int, int] | None = None,
-    device: str = "auto",
-    range_max: int = 1,
-    blend: bool = False,
     photograph: Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -219,16 +204,11 @@ def export_model(
     """Write a model as `.onnx` or `.pt2`, test it, and keep it if its pictures are the same.
 
     Args:
-        model: what `fst.models.model_file.find_model` takes.
+        model: what `find_model` returned.
         output: the file to write; its suffix selects the format.
-        half: compute in half precision, fp32 in and out.
-        uint8: bytes (N, H, W, 3) in and out, so that a caller needs no pre- or post-processing.
-        size: height and width, for runtimes that need them fixed; None leaves them dynamic.
-        device: what a `.pt2` is compiled for.
-        range_max: the value of white in and out, 1 or 255; OpenCV's own sample for style transfer
-            (samples/dnn/fast_neural_style.py) uses 255.
-        blend: take the shares of the styles as a second input `shares`, (N, K), in the order of
-            the model's styles; their sum should be 1. For `.onnx` and a model of K styles.
+        options: what the file takes and returns. A file for a blend takes the shares in the order
+            of the model's styles; their sum should be 1. OpenCV's own sample for style transfer
+            (samples/dnn/fast_neural_style.py) gives and expects 255 for white.
         photograph: the picture to test it on; None takes one that ships with the package.
         overwrite: replace `output` if it exists.
         say: called with a line of progress.
@@ -247,31 +227,23 @@ def export_model(
         )
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists: --overwrite replaces it")
-    if size is not None and min(size) < 1:
-        raise UserError(f"size={size[0]}x{size[1]} must be at least 1x1")
-    if range_max not in (1, 255):
-        raise UserError(f"range={range_max} must be 1 or 255")
-    if uint8 and range_max != 1:
-        raise UserError("--uint8 already takes and returns 0-255: omit --range")
-    if blend and output.suffix != ".onnx":
+    if options.blend and output.suffix != ".onnx":
         raise UserError("--blend is for .onnx files")
-    path = find_model(model)
-    if path.suffix in EXPORTED:
-        raise UserError(f"{path} is already exported: use the .safetensors it came from")
+    if model.is_exported:
+        raise UserError(f"{model.path} is already exported: use the .safetensors it came from")
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
         picture = read_image(photograph or own)
-    style = split_style(model)[1]
-    network, info = _all_styles(path, style) if blend else load_any(path, style)
+    read = _all_styles(model) if options.blend else open_model(model)
+    network = read.network
     say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
     with replacing(output) as temporary, _quiet():
-        options = Options(half, uint8, size, device, range_max, blend)
-        export = EXPORTERS[output.suffix](temporary, network, info, options)
+        export = EXPORTERS[output.suffix](temporary, network, read.info, options)
         say("comparing it with the network")
         compared = _blends(network) if isinstance(network, StyledNetwork) else [(network, None)]
         agreements = [
             agreement
             for alone, shares in compared
-            for agreement in agree(temporary, alone, picture, size, shares)
+            for agreement in agree(temporary, alone, picture, options.height_width, shares)
         ]
         worst = min(agreements, key=lambda agreement: agreement.psnr_db)
         floor = FLOOR_DB[export.precision]
@@ -283,13 +255,13 @@ def export_model(
     return agreements
 
 
-def _all_styles(path: Path, style: str) -> tuple[StyledNetwork, ModelInfo]:
-    network, info = load_network(path)
-    if not isinstance(network, StyledNetwork) or len(info.styles) < 2:
-        raise UserError(f"--blend needs a model of several styles, and {path} is not one")
-    if style:
-        raise UserError(f"--blend exports every style of the model: leave out :{style}")
-    return network, info
+def _all_styles(ref: ModelRef) -> Model:
+    model = read_model(ref.path)
+    if not isinstance(model.network, StyledNetwork) or len(model.info.styles) < 2:
+        raise UserError(f"--blend needs a model of several styles, and {ref.path} is not one")
+    if ref.choice:
+        raise UserError(f"--blend exports every style of the model: leave out :{ref.choice}")
+    return model
 
 
 def _blends(network: StyledNetwork) -> list[tuple[TransformerNetwork, Tensor]]:
@@ -330,7 +302,7 @@ def export_onnx(
     path: Path,
     network: TransformerNetwork | StyledNetwork | Upscaler,
     info: ModelInfo,
-    options: Options,
+    options: ExportOptions,
 ) -> ExportInfo:
     """Write the network as ONNX, computed as in the papers, for any device."""
     try:
@@ -366,9 +338,9 @@ def export_onnx(
         "fp16" if options.half else "fp32",
         "any",
         options.uint8,
-        options.size,
+        options.height_width,
         OPSET,
-        options.range_max,
+        options.range,
         options.blend,
     )
     program.model.metadata_props.update(export_metadata(info, export))
@@ -379,7 +351,7 @@ def export_onnx(
 
 
 def export_package(
-    path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: Options
+    path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: ExportOptions
 ) -> ExportInfo:
     """Compile the network to a `.pt2` with AOTInductor, for one kind of device."""
     place = pick_device(options.device)
@@ -388,7 +360,9 @@ def export_package(
     precision = dtype_name(dtype)
     if options.half and dtype == torch.float32:
         raise UserError(f"{place} is no faster in half precision: omit --half")
-    export = ExportInfo(precision, place.type, options.uint8, options.size, None, options.range_max)
+    export = ExportInfo(
+        precision, place.type, options.uint8, options.height_width, None, options.range
+    )
     module = Standalone(plain(network), dtype, options).eval().to(place)
     module = module.to(memory_format=torch.channels_last)
     with torch.no_grad():
@@ -413,7 +387,7 @@ def export_package(
     return export
 
 
-EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, Options], ExportInfo]] = {
+EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, ExportOptions], ExportInfo]] = {
     ".onnx": export_onnx,
     ".pt2": export_package,
 }
@@ -432,14 +406,14 @@ def _replace(
                 setattr(parent, name, by(module))
 
 
-def _example(options: Options) -> Tensor:
+def _example(options: ExportOptions) -> Tensor:
     """Return an input for tracing."""
-    height, width = options.size or (65, 76)
+    height, width = options.height_width or (65, 76)
     image = torch.rand(1 if options.size else 2, 3, height, width)
     return (image * 255).byte().permute(0, 2, 3, 1).contiguous() if options.uint8 else image
 
 
-def _open_dimensions(options: Options) -> dict[int, Any] | None:
+def _open_dimensions(options: ExportOptions) -> dict[int, Any] | None:
     """Return the dynamic dimensions of the input: number of pictures, height and width."""
     if options.size is not None:
         return None

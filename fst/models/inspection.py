@@ -3,29 +3,29 @@
 from pathlib import Path
 
 from fst.models.export_info import ExportInfo, read_package
-from fst.models.model_file import find_model, load_network, open_model
+from fst.models.model_file import open_model, read_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import chosen_shares, refuse_style, split_style
+from fst.models.model_name import chosen_shares, refuse_style
+from fst.models.model_ref import ModelRef
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.styled import StyledNetwork
 from fst.networks.upscaler import Upscaler
 
 
-def inspect_model(name_or_path: str | Path) -> dict[str, str]:
+def inspect_model(ref: ModelRef) -> dict[str, str]:
     """Return what is known about a model file, by name, in the order to show it.
 
     Nothing in the file is executed, not even the machine code of a `.pt2`.
 
     Raises:
-        FileNotFoundError: there is no such model.
+        FileNotFoundError: the file is gone.
         ImportError: it is an ONNX model, and onnxruntime is not installed.
         UserError: the file is damaged or not a model.
     """
-    path = find_model(name_or_path)
+    path, style = ref.path, ref.choice
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
-    style = split_style(name_or_path)[1]
-    if path.suffix in EXPORTED:
+    if ref.is_exported:
         info, export, engine = _exported(path)
         if not export.blend:
             refuse_style(path, style)
@@ -43,7 +43,8 @@ def inspect_model(name_or_path: str | Path) -> dict[str, str]:
             "runs in": engine,
         }
     else:
-        network, info = open_model(name_or_path) if style else load_network(path)
+        model = open_model(ref) if style else read_model(path)
+        network, info = model.network, model.info
         if isinstance(network, Upscaler):
             flops = count_flops(network, 512 // network.factor, 512 // network.factor)
         else:

@@ -24,8 +24,9 @@ def split_style(name_or_path: str | Path) -> tuple[str, str]:
     ]
     if not colons or exists(given):
         return given, ""
-    # A painting's name may have colons of its own.
-    at = next((colon for colon in colons if exists(given[colon + 1 :])), colons[-1])
+    at = colons[-1]
+    if len(colons) > 1:  # a painting's name may have colons of its own
+        at = next((colon for colon in colons if exists(given[colon + 1 :])), at)
     return given[:at], given[at + 1 :]
 
 
@@ -48,6 +49,8 @@ def split_models(names_or_paths: str) -> list[str]:
 
     So is an existing path behind a model's name. A part `STYLE=SHARE` belongs to the blend before.
     """
+    if "," not in names_or_paths:
+        return [names_or_paths]
     if exists(names_or_paths) or exists(split_style(names_or_paths)[1]):
         return [names_or_paths]
     names: list[str] = []
@@ -84,7 +87,7 @@ def chosen_shares(
     parts = [choice] if is_picture else choice.split(",")
     for part in parts:
         name, equals, number = (choice, "", "") if is_picture else part.partition("=")
-        if name not in styles and not (predicts and exists(name)):
+        if name not in styles and not (is_picture or (predicts and exists(name))):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
             no_file = ", and there is no such file" if predicts else ""

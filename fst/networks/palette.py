@@ -9,9 +9,13 @@ A palette (3, 4) is the change of what enters the output's nonlinearity, z: a ma
 offset, so that z becomes z + matrix z + offset. Zeros change nothing, and palettes blend linearly.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fst.networks.layers import Clamp, ScaledTanh
 from fst.networks.transformer import TransformerNetwork
@@ -29,7 +33,12 @@ MOST_CONTRAST = 3.0
 
 
 @torch.no_grad()
-def fit_palette(network: TransformerNetwork, painting: Tensor, share: float) -> Tensor:
+def fit_palette(
+    network: TransformerNetwork,
+    painting: Tensor,
+    share: float,
+    parameters: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Tensor:
     """Return the palette that gives a network's pictures a painting's mean and covariance of z.
 
     Of all matrices that do, this is the symmetric one, which moves the colours least: Pitié and
@@ -41,13 +50,15 @@ def fit_palette(network: TransformerNetwork, painting: Tensor, share: float) -> 
         network: in evaluation mode.
         painting: (1, 3, H, W) in [0, 1].
         share: how far to go, from 0 (nothing changes) to 1 (the same mean and covariance).
+        parameters: by name, to take instead of the network's own.
 
     Returns:
         (3, 4) on the painting's device; zeros where the network's pictures are not finite.
     """
     *_, output = network.modules()
     assert isinstance(output, ScaledTanh | Clamp)
-    stylized = torch.cat([network(each[None]) for each in pink_noise().to(painting.device)])
+    noise, given = pink_noise().to(painting.device), dict(parameters)
+    stylized = torch.cat([functional_call(network, given, (each[None],)) for each in noise])
     if not stylized.isfinite().all():
         return painting.new_zeros(3, 4)
     if (scale := PAINTING_PX / min(painting.shape[-2:])) < 1:

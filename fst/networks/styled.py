@@ -134,7 +134,8 @@ class StyledNetwork(nn.Module):
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
         """Return a network with one more style, of a code (C,) and a residual (S,).
 
-        Without a residual the style is what the mapper makes of the code. It has no palette yet.
+        All else it shares with this one. Without a residual the style is what the mapper makes of
+        the code. It has no palette yet.
         """
         if residual is None:
             residual = torch.zeros_like(style_vector(self.network))
@@ -145,16 +146,18 @@ class StyledNetwork(nn.Module):
         )
 
     def with_only(self, styles: Tensor) -> "StyledNetwork":
-        """Return a network with the styles of the numbers (N,) alone, in their order."""
+        """Return a network with the styles of the numbers (N,) alone, in their order.
+
+        All else it shares with this one.
+        """
         return self._with(self.codes[styles], self.residuals[styles], self.palettes[styles])
 
     @torch.no_grad()
     def _with(self, codes: Tensor, residuals: Tensor, palettes: Tensor) -> "StyledNetwork":
+        """Return a network with other styles, which shares everything else with this one."""
         predicts = self.predictor is not None
-        other = StyledNetwork(copy.deepcopy(self.network), len(codes), predicts, *self.sizes)
-        other.mapper.load_state_dict(self.mapper.state_dict())
-        if self.predictor is not None and other.predictor is not None:
-            other.predictor.load_state_dict(self.predictor.state_dict())
+        other = StyledNetwork(self.network, len(codes), predicts, *self.sizes)
+        other.mapper, other.predictor = self.mapper, self.predictor
         other.codes.copy_(codes)
         other.residuals.copy_(residuals)
         other.palettes.copy_(palettes)
@@ -168,28 +171,34 @@ class StyledNetwork(nn.Module):
             shares: (K,), which are divided by their sum.
             strength: as in `mapped`.
         """
-        # One by one: a style must not change by a bit when the network learns another.
         chosen = [x for x in enumerate((shares / shares.sum()).tolist()) if x[1]]
-        rows = [
-            share * self.vectors(torch.tensor([number], device=self.codes.device), strength)[0]
-            for number, share in chosen
-        ]
         network = copy.deepcopy(self.network)
-        own = norm_parameters(network).values()
-        values = torch.split(torch.stack(rows).sum(0), [len(parameter) for parameter in own])
-        for parameter, value in zip(own, values, strict=True):
-            parameter.copy_(value)
+        own = norm_parameters(network)
+        for name, value in self._norms(chosen, strength).items():
+            own[name].copy_(value)
         palettes = [share * self.palettes[number] for number, share in chosen]
         if (palette := torch.stack(palettes).sum(0)).any():
             apply_palette(network, palette)
         return network
+
+    def _norms(self, chosen: Sequence[tuple[int, float]], strength: float) -> dict[str, Tensor]:
+        """Return the scales and shifts of a blend of styles, given by number and share, by name."""
+        # One by one: a style must not change by a bit when the network learns another.
+        rows = [
+            share * self.vectors(torch.tensor([number], device=self.codes.device), strength)[0]
+            for number, share in chosen
+        ]
+        own = norm_parameters(self.network)
+        sizes = [len(parameter) for parameter in own.values()]
+        return dict(zip(own, torch.split(torch.stack(rows).sum(0), sizes), strict=True))
 
     @torch.no_grad()
     def fit_palette(self, number: int, painting: Tensor, share: float) -> None:
         """Fit the palette of the style of a number to its painting, as `fit_palette` does."""
         self.palettes[number] = 0
         if share:
-            self.palettes[number] = fit_palette(in_style(self, number), painting, share)
+            norms = self._norms([(number, 1.0)], 0.0)
+            self.palettes[number] = fit_palette(self.network, painting, share, norms)
 
 
 def fit_palettes(

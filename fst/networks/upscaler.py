@@ -30,6 +30,8 @@ class Upscaler(nn.Module, ABC):
         self.factor = arguments["factor"]
         if type(self.factor) is not int or not 2 <= self.factor <= LARGEST_FACTOR:
             raise UserError(f"factor={self.factor} must be an integer in [2, {LARGEST_FACTOR}]")
+        self.downscale = Downscale(self.factor, arguments["degradation"])
+        """How the small pictures were made that it was trained to enlarge."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -67,7 +69,6 @@ class FastUpscaler(Upscaler):
             steps += [nn.Conv2d(inputs, width, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
         self.steps = nn.Sequential(*steps)
         self.head = nn.Conv2d(width, 3 * factor**2, 3, padding=1)
-        self.downscale = Downscale(factor, degradation)
         # The correction of a pixel comes from its own block and the next ones (linear upsampling).
         self.margin_px = layers + 2 + 1 + -(-self.downscale.reach_px // factor)
         for module in self.steps:

@@ -45,21 +45,14 @@ class Options:
     """Quality of JPEG and WebP files, 1 to 100; 85 makes them about three times smaller."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= MOST_STRENGTH:
-            raise UserError(f"strength={self.strength} must be in [0, {MOST_STRENGTH}]")
-        if self.size is not None and self.size < 1:
-            raise UserError(f"size={self.size} must be at least 1 pixel")
-        low, high = STROKES
-        if self.strokes is not None and not low <= self.strokes <= high:
-            raise UserError(f"strokes={self.strokes} must be in [{low}, {high}]")
-        if self.tile_px is not None and self.tile_px != 0 and self.tile_px < MIN_TILE_PX:
-            raise UserError(
-                f"tile_px={self.tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}"
-            )
+        check_strength(self.strength)
+        check_size(self.size)
+        if self.strokes is not None:
+            check_strokes(self.strokes)
+        check_tile_px(self.tile_px)
         if not 0 <= self.smooth < 1:
             raise UserError(f"smooth={self.smooth} must be in [0, 1)")
-        if not 1 <= self.quality <= 100:
-            raise UserError(f"quality={self.quality} must be in [1, 100]")
+        check_quality(self.quality)
 
     def strokes_in(self, height: int, width: int) -> float:
         """Return how large strokes are in a picture of this size."""
@@ -69,7 +62,34 @@ class Options:
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0
 
 
-def check_strength(strength: float, most: float) -> None:
-    """Raise UserError if a strength is more than a model's largest."""
+def check_strength(strength: float, most: float = MOST_STRENGTH) -> None:
+    """Raise UserError if a strength is out of range, or more than a model's largest."""
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise UserError(f"strength={strength} must be in [0, {MOST_STRENGTH}]")
     if strength > most:
         raise UserError(f"strength={strength}: above 1 it needs a model that takes any painting")
+
+
+def check_strokes(strokes: float) -> None:
+    """Raise UserError if the strokes' size is out of range."""
+    low, high = STROKES
+    if not low <= strokes <= high:
+        raise UserError(f"strokes={strokes} must be in [{low}, {high}]")
+
+
+def check_size(size: int | None) -> None:
+    """Raise UserError if pictures are to be scaled to less than a pixel."""
+    if size is not None and size < 1:
+        raise UserError(f"size={size} must be at least 1 pixel")
+
+
+def check_tile_px(tile_px: int | None) -> None:
+    """Raise UserError if tiles are too small."""
+    if tile_px is not None and tile_px != 0 and tile_px < MIN_TILE_PX:
+        raise UserError(f"tile_px={tile_px} must be 0 (no tiles) or at least {MIN_TILE_PX}")
+
+
+def check_quality(quality: int) -> None:
+    """Raise UserError if the quality of JPEG and WebP files is out of range."""
+    if not 1 <= quality <= 100:
+        raise UserError(f"quality={quality} must be in [1, 100]")

@@ -7,7 +7,8 @@
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,19 +17,20 @@ from torch import Tensor
 
 from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
-from fst.models.model_file import find_model, for_super_resolution, load_chosen
+from fst.models.model import for_super_resolution
+from fst.models.model_file import open_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_models, split_style
-from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
+from fst.models.model_ref import ModelRef, find_model
+from fst.models.running import RunningModel
+from fst.models.runtime import ExportedNetwork, open_exported
 from fst.models.style_choice import StyleChoice
 from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
-from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
 from fst.pictures.mask import mask_of, stretched
-from fst.report import few
-from fst.stylizing.options import MOST_STRENGTH, Options, check_strength
+from fst.stylizing.look import Look
+from fst.stylizing.options import MOST_STRENGTH, check_strength, check_tile_px
 from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
@@ -42,7 +44,7 @@ _COMPILED_SIZES = 2**20
 _STRENGTHS = 8  # of which the networks are kept
 
 
-class Stylizer:
+class Stylizer(RunningModel):
     """A trained network, ready to use: call it on pictures. `fst.load` makes one."""
 
     def __init__(
@@ -62,16 +64,7 @@ class Stylizer:
             dtype: of its weights.
             choice: what the network is a style of, where its strength was trained.
         """
-        if isinstance(network, TransformerNetwork):
-            network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
-            self.engine = f"torch {str(dtype).removeprefix('torch.')} on {device}"
-        else:
-            self.engine = network.engine
-        self.network = network
-        self.compiled = False
-        self.info = info
-        self.device = device
-        self.dtype = dtype
+        super().__init__(network, info, device, dtype)
         self.choice = choice
         self.turned: dict[float, Stylizer] = {}
 
@@ -93,16 +86,6 @@ class Stylizer:
         torch.compiler.config.accumulated_recompile_limit = _COMPILED_SIZES
         mode = "reduce-overhead" if self.device.type == "cuda" else None
         self.network.compile(dynamic=False, mode=mode)
-
-    @property
-    def workers(self) -> int:
-        """The number of threads that should call this at once to stylize a video's frames.
-
-        On a CPU two threads, each with half of torch's threads, finish more frames than one with
-        all of them. Compiled code has a fixed number of threads, and exported models their own.
-        """
-        eager = isinstance(self.network, TransformerNetwork) and not self.compiled
-        return 2 if eager and self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
     @property
     def most_strength(self) -> float:
@@ -151,24 +134,40 @@ class Stylizer:
             TypeError: the picture or the mask is of another type, such as a path.
             ValueError: they are of another shape or dtype.
         """
-        Options(strength=strength, strokes=strokes, tile_px=tile_px)  # checks them
-        check_strength(strength, self.most_strength)
-        turned, strength = self._turn(strength)
         images = to_images(picture)
+        shown = None if mask is None else _to_mask(mask, *images.shape[-2:])
+        look = Look(strength, keep_colors, shown, strokes)
+        return in_form_of(self.render(images, look, tile_px, progress), picture)
+
+    @torch.no_grad()
+    def render(
+        self,
+        images: Tensor,
+        look: Look,
+        tile_px: int | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Tensor:
+        """Stylize (N, 3, H, W), float in [0, 1] or uint8; the rest is as in `__call__`.
+
+        Raises:
+            UserError: `tile_px` or the strength is out of range, or the result is not finite.
+        """
+        check_tile_px(tile_px)
+        check_strength(look.strength, self.most_strength)
+        turned, left = self._turn(look.strength)
+        look = replace(look, strength=left)
         height, width = images.shape[-2:]
-        if mask is not None:
-            mask = _to_mask(mask, height, width)
-        options = (strength, keep_colors, mask)
-        if strokes != 1:
+        if look.strokes != 1:
             if self.fixed_size:
                 raise UserError(
-                    f"strokes={strokes}: this model was exported for one size of picture; leave "
-                    "it out, or export the model without --size"
+                    f"strokes={look.strokes}: this model was exported for one size of picture; "
+                    "leave it out, or export the model without --size"
                 )
             content = self._content(images)
-            seen = scaled(content, 1 / strokes)
-            stylized = with_details(turned(seen, tile_px=tile_px, progress=progress), content, seen)
-            return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
+            seen = scaled(content, 1 / look.strokes)
+            stylized = turned.render(seen, Look(), tile_px, progress)
+            stylized = with_details(stylized, content, seen)
+            return from_unit_range(blend(content, stylized, look), images)
         network = turned.network
         if tile_px is None and isinstance(network, TransformerNetwork):
             tile_px = TILE_PX if height * width > WHOLE_PX else 0
@@ -179,13 +178,12 @@ class Stylizer:
                     "use the .safetensors"
                 )
             done = [
-                turned._in_tiles(network, one, tile_px, progress, *options)
+                turned._in_tiles(network, one, tile_px, progress, look)
                 for one in torch.split(images, 1)
             ]
-            return in_form_of(torch.cat(done) if len(done) > 1 else done[0], picture)
+            return torch.cat(done) if len(done) > 1 else done[0]
         content = self._content(images)
-        stylized = turned.run(content)
-        return in_form_of(from_unit_range(blend(content, stylized, *options), images), picture)
+        return from_unit_range(blend(content, turned.run(content), look), images)
 
     def _turn(self, strength: float) -> tuple["Stylizer", float]:
         """Return the stylizer that was trained for a strength, and what is left of it to blend.
@@ -218,7 +216,7 @@ class Stylizer:
         """
         with tf32(self.device, allowed=False):
             stylized: Tensor = self.network(content.to(self.dtype))
-        self._check_finite(stylized)
+        self.check_finite(stylized)
         return stylized.to(torch.float32, copy=True)  # CUDA graphs reuse theirs
 
     def _content(self, images: Tensor) -> Tensor:
@@ -233,9 +231,7 @@ class Stylizer:
         image: Tensor,
         tile_px: int,
         progress: Callable[[float], None],
-        strength: float,
-        keep_colors: bool,
-        mask: Tensor | None,
+        look: Look,
     ) -> Tensor:
         """Stylize one picture, (1, 3, H, W), in bounded memory besides it and its result."""
         result = torch.empty_like(image)
@@ -245,21 +241,14 @@ class Stylizer:
 
         def write(rows: slice, columns: slice, stylized: Tensor) -> None:
             content = self._content(image[..., rows, columns])
-            mask_here = None if mask is None else mask[..., rows, columns]
-            self._check_finite(stylized)
-            blended = blend(content, stylized.float(), strength, keep_colors, mask_here)
+            self.check_finite(stylized)
+            blended = blend(content, stylized.float(), look.within(rows, columns))
             result[..., rows, columns] = from_unit_range(blended, image)
 
         height, width = image.shape[-2:]
         with tf32(self.device, allowed=False):
             stylize_in_tiles(network, height, width, tile_px, read, write, progress)
         return result
-
-    def _check_finite(self, stylized: Tensor) -> None:
-        # The sum of values in [0, 1] is finite, and much cheaper than looking at each.
-        if not torch.isfinite(stylized.sum(dtype=torch.float32)):
-            way_out = "" if self.dtype == torch.float32 else ", or try dtype fp32"
-            raise UserError(f"the result is not finite: the model may be damaged{way_out}")
 
 
 def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") -> Stylizer:
@@ -278,39 +267,38 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
         ImportError: it is an ONNX model, and onnxruntime is not installed.
         UserError: the file is damaged or not a model, or there is no such device or dtype.
     """
+    return open_stylizer(find_model(name_or_path), device, dtype)
+
+
+def open_stylizer(ref: ModelRef, device: str = "auto", dtype: str = "auto") -> Stylizer:
+    """Return the `Stylizer` of a model that was found; otherwise as `load`."""
     check_dtype(dtype)
-    path = find_model(name_or_path)
-    style = split_style(name_or_path)[1]
-    if path.suffix in EXPORTED:
-        exported = open_exported(path, device, dtype, style)
+    if ref.is_exported:
+        exported = open_exported(ref.path, device, dtype, ref.choice)
         if exported.info.network in UPSCALERS:
-            raise for_super_resolution(path)
+            raise for_super_resolution(ref.path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    network, info, choice = load_chosen(path, style)
-    if isinstance(network, Upscaler):
-        raise for_super_resolution(path)
-    return Stylizer(network, info, place, inference_dtype(dtype, place), choice)
+    model = open_model(ref)
+    return Stylizer(model.stylizer, model.info, place, inference_dtype(dtype, place), model.chosen)
 
 
-def load_several(
-    names_or_paths: str, device: str = "auto", dtype: str = "auto"
+def open_several(
+    refs: Sequence[ModelRef], device: str = "auto", dtype: str = "auto"
 ) -> dict[str, Stylizer]:
-    """Return the `Stylizer`s of one model, or of several comma-separated ones, by output folder.
+    """Return the `Stylizer`s of models by output folder.
 
     The folder's name is the model's title, or where titles repeat, that of the run or the file.
 
     Raises:
         UserError: as `load`, or two models have the same name.
     """
-    names = split_models(names_or_paths)
-    paths = [_find(name) for name in names]
-    loaded = [load(name, device, dtype) for name in names]
+    loaded = [open_stylizer(ref, device, dtype) for ref in refs]
     titles = [stylizer.info.title for stylizer in loaded]
     stylizers: dict[str, Stylizer] = {}
-    for path, stylizer, title in zip(paths, loaded, titles, strict=True):
+    for ref, stylizer, title in zip(refs, loaded, titles, strict=True):
         if not title or titles.count(title) > 1:
-            title = path.parent.name if path.stem == "model" else path.stem
+            title = ref.name
         # A title may come from a stranger's file: it must not lead out of the output folder.
         name = re.sub(r"[^\w .,=+-]", "_", title).strip(". ") or "model"
         if name in stylizers:
@@ -319,41 +307,21 @@ def load_several(
     return stylizers
 
 
-def _find(name_or_path: str) -> Path:
-    """Return what `find_model` does; for a sweep's folder, raise an error that names its runs."""
-    try:
-        return find_model(name_or_path)
-    except FileNotFoundError:
-        for folder in (Path(name_or_path), Path("runs") / name_or_path):
-            if runs := sorted(str(file.parent) for file in folder.rglob("model.safetensors")):
-                raise FileNotFoundError(
-                    f"{folder} is not a run but holds {len(runs)}: choose among {few(runs)}"
-                ) from None
-        raise
-
-
-def blend(
-    content: Tensor,
-    stylized: Tensor,
-    strength: float = 1.0,
-    keep_colors: bool = False,
-    mask: Tensor | None = None,
-) -> Tensor:
+def blend(content: Tensor, stylized: Tensor, look: Look) -> Tensor:
     """Return the stylized picture blended over the content, both (N, 3, H, W) in [0, 1].
 
     Args:
         content: the picture.
         stylized: the network's result.
-        strength: how much of the result shows, in [0, 1].
-        keep_colors: take only the luminance from the result (Gatys et al. 2016, "Preserving
-            color in neural artistic style transfer", section 2.2).
-        mask: (N or 1, 1, H, W) in [0, 1]: how much of the result shows where.
+        look: of which the strength, in [0, 1], is how much of the result shows. Colours are kept
+            by taking only the luminance from the result (Gatys et al. 2016, "Preserving color in
+            neural artistic style transfer", section 2.2).
     """
-    if keep_colors:
+    if look.keep_colors:
         stylized = (content + luminance(stylized - content)).clamp(0, 1)
-    if mask is not None:
-        return content + strength * mask.to(content) * (stylized - content)
-    return stylized if strength == 1 else torch.lerp(content, stylized, strength)
+    if look.mask is not None:
+        return content + look.strength * look.mask.to(content) * (stylized - content)
+    return stylized if look.strength == 1 else torch.lerp(content, stylized, look.strength)
 
 
 def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:

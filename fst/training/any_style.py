@@ -18,9 +18,7 @@ from fst.config import AnyStyleConfig, FolderDataConfig, SlimConfig, TrainConfig
 from fst.data.batches import no_answer, open_data, unusable
 from fst.data.waiting import FeedError, StoppedWaitingError, awaited
 from fst.errors import UserError
-from fst.models.model_file import find_model, load_network
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
 from fst.models.style_choice import predictor_moments, with_painting
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, stylized_with
@@ -30,7 +28,7 @@ from fst.streams import Stream
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.run import TrainingRun
-from fst.training.setup import open_init, other_sizes, start_from, take_weights
+from fst.training.setup import open_init, other_sizes, take_weights
 from fst.training.styles import Style
 from fst.training.trainer import Stylize, Trainer
 
@@ -243,13 +241,13 @@ class AnyStyleTrainer(Trainer):
 
 def _start_from(styled: StyledNetwork, init: str) -> None:
     """Load a trained model's weights: of the network, and of the predictor if it has one."""
-    if not split_style(init)[1]:
-        trained, _ = open_init(init, lambda name: load_network(find_model(name)))
-        if isinstance(trained, StyledNetwork):
-            take_weights(styled.network, trained.network, init)
-            if trained.predictor is not None:
-                if trained.sizes != styled.sizes:
-                    raise other_sizes(init, trained, styled)
-                styled.load_state_dict(trained.with_only(torch.arange(0)).state_dict())
-            return
-    start_from(styled.network, init)
+    model, choice = open_init(init)
+    trained = model.network
+    if choice or not isinstance(trained, StyledNetwork):
+        take_weights(styled.network, model.in_style(choice).stylizer, init)
+        return
+    take_weights(styled.network, trained.network, init)
+    if trained.predictor is not None:
+        if trained.sizes != styled.sizes:
+            raise other_sizes(init, trained, styled)
+        styled.load_state_dict(trained.with_only(torch.arange(0)).state_dict())

@@ -25,9 +25,10 @@ from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
+from fst.models.model import for_super_resolution
+from fst.models.model_file import read_model, save_model
 from fst.models.model_info import StyleInfo
-from fst.models.model_name import split_style
+from fst.models.model_ref import ModelRef
 from fst.models.style_choice import predicted_code, read_painting
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
 from fst.networks.upscaler import Upscaler
@@ -67,7 +68,7 @@ class Learnt:
 
 
 def add_styles(
-    model: str,
+    ref: ModelRef,
     pictures: Sequence[str],
     photographs: Path,
     output: Path,
@@ -81,7 +82,7 @@ def add_styles(
     """Write a model with further styles, and beside it a sheet of them.
 
     Args:
-        model: a model of several styles, as `find_model` takes it.
+        ref: a model of several styles, all of it.
         pictures: the new styles' pictures, or folders of them.
         photographs: a folder.
         output: the file to write; the sheet has its name and `.sheet.jpg`.
@@ -106,16 +107,16 @@ def add_styles(
     """
     _check(photographs, output, images, size_px, overwrite)
     place = pick_device(device)
-    path = find_model(model)
-    network, info = load_network(path)
-    if chosen := split_style(model)[1]:
-        raise UserError(f"a style is added to the whole model: leave out :{chosen}")
+    model = read_model(ref.path)
+    network, info = model.network, model.info
+    if ref.choice:
+        raise UserError(f"a style is added to the whole model: leave out :{ref.choice}")
     if not isinstance(network, StyledNetwork):
-        raise _of_one_style(network, path, model)
+        raise _of_one_style(network, ref.path)
     default_px = SIZE_OF_ANY_PX if info.predictor_px else SIZE_PX
     styles = open_styles(pictures, size_px or default_px, place)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
-        raise UserError(f"{path} has a style {min(taken)} already: rename the picture")
+        raise UserError(f"{ref.path} has a style {min(taken)} already: rename the picture")
     for file in (output, sheet_of(output)):
         check_writable(file)
     config = MomentsLossConfig()
@@ -282,11 +283,11 @@ def _closest(
     return int(torch.stack(totals).argmin())
 
 
-def _of_one_style(network: nn.Module, path: Path, model: str) -> UserError:
+def _of_one_style(network: nn.Module, path: Path) -> UserError:
     """Return the error for a model to which no style can be added."""
     if isinstance(network, Upscaler):
         return for_super_resolution(path)
     return UserError(
         f"{path} has one style, and learning needs a model of several styles (fst train "
-        f"styles=...): fst train init={model} starts a model of its own from it"
+        f"styles=...): fst train init={path} starts a model of its own from it"
     )

@@ -1,7 +1,7 @@
 """What a run starts with: its losses, and the weights of a trained model."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,9 +12,10 @@ from fst.losses.loss_network import LossNetwork, load_loss_network
 from fst.losses.perceptual import PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model, load_network, open_model
-from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
+from fst.models.model import Model
+from fst.models.model_file import read_model
+from fst.models.model_name import refuse_style
+from fst.models.model_ref import find_model
 from fst.networks.registry import network_name
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
@@ -23,7 +24,6 @@ from fst.report import few
 from fst.training.distributed import World
 
 Network: TypeAlias = TransformerNetwork | Upscaler
-Trained = TypeVar("Trained")
 
 
 def build_losses(
@@ -64,22 +64,26 @@ def load_in_turn(
     return network.to(memory_format=torch.channels_last)
 
 
-def start_from(
-    network: Network,
-    name_or_path: str,
-    open_trained: Callable[[str], tuple[Network, ModelInfo]] = open_model,
-) -> None:
-    """Load the weights of a trained model, found by `open_trained`, into the network.
+def start_from(network: Network, init: str) -> None:
+    """Load the weights of a trained model into a network.
+
+    Args:
+        network: what is trained.
+        init: the model, as the user named it.
 
     Raises:
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture.
     """
-    trained, _ = open_init(name_or_path, open_trained)
-    take_weights(network, trained, name_or_path)
+    model, choice = open_init(init)
+    if isinstance(network, Upscaler):
+        refuse_style(model.path, choice)
+        take_weights(network, model.upscaler, init)
+    else:
+        take_weights(network, model.in_style(choice).stylizer, init)
 
 
-def start_styles_from(styled: StyledNetwork, names: Sequence[str], name_or_path: str) -> None:
+def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) -> None:
     """Load the weights of a trained model into a network of several styles.
 
     A model of several styles gives what it knows of those with these names, too; the others start
@@ -89,22 +93,20 @@ def start_styles_from(styled: StyledNetwork, names: Sequence[str], name_or_path:
         FileNotFoundError: there is no such model.
         UserError: the model has another architecture, or none of the styles.
     """
-    of_several = None
-    if not split_style(name_or_path)[1]:
-        trained, info = open_init(name_or_path, lambda name: load_network(find_model(name)))
-        of_several = trained if isinstance(trained, StyledNetwork) else None
-    if of_several is None or of_several.predictor is not None:
-        start_from(styled.network, name_or_path)
+    model, choice = open_init(init)
+    of_several, info = model.network, model.info
+    if choice or not isinstance(of_several, StyledNetwork) or of_several.predictor is not None:
+        take_weights(styled.network, model.in_style(choice).stylizer, init)
         return
-    take_weights(styled.network, of_several.network, name_or_path)
+    take_weights(styled.network, of_several.network, init)
     if of_several.sizes != styled.sizes:
-        raise other_sizes(name_or_path, of_several, styled)
+        raise other_sizes(init, of_several, styled)
     known = {style.name: number for number, style in enumerate(info.styles)}
     shared = [(here, known[name]) for here, name in enumerate(names) if name in known]
     if not shared:
         raise UserError(
-            f"init={name_or_path} has none of the styles of this run ({few(names)}): begin with "
-            f"one of its styles instead, init={name_or_path}:STYLE"
+            f"init={init} has none of the styles of this run ({few(names)}): begin with "
+            f"one of its styles instead, init={init}:STYLE"
         )
     styled.mapper.load_state_dict(of_several.mapper.state_dict())
     here, there = (torch.tensor(numbers) for numbers in zip(*shared, strict=True))
@@ -122,21 +124,24 @@ def other_sizes(init: str, trained: StyledNetwork, styled: StyledNetwork) -> Use
     )
 
 
-def open_init(
-    name_or_path: str, open_trained: Callable[[str], tuple[Trained, ModelInfo]]
-) -> tuple[Trained, ModelInfo]:
-    """Return the model to start from; raise FileNotFoundError, which names `init`, if none."""
+def open_init(init: str) -> tuple[Model, str]:
+    """Return the model to start from, with all of its styles, and what is chosen of them.
+
+    Raises:
+        FileNotFoundError: there is none; the message names `init`.
+    """
     try:
-        return open_trained(name_or_path)
+        ref = find_model(init)
+        return read_model(ref.path), ref.choice
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"init={name_or_path}: {error}") from error
+        raise FileNotFoundError(f"init={init}: {error}") from error
 
 
-def take_weights(network: Network, trained: Network, name_or_path: str) -> None:
+def take_weights(network: Network, trained: Network, init: str) -> None:
     """Load a trained network's weights; raise UserError if it has another architecture."""
     if (type(trained), trained.arguments) != (type(network), network.arguments):
         raise UserError(
-            f"init={name_or_path} is {_shape(trained)}, and this run trains {_shape(network)}: "
+            f"init={init} is {_shape(trained)}, and this run trains {_shape(network)}: "
             "init requires the same architecture"
         )
     network.load_state_dict(trained.state_dict())

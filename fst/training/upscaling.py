@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fst.config import TrainUpscalerConfig
 from fst.data.full_size import KEPT_BYTES, FullSizeDataset
 from fst.losses.upscaling import UpscalingLoss
-from fst.models.model_file import describe, open_upscaler
+from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo
 from fst.networks.cost import count_flops, count_parameters
 from fst.networks.downscale import Downscale
@@ -67,7 +67,7 @@ class UpscalerTrainer(TrainingRun):
         torch.manual_seed(config.seed)
         network = build_upscaler(config.network.name, arguments)
         if config.init is not None and not self.folder.state.exists():
-            start_from(network, config.init, open_upscaler)
+            start_from(network, config.init)
         self.begin_with(network)
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Enlarging with a trained network: `load_enlarger` a model, call it on tensors, pictures, frames.
 
->>> enlarge = load_enlarger("upscale_x4")
+>>> enlarge = fst.load_enlarger("upscale_x4")
 >>> enlarge(PIL.Image.open("photo.jpg"))  # four times as wide and as high
 >>> enlarge(frame, scale=3)  # numpy frames (H, W, 3), uint8 RGB
 """
@@ -15,22 +15,24 @@ from torch import Tensor
 from fst.config import LARGEST_FACTOR
 from fst.device import check_dtype, inference_dtype, pick_device, tf32
 from fst.errors import UserError
-from fst.models.model_file import find_model, open_upscaler
+from fst.models.model_file import read_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import refuse_style, split_style
-from fst.models.runtime import EXPORTED, ExportedNetwork, open_exported
+from fst.models.model_name import refuse_style
+from fst.models.model_ref import ModelRef, find_model
+from fst.models.running import RunningModel
+from fst.models.runtime import ExportedNetwork, open_exported
 from fst.networks.registry import UPSCALERS
 from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
 from fst.pictures.image import MOST_PIXELS, to_unit_range
-from fst.stylizing.options import Options
+from fst.stylizing.options import check_tile_px
 from fst.stylizing.tiles import split
 
 TILE_PX = 256
 """Side of the tiles of the small picture, without their margins."""
 
 
-class Enlarger:
+class Enlarger(RunningModel):
     """A trained super-resolution network, ready to use: call it on pictures."""
 
     def __init__(
@@ -41,22 +43,18 @@ class Enlarger:
         dtype: torch.dtype,
     ) -> None:
         """Move a network to the device and the dtype; an exported one has its own."""
-        if isinstance(network, Upscaler):
-            network = network.eval().to(device, dtype).to(memory_format=torch.channels_last)
-        self.network = network
-        self.info = info
-        self.device = device
-        self.dtype = dtype
+        super().__init__(network, info, device, dtype)
         self.factor: int = (
             network.factor if isinstance(network, Upscaler) else info.network_arguments["factor"]
         )
         """How many times as wide and as high its results are."""
 
     @property
-    def workers(self) -> int:
-        """How many threads should call this at once for the frames of a video (see `Stylizer`)."""
-        eager = isinstance(self.network, Upscaler) and self.device.type == "cpu"
-        return 2 if eager and torch.get_num_threads() > 1 else 1
+    def degradation(self) -> str:
+        """How the small pictures were made that it was trained on (`fst.config.DEGRADATIONS`)."""
+        network = self.network
+        of_network = network.arguments if isinstance(network, Upscaler) else {}
+        return str({**self.info.network_arguments, **of_network}.get("degradation", "bicubic"))
 
     def scale_of(self, scale: float | None) -> float:
         """Return how many times as wide and as high results are, the factor unless `scale` is set.
@@ -100,7 +98,7 @@ class Enlarger:
             UserError: the scale is out of range, the result would have more than `MOST_PIXELS` or
                 is not finite.
         """
-        Options(tile_px=tile_px)  # checks it
+        check_tile_px(tile_px)
         chosen = self.scale_of(scale)
         images = to_images(picture)
         height, width = (length * self.factor for length in images.shape[-2:])
@@ -145,8 +143,7 @@ class Enlarger:
             expected = [length * factor for length in small.shape[-2:]]
             if list(enlarged.shape[-2:]) != expected:
                 raise UserError(f"the model does not enlarge by {factor}, as its file says")
-            if not torch.isfinite(enlarged.sum()):
-                raise UserError("the result is not finite: the model may be damaged")
+            self.check_finite(enlarged)
             rows, columns = (slice(s.start * factor, s.stop * factor) for s in tile.inner)
             result[..., rows, columns] = from_unit_range(tile.keep(enlarged), image)
             progress(number / len(tiles))
@@ -163,7 +160,7 @@ def load_enlarger(name_or_path: str | Path, device: str = "auto", dtype: str = "
     """Return the `Enlarger` of a model file, a run folder or a released model's name.
 
     Args:
-        name_or_path: what `fst.models.model_file.find_model` takes, `.onnx` and `.pt2` among them.
+        name_or_path: what `fst.models.model_ref.find_model` takes, `.onnx` and `.pt2` among them.
         device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
         dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest.
 
@@ -171,16 +168,22 @@ def load_enlarger(name_or_path: str | Path, device: str = "auto", dtype: str = "
         FileNotFoundError: there is no such model.
         UserError: it does not enlarge pictures, is damaged, or there is no such device or dtype.
     """
+    return open_enlarger(find_model(name_or_path), device, dtype)
+
+
+def open_enlarger(ref: ModelRef, device: str = "auto", dtype: str = "auto") -> Enlarger:
+    """Return the `Enlarger` of a model that was found; otherwise as `load_enlarger`."""
     check_dtype(dtype)
-    path = find_model(name_or_path)
-    if path.suffix in EXPORTED:
-        exported = open_exported(path, device, dtype, None)
+    if ref.is_exported:
+        exported = open_exported(ref.path, device, dtype, None)
         factor = exported.info.network_arguments.get("factor")
         usable = type(factor) is int and 2 <= factor <= LARGEST_FACTOR
         if exported.info.network not in UPSCALERS or not usable:
-            raise UserError(f"{path} is not a model that enlarges pictures")
-        refuse_style(path, split_style(name_or_path)[1])
+            raise UserError(f"{ref.path} is not a model that enlarges pictures")
+        refuse_style(ref.path, ref.choice)
         return Enlarger(exported, exported.info, exported.device, torch.float32)
     place = pick_device(device)
-    network, info = open_upscaler(name_or_path)
-    return Enlarger(network, info, place, inference_dtype(dtype, place))
+    model = read_model(ref.path)
+    network = model.upscaler
+    refuse_style(ref.path, ref.choice)
+    return Enlarger(network, model.info, place, inference_dtype(dtype, place))

@@ -5,17 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
 
 from fst.errors import UserError
-from fst.stylizing.options import MOST_STRENGTH, check_strength
+from fst.stylizing.look import Look
+from fst.stylizing.options import check_strength
 from fst.terminal import say as print_line
 from fst.video.formats import format_of
 from fst.webcam.camera import Camera
 from fst.webcam.live import (
     STALL_SECONDS,
     LiveFilter,
-    Model,
+    LiveModel,
     Output,
     Pipeline,
     Recorder,
@@ -103,7 +105,7 @@ def webcam(
         say(f"virtual camera: {other.name}")
         outputs.append(other)
     loaded = _load_all(models, device, strength)
-    settings = Settings(0, strength=strength, keep_colors=keep_colors, recording=output is not None)
+    settings = Settings(0, look=Look(strength, keep_colors), recording=output is not None)
     settings = with_size(settings, size, loaded[0], source.first, fps, say)
     for model in filter(lambda model: model.engine, loaded):
         say(f"{model.title}: {model.engine}")
@@ -125,27 +127,34 @@ def _check(
         raise UserError(f"fps={fps} must be above 0")
     if size is not None and size < SMALLEST_PX:
         raise UserError(f"size={size} must be at least {SMALLEST_PX} pixels")
-    if not 0 <= strength <= MOST_STRENGTH:
-        raise UserError(f"strength={strength} must be in [0, {MOST_STRENGTH}]")
+    check_strength(strength)
     if not 0 <= smooth < 1:
         raise UserError(f"smooth={smooth} must be in [0, 1)")
     if frames is not None and frames < 1:
         raise UserError(f"frames={frames} must be at least 1")
 
 
-def _load_all(models: Sequence[str | Path], device: str, strength: float) -> list[Model]:
+def _load_all(models: Sequence[str | Path], device: str, strength: float) -> list[LiveModel]:
     """Return the models; raise UserError if none is made for such a strength."""
     loaded = [_load(model, device) for model in models]
     check_strength(strength, max(model.most_strength for model in loaded))
     return loaded
 
 
-def _load(model: str | Path, device: str) -> Model:
-    from fst.stylizing.stylizer import load  # not above: `fst webcam --help` needs no torch
+def _load(model: str | Path, device: str) -> LiveModel:
+    # Not above: `fst webcam --help` needs no torch.
+    from fst.models.model_ref import find_model
+    from fst.pictures.forms import in_form_of, to_images
+    from fst.stylizing.stylizer import open_stylizer
 
-    stylizer = load(model, device=device)
-    title = (stylizer.info.title or Path(model).stem).replace("_", " ")
-    return Model(title, stylizer, stylizer.engine, stylizer.most_strength)
+    ref = find_model(model)
+    stylizer = open_stylizer(ref, device)
+
+    def stylize(pixels: np.ndarray, look: Look) -> np.ndarray:
+        return in_form_of(stylizer.render(to_images(pixels), look), pixels)
+
+    title = (stylizer.info.title or ref.name).replace("_", " ")
+    return LiveModel(title, stylize, stylizer.engine, stylizer.most_strength)
 
 
 def _smoother(smooth: float) -> Callable[[], LiveFilter]:

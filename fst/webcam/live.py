@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from fst.errors import CameraLostError
+from fst.stylizing.look import Look
 from fst.video.writer import VideoWriter
 from fst.webcam.camera import Frame, resized, scaled
 
@@ -42,8 +43,7 @@ class Settings:
     size: int
     """The shorter side of the frames given to the network, in pixels."""
     model: int = 0
-    strength: float = 1.0
-    keep_colors: bool = False
+    look: Look = Look()
     recording: bool = False
     help: bool = False
     text: bool = True
@@ -83,11 +83,11 @@ def unfiltered() -> LiveFilter:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network and its title; `stylize(pixels, strength=, keep_colors=)` as in `Stylizer`."""
+class LiveModel:
+    """A network and its title."""
 
     title: str
-    stylize: Callable[..., np.ndarray]
+    stylize: Callable[[np.ndarray, Look], np.ndarray]
     engine: str = ""
     """What runs it, as a description."""
     most_strength: float = 1.0
@@ -210,7 +210,7 @@ class Pipeline:
     def __init__(
         self,
         frames: Iterable[Frame],
-        models: Sequence[Model],
+        models: Sequence[LiveModel],
         settings: Settings,
         outputs: Sequence[Output],
         patience: float = STALL_SECONDS,
@@ -300,17 +300,17 @@ def _write(slot: Latest[Result], output: Output) -> None:
         output.close()
 
 
-def stylize_frame(model: Model, pixels: np.ndarray, settings: Settings) -> np.ndarray:
+def stylize_frame(model: LiveModel, pixels: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the camera's pixels, scaled to the working size and stylized by the settings."""
     small = scaled(pixels, settings.size)
-    strength = min(settings.strength, model.most_strength)
-    return model.stylize(small, strength=strength, keep_colors=settings.keep_colors)
+    strength = min(settings.look.strength, model.most_strength)
+    return model.stylize(small, replace(settings.look, strength=strength))
 
 
 def changes_picture(before: Settings, now: Settings) -> bool:
     """Return whether the settings differ in what the stylized picture looks like."""
-    looks = [(each.size, each.model, each.strength, each.keep_colors) for each in (before, now)]
-    return looks[0] != looks[1]
+    first, second = ((each.size, each.model, each.look) for each in (before, now))
+    return first != second
 
 
 def dated_path(suffix: str) -> Path:

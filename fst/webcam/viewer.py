@@ -195,8 +195,8 @@ class Viewer:
         height, width = self._newest.pixels.shape[:2]
         latency = (time.monotonic() - self._newest.captured) * 1000
         model = self._pipeline.models[settings.model]
-        colors = ", camera's colours" if settings.keep_colors else ""
-        strength = min(settings.strength, model.most_strength)
+        colors = ", camera's colours" if settings.look.keep_colors else ""
+        strength = min(settings.look.strength, model.most_strength)
         lines = [
             f"{model.title}, strength {strength:.1f}{colors}",
             f"{self._meter.fps():.1f} fps, latency {latency:.0f} ms, {width}x{height}, h: help",
@@ -210,14 +210,17 @@ def press(
     """Return the settings after a key; keys without a function change nothing."""
     smallest = min(SMALLEST_PX, largest)
     step = max(8, settings.size // 40 * 8)  # a fifth
+    look = settings.look
+    stronger = min(most_strength, round(look.strength + 0.1, 2))
+    weaker = max(0.0, round(min(look.strength, most_strength) - 0.1, 2))
     changes: dict[str, dict[str, Any]] = {
         "n": {"model": (settings.model + 1) % models},
         "p": {"model": (settings.model - 1) % models},
-        "+": {"strength": min(most_strength, round(settings.strength + 0.1, 2))},
-        "-": {"strength": max(0.0, round(min(settings.strength, most_strength) - 0.1, 2))},
+        "+": {"look": replace(look, strength=stronger)},
+        "-": {"look": replace(look, strength=weaker)},
         "]": {"size": min(largest, settings.size + step), "automatic": False},
         "[": {"size": max(smallest, settings.size - step), "automatic": False},
-        "c": {"keep_colors": not settings.keep_colors},
+        "c": {"look": replace(look, keep_colors=not look.keep_colors)},
         "r": {"recording": not settings.recording},
         "t": {"text": not settings.text},
         "h": {"help": not settings.help},

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fst.webcam.live import (
-    Model,
+    LiveModel,
     Result,
     Settings,
     stylize_frame,
@@ -76,7 +76,7 @@ def fitting_size(size: int, seconds: float, fps: float, largest: int) -> int:
 def with_size(
     settings: Settings,
     size: int | None,
-    model: Model,
+    model: LiveModel,
     first: np.ndarray,
     fps: float,
     say: Callable[[str], None],

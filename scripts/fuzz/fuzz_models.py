@@ -31,7 +31,8 @@ import fst
 from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.foreign import _FOREIGN_LAYERS
 from fst.models.inspection import inspect_model
-from fst.models.model_file import describe, load_model
+from fst.models.model_file import describe, read_model
+from fst.models.model_ref import ModelRef
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.pictures.image import read_picture, write_picture
@@ -143,16 +144,16 @@ def picture_cases(seed: int) -> Iterator[Case]:
 
 def load_and_run(path: Path) -> None:
     """Load a damaged model; one that loads must give a finite picture. A .pt2 is only inspected."""
-    inspect_model(path)
+    inspect_model(ModelRef(path))
     if path.suffix == ".pt2":
         return
-    network, _ = load_model(path)
+    network = read_model(path).network
     assert network(torch.rand(1, 3, 16, 16)).isfinite().all(), "the picture is not finite"
 
 
 def load_and_run_onnx(path: Path) -> None:
     """Load a damaged exported model as users do; one that loads must give a picture, or refuse."""
-    inspect_model(path)
+    inspect_model(ModelRef(path))
     picture = fst.load(path, "cpu")(torch.rand(1, 3, 16, 20))
     assert picture.shape == (1, 3, 16, 20), picture.shape
     assert picture.isfinite().all(), "the picture is not finite"

@@ -16,7 +16,8 @@ import torch
 from fuzzing import ODD_VALUES, damaged
 from onnx import TensorProto, helper, numpy_helper
 
-from fst.models.export import Options, export_onnx
+from fst.models.export import export_onnx
+from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 
@@ -50,7 +51,7 @@ def exported(seed: int) -> bytes:
     network = Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(path, network, describe(network, title="Stripes"), Options())
+        export_onnx(path, network, describe(network, title="Stripes"), ExportOptions())
         return path.read_bytes()
 
 

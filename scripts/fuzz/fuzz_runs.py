@@ -49,7 +49,8 @@ from fst.measuring.comparison import compare
 from fst.measuring.comparison_report import markdown, write_comparison
 from fst.measuring.evaluation import evaluate
 from fst.models.inspection import inspect_model
-from fst.models.model_file import load_model
+from fst.models.model_file import read_model
+from fst.models.model_ref import find_model
 from fst.networks.registry import build_network
 from fst.training.registry import train
 from fst.training.run_folder import RunFolder
@@ -295,7 +296,7 @@ def resume(config: TrainConfig, expected: dict[str, torch.Tensor] | None) -> Non
     train(config)
     folder = RunFolder(config.run_dir)
     try:
-        tensors = load_model(folder.model)[0].state_dict()
+        tensors = read_model(folder.model).network.state_dict()
     except UserError as error:
         raise AssertionError(f"the resumed run wrote a bad model: {error}") from error
     if expected is not None:
@@ -331,7 +332,7 @@ def uses(config: TrainConfig, sound: Path, out: Path) -> Iterator[tuple[str, Cal
 
     yield "compare", compare_runs
     yield "evaluate", evaluate_run
-    yield "inspect", partial(inspect_model, run)
+    yield "inspect", lambda: inspect_model(find_model(run))
     yield "stylize", stylize
     network = build_network(config.network.name, config.network.arguments())
     yield "init", partial(start_from, network, run)
@@ -352,7 +353,7 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
         sound = dataclasses.replace(half, runs_dir=str(Path(name) / "sound"))
         shutil.copytree(half.run_dir, sound.run_dir)
         resume(sound, expected=None)
-        whole = load_model(RunFolder(sound.run_dir).model)[0].state_dict()
+        whole = read_model(RunFolder(sound.run_dir).model).network.state_dict()
         for number in range(first, first + count):
             config = dataclasses.replace(half, runs_dir=str(Path(name) / "damaged"))
             shutil.copytree(half.run_dir, config.run_dir)

@@ -16,8 +16,9 @@ from fst.data.heldout import squared_pictures
 from fst.losses.loss_network import load_loss_network
 from fst.losses.perceptual import mean_terms
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import find_model, open_model
+from fst.models.model_file import open_model
 from fst.models.model_info import read_info
+from fst.models.model_ref import find_model
 from fst.pictures.image import read_image, resize, to_unit_range, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import table
@@ -43,7 +44,7 @@ def main() -> None:
     config = MomentsLossConfig()
     layers = {config.content_layer, *config.style_layers}
     vgg16 = load_loss_network(Vgg16Config(weights=str(given.weights), padding="reflect"), layers)
-    known = {s.name: Path(s.picture) for s in read_info(find_model(given.model))[0].styles}
+    known = {s.name: Path(s.picture) for s in read_info(find_model(given.model).path)[0].styles}
     losses = []
     for name in (given.first, given.second):
         path = given.pictures / known[name].name if given.pictures else known[name]
@@ -53,7 +54,7 @@ def main() -> None:
     for step in range(given.steps):
         share = step / (given.steps - 1)
         choice = f"{given.first}={1 - share:g},{given.second}={share:g}"
-        network, _ = open_model(f"{given.model}:{choice}")
+        network = open_model(find_model(f"{given.model}:{choice}")).network
         with torch.no_grad():
             stylized = torch.cat([network(picture[None]) for picture in photographs])
         terms = [mean_terms(loss, stylized, photographs) for loss in losses]

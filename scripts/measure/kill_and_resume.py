@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fst.models.model_file import load_network
+from fst.models.model_file import read_model
 from fst.training.run_folder import RunFolder
 
 
@@ -74,7 +74,7 @@ def main() -> int:
                 process.wait()
             state = killed.read_state()
             seen = state["seen_images"] if state else None
-            model = load_network(killed.model)[1].seen_images if killed.model.exists() else "none"
+            model = read_model(killed.model).info.seen_images if killed.model.exists() else "none"
             print(
                 f"  {kill}: killed after {wait:.1f} s; state at {seen} images, model at {model}",
                 flush=True,
@@ -92,7 +92,7 @@ def main() -> int:
 
 def tensors(model: Path) -> dict[str, bytes]:
     """Return the bytes of every tensor of a model file."""
-    network, _ = load_network(model)
+    network = read_model(model).network
     return {key: value.numpy().tobytes() for key, value in network.state_dict().items()}
 
 

@@ -6,7 +6,6 @@ python scripts/measure/parity_table.py MODEL PHOTOGRAPH > parity.md
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,8 @@ from torch import Tensor
 
 import fst
 from fst.models.export import Agreement, export_model
+from fst.models.export_options import ExportOptions
+from fst.models.model_ref import find_model
 from fst.pictures.image import resize
 
 SHAPES = [
@@ -63,11 +64,11 @@ def with_bytes(path: Path, run: Callable[[np.ndarray], np.ndarray]) -> Run:
 
 
 RUNTIMES = (onnxruntime_or_package, openvino_fp32, opencv)
-FORMATS: dict[str, tuple[Callable[..., object], Sequence[Callable[[Path], Run]]]] = {
-    "fp32.onnx": (export_model, RUNTIMES),
-    "half.onnx": (partial(export_model, half=True), RUNTIMES),
-    "uint8.onnx": (partial(export_model, uint8=True), RUNTIMES),
-    "fp32.pt2": (export_model, (onnxruntime_or_package,)),
+FORMATS: dict[str, tuple[ExportOptions, Sequence[Callable[[Path], Run]]]] = {
+    "fp32.onnx": (ExportOptions(device="cpu"), RUNTIMES),
+    "half.onnx": (ExportOptions(half=True, device="cpu"), RUNTIMES),
+    "uint8.onnx": (ExportOptions(uint8=True, device="cpu"), RUNTIMES),
+    "fp32.pt2": (ExportOptions(device="cpu"), (onnxruntime_or_package,)),
 }
 
 
@@ -80,9 +81,9 @@ def main(model: str, photograph: str) -> None:
     print("| format | runtime |", " | ".join(heads), "|")
     print("|---|---|" + "---|" * len(heads))
     with tempfile.TemporaryDirectory() as folder:
-        for name, (export, runtimes) in FORMATS.items():
+        for name, (options, runtimes) in FORMATS.items():
             path = Path(folder) / name
-            export(model, path, photograph=Path(photograph), device="cpu")
+            export_model(find_model(model), path, options, photograph=Path(photograph))
             for runtime in runtimes:
                 run = runtime(path)
                 cells = []

@@ -30,7 +30,7 @@ from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
 from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import load_vgg16
-from fst.models.model_file import load_model
+from fst.models.model_file import read_model
 from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
@@ -98,7 +98,8 @@ def judge_models(given: argparse.Namespace) -> None:
         finals, results = {}, {}
         for trained_with in NETWORKS:
             for file in sorted((given.output / style_file.stem / trained_with).glob("at_*")):
-                model, info = load_model(file)
+                read = read_model(file)
+                model, info = read.network, read.info
                 seen = photos[::2] if info.seen_images in STAGES else photos
                 stylized = [model(photo) for photo in seen]
                 for name, loss in losses.items():

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fst.config import PictureConfig
 from fst.errors import UserError, one_line_errors
-from fst.models.model_file import find_model, for_super_resolution, load_network, save_model
+from fst.models.model import for_super_resolution
+from fst.models.model_file import read_model, save_model
 from fst.models.model_info import ModelInfo
-from fst.models.model_name import split_style
+from fst.models.model_ref import find_model
 from fst.networks.styled import fit_palettes
 from fst.networks.upscaler import Upscaler
 from fst.training.styles import open_styles
@@ -35,12 +36,13 @@ def main() -> None:
     with one_line_errors("fit_palette"):
         if not 0 <= given.share <= 1:
             raise UserError(f"--share={given.share} must be in [0, 1]")
-        if chosen := split_style(given.model)[1]:
-            raise UserError(f"palettes are fitted to the whole model: leave out :{chosen}")
-        path = find_model(given.model)
-        network, info = load_network(path)
+        ref = find_model(given.model)
+        if ref.choice:
+            raise UserError(f"palettes are fitted to the whole model: leave out :{ref.choice}")
+        read = read_model(ref.path)
+        network, info = read.network, read.info
         if isinstance(network, Upscaler):
-            raise for_super_resolution(path)
+            raise for_super_resolution(ref.path)
         paintings = {
             style.name: style.picture
             for style in open_styles([given.paintings], PictureConfig.size_px, torch.device("cpu"))

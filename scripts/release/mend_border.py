@@ -10,6 +10,7 @@ the network learns that result, cut to the photograph. No loss network is needed
 """
 
 import argparse
+import copy
 import dataclasses
 import random
 import time
@@ -22,6 +23,7 @@ from torch import Tensor
 from fst.device import autocast, pick_device, training_precision
 from fst.errors import one_line_errors
 from fst.models.model_file import open_model, save_model
+from fst.models.model_ref import find_model
 from fst.pictures.formats import is_picture
 from fst.pictures.image import files_below, read_image, resize
 
@@ -50,8 +52,9 @@ def mend(model: str, photographs: Path, output: Path, steps: int) -> None:
     """Train, print the distance to the target every few steps, and write the model."""
     device = pick_device()
     precision = training_precision("auto", device)
-    teacher, info = open_model(model)
-    network, _ = open_model(model)
+    trained = open_model(find_model(model))
+    teacher, info = trained.stylizer, trained.info
+    network = copy.deepcopy(teacher)
     for each in (teacher, network):
         each.to(device).to(memory_format=torch.channels_last)
     network.train().requires_grad_(True)

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from fst.atomic import replacing
-from fst.models.model_file import find_model, load_network, save_model
+from fst.models.model_file import read_model, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_ref import find_model
 from fst.models.released import CHECKSUMS, checksum, read_checksums
 from fst.networks.styled import StyledNetwork
 from fst.networks.upscaler import Upscaler
@@ -77,7 +78,8 @@ def with_cards(
 
 def release(given: argparse.Namespace, folder: Path) -> Path:
     """Write the model and the checksums into `folder`; return the model's file."""
-    network, info = load_network(find_model(given.run))
+    read = read_model(find_model(given.run).path)
+    network, info = read.network, read.info
     if isinstance(network, StyledNetwork) and info.styles:
         if given.styles is None:
             raise SystemExit(f"{given.run} has several styles: give --styles FILE.csv")

@@ -6,6 +6,7 @@ import sys
 import weakref
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from fst.batch.files import Job, about_skipped, find_inputs, plan, take_shard
 from fst.batch.stylizing import stylize_pictures, stylize_videos
 from fst.errors import UserError
 from fst.models.model_file import describe, save_model
+from fst.models.model_ref import find_models
 from fst.networks.fast import Fast
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
+from fst.stylizing.look import Look
 from fst.stylizing.options import Options
-from fst.stylizing.stylizer import Stylizer, blend, load_several
+from fst.stylizing.stylizer import Stylizer, blend, open_several
 from fst.video.formats import is_video
 
 
@@ -110,16 +113,16 @@ def test_quality_sets_the_size_of_jpeg_files(photos, stylizers, tmp_path: Path):
 
 
 def test_only_the_pictures_at_fault_fail(photos, tmp_path: Path):
-    def refuse_dark(rgb: torch.Tensor, **options: object) -> torch.Tensor:
+    def refuse_dark(rgb: torch.Tensor, *_: object) -> torch.Tensor:
         if (rgb.flatten(1).max(1).values == 0).any():
             raise UserError("the result is not finite")
         return rgb
 
-    refuse_dark.fixed_size = False  # type: ignore[attr-defined]
+    picky = SimpleNamespace(render=refuse_dark, fixed_size=False)
     shutil.copytree(photos, tmp_path / "in")
     Image.new("RGB", (80, 64)).save(tmp_path / "in" / "03.png")  # of the others' size
     planned = jobs(tmp_path / "in", output=tmp_path / "out")
-    outcomes = list(stylize_pictures(planned, {"m": refuse_dark}, Options()))
+    outcomes = list(stylize_pictures(planned, {"m": picky}, Options()))
     assert [o.job.source.name for o in outcomes if o.error] == ["03.png"]
     assert [o.job for o in outcomes] == planned
     assert len(list((tmp_path / "out").rglob("*.png"))) == 11
@@ -129,18 +132,15 @@ def test_a_stop_finishes_the_pictures_that_are_being_written(photos, tmp_path: P
     monkeypatch.setattr("fst.batch.stylizing._BATCH_PX", 1)
     calls = iter(range(12))
 
-    def stopped_at_the_fifth(rgb: torch.Tensor, **options: object) -> torch.Tensor:
+    def stopped_at_the_fifth(rgb: torch.Tensor, *_: object) -> torch.Tensor:
         if next(calls) == 4:
             raise KeyboardInterrupt
         return rgb
 
-    stopped_at_the_fifth.fixed_size = False  # type: ignore[attr-defined]
-
+    stopped = SimpleNamespace(render=stopped_at_the_fifth, fixed_size=False)
     outcomes = []
     with pytest.raises(KeyboardInterrupt):
-        for outcome in stylize_pictures(
-            jobs(photos, output=tmp_path), {"m": stopped_at_the_fifth}, Options()
-        ):
+        for outcome in stylize_pictures(jobs(photos, output=tmp_path), {"m": stopped}, Options()):
             outcomes.append(outcome)  # noqa: PERF402
     assert len(outcomes) == 4
     assert sorted(tmp_path.rglob("*.png")) == sorted(o.job.target for o in outcomes)
@@ -155,7 +155,7 @@ def test_the_folder_of_a_sweep_names_its_runs(tmp_path: Path, monkeypatch):
     for given in ("sweep", "runs/sweep"):
         message = "runs/sweep is not a run but holds 2: choose among runs/sweep/a, runs/sweep/b"
         with pytest.raises(FileNotFoundError, match=message):
-            load_several(given, "cpu")
+            open_several(find_models(given), "cpu")
 
 
 def test_patterns_and_names_with_pattern_signs(photos, tmp_path: Path):
@@ -210,7 +210,7 @@ def test_titles_do_not_lead_out_of_the_folder(tmp_path: Path):
     for name, title in (("a", "../../up"), ("b", "/etc"), ("c", "same"), ("d", "same")):
         save_model(tmp_path / f"{name}.safetensors", network, describe(network, title=title))
     paths = ",".join(str(tmp_path / f"{name}.safetensors") for name in "abcd")
-    assert list(load_several(paths, "cpu")) == ["_.._up", "_etc", "c", "d"]
+    assert list(open_several(find_models(paths), "cpu")) == ["_.._up", "_etc", "c", "d"]
 
 
 def test_results_are_named_and_placed(photos, tmp_path: Path):
@@ -346,7 +346,7 @@ def test_strength_colours_size_and_mask(photos, stylizers, tmp_path: Path):
 
     assert near(result("none", strength=0.0), photo)
     assert near(result("half", strength=0.5), (photo + stylized) / 2)
-    assert near(result("colors", keep_colors=True), blend(photo, stylized, keep_colors=True))
+    assert near(result("colors", keep_colors=True), blend(photo, stylized, Look(keep_colors=True)))
     assert result("small", size=32).shape == (1, 3, 32, 40)
     half = torch.zeros(64, 80)
     half[:, 40:] = 1
@@ -358,7 +358,7 @@ def test_strength_colours_size_and_mask(photos, stylizers, tmp_path: Path):
 def test_kept_colours_keep_the_chroma_and_take_the_luminance():
     content, stylized = torch.rand(2, 1, 3, 8, 8).mul(0.2).add(0.4)
     luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    kept = blend(content, stylized, keep_colors=True)
+    kept = blend(content, stylized, Look(keep_colors=True))
     torch.testing.assert_close((kept * luma).sum(1), (stylized * luma).sum(1))
     torch.testing.assert_close(kept - kept[:, :1], content - content[:, :1])  # R - R, G - R, B - R
 
@@ -618,7 +618,7 @@ def test_addresses_are_not_taken(given: str, tmp_path: Path, monkeypatch):
             find_inputs(inputs, output)
     for models in (given, f"any:{given}", f"m:{given}=0.5,b=0.5"):
         with pytest.raises(UserError, match="is an address, not a file"):
-            load_several(models)
+            open_several(find_models(models))
     with pytest.raises(UserError, match="is an address, not a file"):
         read_image(Path(given))
     assert list(tmp_path.iterdir()) == []
@@ -670,7 +670,7 @@ def test_paths_may_hold_any_character(name: str, stylizers, tmp_path: Path):
     Image.new("RGB", (20, 30), "red").save(folder / f"{name}.png")
     Image.new("L", (20, 30), 255).save(tmp_path / f"{name}.png")
     save_model(folder / "m.safetensors", stylizers["m"].network, stylizers["m"].info)
-    (loaded,) = load_several(str(folder / "m.safetensors")).values()
+    (loaded,) = open_several(find_models(str(folder / "m.safetensors"))).values()
     options = Options(mask=tmp_path / f"{name}.png")
     for given, target in (
         (folder, tmp_path / "out" / name / f"{name}.png"),

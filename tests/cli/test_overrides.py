@@ -17,7 +17,7 @@ from fst.cli.overrides import listed, quoted
 from fst.cli.train import COMMAND as TRAIN
 from fst.cli.train_upscaler import COMMAND as TRAIN_UPSCALER
 from fst.config import from_untrusted, literal
-from fst.models.model_file import load_model
+from fst.models.model_file import read_model
 
 COMMANDS = {"train": TRAIN, "train-upscaler": TRAIN_UPSCALER, "optimize": OPTIMIZE}
 ODD = (
@@ -145,7 +145,7 @@ def test_odd_names_train_and_resume_in_a_sweep(
     assert done.returncode == 0, done.stderr
     assert "nothing left to train" in done.stdout
     run = tmp_path / f"runs of {odd}" / "x${seed}" / "seed=2"
-    assert load_model(run / "model.safetensors")[1].title == odd
+    assert read_model(run / "model.safetensors").info.title == odd
 
 
 def test_a_name_that_is_no_text_names_a_run(compose, style_picture, photos, tmp_path: Path):

@@ -16,8 +16,10 @@ from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
 from fst.measuring.subjects import load_models, run_names
-from fst.models.model_file import describe, load_model, save_model
+from fst.models.export_options import ExportOptions
+from fst.models.model_file import describe, read_model, save_model
 from fst.models.model_info import ModelInfo, StyleInfo
+from fst.models.model_ref import ModelRef
 from fst.models.runtime import EXPORTED
 from fst.networks.cost import count_parameters
 from fst.networks.fast import Fast
@@ -101,7 +103,8 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
     compared = compare(given, images=2, size=40, device="cpu")
     assert [row.name for row in compared.rows] == ["style_weight=2", "style_weight=7"]
     for folder, row in zip(sweep, compared.rows, strict=True):
-        network, info = load_model(folder / "model.safetensors")
+        read = read_model(folder / "model.safetensors")
+        network, info = read.network, read.info
         assert row.model == str(folder / "model.safetensors")
         assert row.settings == {"loss.style_weight": info.training_config["loss"]["style_weight"]}
         assert row.losses == {f"heldout/{name}": value for name, value in info.losses.items()}
@@ -118,7 +121,7 @@ def test_a_sweep_is_compared_on_its_own_held_out_photographs(sweep, photos, tmp_
     assert compared.notes == [f"Skipped 1 path without a model: {skipped}."]
 
     # Each picture is in its place and is the model's result for that photograph.
-    config = load_model(sweep[0] / "model.safetensors")[1].training_config
+    config = read_model(sweep[0] / "model.safetensors").info.training_config
     pictures, _ = heldout_of(config, 2, 40)
     assert len(pictures) == 2
     height = compared.sheet.shape[2] - 2 * (40 + GAP_PX)
@@ -199,7 +202,7 @@ def test_nothing_is_invented_for_a_foreign_model(model, foreign_model, photos):
     assert row.settings["network.name"] == "johnson"
     assert (row.losses, row.loss_network, row.seen_images) == ({}, "", None)
     assert row.training_seconds is None
-    assert row.parameters == count_parameters(load_model(foreign_model)[0])
+    assert row.parameters == count_parameters(read_model(foreign_model).network)
     line = cells(markdown(compared, ""))[0]
     assert not any(key.startswith("heldout/") for key in line)  # neither model has losses
     assert line["images seen"] == line["training time"] == line["loss network"] == ""
@@ -275,7 +278,7 @@ def test_an_exported_model_is_compared_too_with_its_engine(model, photos, tmp_pa
     pytest.importorskip("onnxscript")
     from fst.models.export import export_model
 
-    export_model(str(model), tmp_path / "bare.onnx", device="cpu")
+    export_model(ModelRef(model), tmp_path / "bare.onnx", ExportOptions(device="cpu"))
     compared = compare([str(model), str(tmp_path / "bare.onnx")], photos, 1, 32, "cpu")
     lines = cells(markdown(compared, ""))
     assert [line["run"] for line in lines] == ["bare.safetensors", "bare.onnx"]

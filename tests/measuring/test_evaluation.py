@@ -26,7 +26,7 @@ from fst.measuring.curves import Curve
 from fst.measuring.evaluation import Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
 from fst.measuring.quality import measure_quality
-from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_file import describe, read_model, save_model
 from fst.models.runtime import EXPORTED
 from fst.networks.fast import Fast
 from fst.pictures.image import read_image, resize, to_unit_range
@@ -328,7 +328,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
         raise NoWeightsError("no VGG16 weights: cannot download them")
 
     monkeypatch.setattr(evaluation, "load_vgg16", load)
-    assert load_model(run.run_dir / "model.safetensors")[1].training_config["loss_network"] == {
+    assert read_model(run.run_dir / "model.safetensors").info.training_config["loss_network"] == {
         "name": "vgg16",
         "weights": str(run.loss_network.weights),
         "verify": False,

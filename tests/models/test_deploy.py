@@ -19,7 +19,9 @@ from PIL import Image
 from samples import draw_picture
 
 from fst.models.export import export_model
+from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe, save_model
+from fst.models.model_ref import ModelRef
 from fst.networks.fast import Fast
 from fst.networks.transformer import TransformerNetwork
 
@@ -37,7 +39,11 @@ def export(
 ) -> Path:
     pytest.importorskip("onnxscript")
     save_model(path.with_suffix(".safetensors"), network, describe(network))
-    export_model(path.with_suffix(".safetensors"), path, uint8=uint8, size=size)
+    export_model(
+        ModelRef(path.with_suffix(".safetensors")),
+        path,
+        ExportOptions(uint8=uint8, size=size and f"{size[0]}x{size[1]}"),
+    )
     return path
 
 

@@ -16,9 +16,11 @@ from fst.measuring.subjects import load_models
 from fst.models import export
 from fst.models.export import Agreement, export_model
 from fst.models.export_info import ExportInfo, export_metadata
+from fst.models.export_options import ExportOptions
 from fst.models.inspection import inspect_model
-from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_file import describe, read_model, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_ref import ModelRef, find_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.styled import StyledNetwork
@@ -46,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def fast_onnx(models: dict[str, Path]) -> Path:
-    export_model(models["fast"], models["fast"].with_suffix(".onnx"))
+    export_model(ModelRef(models["fast"]), models["fast"].with_suffix(".onnx"))
     return models["fast"].with_suffix(".onnx")
 
 
@@ -59,23 +61,23 @@ def photo(style_picture: Path) -> Tensor:
 def test_onnx_export_takes_any_size_and_matches_the_network(
     name: str, models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
-    export_model(models[name], tmp_path / "style.onnx")
+    export_model(ModelRef(models[name]), tmp_path / "style.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "style.onnx")
     (given,), (taken,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, taken.name) == ("image", "tensor(float)", "stylized")
-    network, _ = load_model(models[name])
+    network = read_model(models[name]).network
     for batch in (photo, photo[..., :7, :13], torch.cat([photo, photo.flip(3)])):
         (result,) = session.run(None, {"image": batch.numpy()})
         torch.testing.assert_close(torch.from_numpy(result), network(batch), rtol=0, atol=1e-4)
 
 
 def test_uint8_export_matches_the_network(models: dict[str, Path], tmp_path: Path, photo: Tensor):
-    export_model(models["fast"], tmp_path / "bytes.onnx", uint8=True)
+    export_model(ModelRef(models["fast"]), tmp_path / "bytes.onnx", ExportOptions(uint8=True))
     session = onnxruntime.InferenceSession(tmp_path / "bytes.onnx")
     pixels = (photo * 255).round().byte().permute(0, 2, 3, 1)
     (result,) = session.run(None, {"image": pixels.numpy()})
     assert result.dtype == "uint8"
-    expected = load_model(models["fast"])[0](photo).mul(255).permute(0, 2, 3, 1)
+    expected = read_model(models["fast"]).network(photo).mul(255).permute(0, 2, 3, 1)
     assert (torch.from_numpy(result).float() - expected).abs().max() < 0.51  # rounding alone
     stylized = fst.load(tmp_path / "bytes.onnx", device="cpu")(photo)
     assert torch.equal(
@@ -86,8 +88,8 @@ def test_uint8_export_matches_the_network(models: dict[str, Path], tmp_path: Pat
 def test_half_precision_export_is_close_to_fp32(
     models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
-    export_model(models["fast"], tmp_path / "half.onnx", half=True)
-    expected = load_model(models["fast"])[0](photo)
+    export_model(ModelRef(models["fast"]), tmp_path / "half.onnx", ExportOptions(half=True))
+    expected = read_model(models["fast"]).network(photo)
     agreement = Agreement.of(fst.load(tmp_path / "half.onnx", device="cpu")(photo), expected)
     assert 45 < agreement.psnr_db < 100  # as good as fp16 is, and no better: it is fp16
 
@@ -104,10 +106,14 @@ def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
         ("starry_night", "needs a model of several styles"),
     ):
         with pytest.raises(ValueError, match=message):
-            export_model(model, path, blend=True)
+            export_model(find_model(model), path, ExportOptions(blend=True))
     with pytest.raises(ValueError, match="--blend is for .onnx"):
-        export_model(tmp_path / "three.safetensors", tmp_path / "three.pt2", blend=True)
-    export_model(tmp_path / "three.safetensors", path, blend=True)
+        export_model(
+            ModelRef(tmp_path / "three.safetensors"),
+            tmp_path / "three.pt2",
+            ExportOptions(blend=True),
+        )
+    export_model(ModelRef(tmp_path / "three.safetensors"), path, ExportOptions(blend=True))
 
     shares = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])
     session = onnxruntime.InferenceSession(path)
@@ -121,14 +127,14 @@ def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
     with pytest.raises(ValueError, match="three.onnx has 3 styles: choose one"):
         fst.load(path)
     assert load_models([f"{path}:sea", str(path)], [], "cpu").of_several_styles == [str(path)]
-    facts = inspect_model(path)
+    facts = inspect_model(ModelRef(path))
     assert (facts["second input"], facts["styles"]) == ("shares, (N, 3)", "sea, night, red")
 
 
 def test_fixed_size_export_takes_that_size_only(
     models: dict[str, Path], tmp_path: Path, photo: Tensor
 ):
-    export_model(models["fast"], tmp_path / "fixed.onnx", size=(64, 48))
+    export_model(ModelRef(models["fast"]), tmp_path / "fixed.onnx", ExportOptions(size="64x48"))
     onnx = pytest.importorskip("onnx")
     operators = {node.op_type for node in onnx.load(tmp_path / "fixed.onnx").graph.node}
     assert not operators & {
@@ -160,7 +166,7 @@ def test_exported_models_have_the_same_interface(
     with pytest.raises(ValueError, match="has the dtype of its export"):
         fst.load(fast_onnx, dtype="bf16")
     with pytest.raises(ValueError, match="is already exported"):
-        export_model(fast_onnx, fast_onnx.with_name("again.onnx"))
+        export_model(ModelRef(fast_onnx), fast_onnx.with_name("again.onnx"))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -170,11 +176,11 @@ def test_package_matches_the_network(
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "style.pt2"
     photo = photo[..., :64, :48]
-    export_model(models["fast"], path, size=(64, 48), device="cpu")
+    export_model(ModelRef(models["fast"]), path, ExportOptions(size="64x48", device="cpu"))
     stylize = fst.load(path)
     assert stylize.info.seen_images == 123
     assert stylize.engine == "AOTInductor fp32 on cpu"
-    expected = load_model(models["fast"])[0](photo)
+    expected = read_model(models["fast"]).network(photo)
     torch.testing.assert_close(stylize(photo), expected, rtol=0, atol=1e-4)
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], whole[:-3000] + bytes(200) + whole[-2800:], b""):
@@ -194,17 +200,17 @@ def test_rejected_export_leaves_no_file(
     export_plain = export.plain
     monkeypatch.setattr(export, "plain", wrong)
     with pytest.raises(ValueError, match="was not kept.*at least 50 dB"):
-        export_model(models["fast"], tmp_path / "wrong.onnx")
+        export_model(ModelRef(models["fast"]), tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_existing_files_need_overwrite(fast_onnx: Path, models: dict[str, Path]):
     before = fast_onnx.read_bytes()
     with pytest.raises(FileExistsError, match="--overwrite"):
-        export_model(models["fast"], fast_onnx)
+        export_model(ModelRef(models["fast"]), fast_onnx)
     assert fast_onnx.read_bytes() == before
     with pytest.raises(ValueError, match=r"one of \.onnx, \.pt2"):
-        export_model(models["fast"], fast_onnx.with_suffix(".xyz"))
+        export_model(ModelRef(models["fast"]), fast_onnx.with_suffix(".xyz"))
 
 
 def test_damaged_and_foreign_files_are_refused(fast_onnx: Path, tmp_path: Path):
@@ -225,7 +231,7 @@ def test_damaged_and_foreign_files_are_refused(fast_onnx: Path, tmp_path: Path):
 
 
 def test_inspection_describes_the_file(models: dict[str, Path], fast_onnx: Path):
-    own, exported = inspect_model(models["fast"]), inspect_model(fast_onnx)
+    own, exported = inspect_model(ModelRef(models["fast"])), inspect_model(ModelRef(fast_onnx))
     assert own["title"] == exported["title"] == "fast"
     assert own["network"] == exported["network"]
     assert own["network"].startswith("fast (") and "coarse_blocks=1" in own["network"]
@@ -253,7 +259,7 @@ def test_opencv_s_own_style_transfer_sample_shows_the_picture(
     cv2 = pytest.importorskip("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip(f"OpenCV {cv2.__version__} does not support dynamic sizes; OpenCV 5 does")
-    export_model(models["fast"], tmp_path / "sample.onnx", range_max=255)
+    export_model(ModelRef(models["fast"]), tmp_path / "sample.onnx", ExportOptions(range=255))
     frame = (photo[0] * 255).byte().permute(1, 2, 0).numpy()[..., ::-1].copy()  # BGR
     network = cv2.dnn.readNetFromONNX(str(tmp_path / "sample.onnx"))
     network.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
@@ -262,23 +268,25 @@ def test_opencv_s_own_style_transfer_sample_shows_the_picture(
     shown = network.forward()
     shown = shown.reshape(3, shown.shape[2], shown.shape[3]).transpose(1, 2, 0)
     shown = shown.clip(0, 255).astype("uint8")
-    expected = load_model(models["fast"])[0](photo)[0].permute(1, 2, 0) * 255
+    expected = read_model(models["fast"]).network(photo)[0].permute(1, 2, 0) * 255
     assert expected.std() > 10
     assert (torch.from_numpy(shown) - expected).abs().max() <= 1.01  # the sample truncates
 
     # fst itself still takes and returns [0, 1].
     stylize = fst.load(tmp_path / "sample.onnx", device="cpu")
     torch.testing.assert_close(
-        stylize(photo), load_model(models["fast"])[0](photo), rtol=0, atol=1e-4
+        stylize(photo), read_model(models["fast"]).network(photo), rtol=0, atol=1e-4
     )
-    assert "[0, 255]" in inspect_model(tmp_path / "sample.onnx")["input, output"]
+    assert "[0, 255]" in inspect_model(ModelRef(tmp_path / "sample.onnx"))["input, output"]
 
 
 def test_range_and_uint8_exclude_each_other(models: dict[str, Path], tmp_path: Path):
     with pytest.raises(UserError, match="omit --range"):
-        export_model(models["fast"], tmp_path / "a.onnx", uint8=True, range_max=255)
+        export_model(
+            ModelRef(models["fast"]), tmp_path / "a.onnx", ExportOptions(uint8=True, range=255)
+        )
     with pytest.raises(UserError, match="must be 1 or 255"):
-        export_model(models["fast"], tmp_path / "a.onnx", range_max=100)
+        export_model(ModelRef(models["fast"]), tmp_path / "a.onnx", ExportOptions(range=100))
 
 
 def package(path: Path, content: dict[str, str], compression: int = zipfile.ZIP_STORED) -> Path:
@@ -297,7 +305,7 @@ def test_a_package_is_inspected_without_loading_its_machine_code(tmp_path: Path,
     network = Fast(width=10, residual_blocks=1)
     info = describe(network, title="Stripes")
     path = package(tmp_path / "a.pt2", export_metadata(info, ExportInfo("bf16", "cpu")))
-    facts = inspect_model(path)
+    facts = inspect_model(ModelRef(path))
     assert facts["title"] == "Stripes"
     assert "computes in bf16" in facts["format"]
 
@@ -307,7 +315,7 @@ def test_a_zip_bomb_in_a_package_is_refused(tmp_path: Path):
     content = export_metadata(info, ExportInfo("fp32", "cpu"))
     path = package(tmp_path / "bomb.pt2", content, zipfile.ZIP_DEFLATED)
     with pytest.raises(UserError, match="unpack to"):
-        inspect_model(path)
+        inspect_model(ModelRef(path))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +331,7 @@ def test_export_metadata_of_a_wrong_type_is_refused(tmp_path: Path, change: dict
     content = export_metadata(info, ExportInfo("fp32", "cpu"))
     content["fst_export"] = json.dumps(json.loads(content["fst_export"]) | change)
     with pytest.raises(UserError, match="damaged metadata"):
-        inspect_model(package(tmp_path / "a.pt2", content))
+        inspect_model(ModelRef(package(tmp_path / "a.pt2", content)))
     content["fst_export"] = json.dumps([change])
     with pytest.raises(UserError, match="damaged metadata"):
-        inspect_model(package(tmp_path / "a.pt2", content))
+        inspect_model(ModelRef(package(tmp_path / "a.pt2", content)))

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from fst.errors import UserError
 from fst.models import model_file
-from fst.models.model_file import describe, find_model, load_model, load_network, save_model
+from fst.models.model_file import describe, read_model, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_ref import ModelRef, find_model
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.styled import StyledNetwork, in_style
@@ -36,7 +37,8 @@ def test_round_trip_keeps_weights_and_metadata(tmp_path: Path):
     network = Johnson(width=4, residual_blocks=2, norm="batch", upsample="transposed")
     info = describe(network, title="Krzyk “1893”", seen_images=7, losses={"content": 1 / 3})
     save_model(tmp_path / "a.safetensors", network, info)
-    again, info_again = load_model(tmp_path / "a.safetensors")
+    read = read_model(tmp_path / "a.safetensors")
+    again, info_again = read.network, read.info
     assert info_again == info
     for key, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
@@ -62,9 +64,10 @@ def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Pat
     run.mkdir(parents=True)
     (run / "model.safetensors").write_bytes(saved.read_bytes())
     monkeypatch.chdir(tmp_path)
-    assert find_model(saved) == saved
-    assert find_model(run) == run / "model.safetensors"
-    assert find_model("stripes").samefile(run / "model.safetensors")
+    assert find_model(saved) == ModelRef(saved)
+    assert find_model(run) == ModelRef(run / "model.safetensors")
+    assert find_model("stripes").path.samefile(run / "model.safetensors")
+    assert find_model("stripes:sea=1").choice == "sea=1"
     with pytest.raises(FileNotFoundError, match="no model nowhere"):
         find_model("nowhere")
 
@@ -81,7 +84,7 @@ def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Pat
 def test_damaged_files_are_refused(saved: Path, damage, message: str):
     saved.write_bytes(damage(saved.read_bytes()))
     with pytest.raises(ValueError, match=message):
-        load_model(saved)
+        read_model(saved)
 
 
 def test_foreign_tensors_newer_formats_and_other_files_are_refused(saved: Path, tmp_path: Path):
@@ -89,19 +92,19 @@ def test_foreign_tensors_newer_formats_and_other_files_are_refused(saved: Path, 
     bare = tmp_path / "bare.safetensors"
     save_file(tensors, bare)
     with pytest.raises(ValueError, match="not a model written by fst"):
-        load_model(bare)
+        read_model(bare)
     newer = tmp_path / "newer.safetensors"
     values = {"network": "fast", "network_arguments": {}, "format_version": 99, "new_field": 1}
     save_file(tensors, newer, metadata={"fst": json.dumps(values)})
     with pytest.raises(ValueError, match="format version 99.*update fst"):
-        load_model(newer)
+        read_model(newer)
     text = tmp_path / "model.pth"
     text.write_text("not a checkpoint")
     with pytest.raises(ValueError, match="is not a weights file"):
-        load_model(text)
+        read_model(text)
     torch.save({"weight": torch.zeros(3)}, text)
     with pytest.raises(ValueError, match="not a state dict of a known"):
-        load_model(text)
+        read_model(text)
 
 
 def port_forward(state: dict[str, Tensor], image: Tensor) -> Tensor:
@@ -196,7 +199,7 @@ def test_weights_that_are_not_finite_are_refused(value: float, suffix: str, tmp_
             next(network.parameters())[0, 0] = value
         save_model(path, network, describe(network))
     with pytest.raises(UserError, match="not finite numbers"):
-        load_model(path)
+        read_model(path)
 
 
 def with_metadata(saved: Path, change: dict[str, object]) -> Path:
@@ -225,7 +228,7 @@ def with_metadata(saved: Path, change: dict[str, object]) -> Path:
 )  # fmt: skip
 def test_metadata_of_a_wrong_type_is_refused(saved: Path, change: dict[str, object]):
     with pytest.raises(UserError, match="damaged metadata"):
-        load_model(with_metadata(saved, change))
+        read_model(with_metadata(saved, change))
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "3", "{", "[" * 100_000, "NaN", "{}"])
@@ -233,7 +236,7 @@ def test_metadata_that_is_not_an_object_is_refused(saved: Path, text: str):
     path = saved.with_name("changed.safetensors")
     save_file(load_file(saved), path, metadata={"fst": text})
     with pytest.raises(UserError, match="damaged metadata"):
-        load_model(path)
+        read_model(path)
 
 
 def test_terminal_escapes_in_metadata_are_replaced(saved: Path):
@@ -242,7 +245,7 @@ def test_terminal_escapes_in_metadata_are_replaced(saved: Path):
         "losses": {"\x07": 1.0},
         "training_config": {"style": {"path": ["\x9b1m"]}},
     }
-    _, info = load_model(with_metadata(saved, change))
+    info = read_model(with_metadata(saved, change)).info
     assert info.title == "a\ufffd[2Jb\ufffdc\ufffd\ufffd"
     assert list(info.losses) == ["\ufffd"]
     assert info.training_config == {"style": {"path": ["\ufffd1m"]}}
@@ -279,7 +282,7 @@ def test_a_network_that_is_not_that_of_the_tensors_is_refused_before_it_is_built
 
     monkeypatch.setattr(model_file, "build_network", build)
     with pytest.raises(UserError):
-        load_model(with_metadata(saved, {"network": network, "network_arguments": arguments}))
+        read_model(with_metadata(saved, {"network": network, "network_arguments": arguments}))
 
 
 def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path: Path):
@@ -289,7 +292,7 @@ def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path: Path):
         torch.save(state | {name: inflated}, tmp_path / "a.pth")
         assert (tmp_path / "a.pth").stat().st_size < 1_000_000
         with pytest.raises(UserError, match="not a dense tensor"):
-            load_model(tmp_path / "a.pth")
+            read_model(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +314,7 @@ def test_wrapped_and_nested_state_dicts_load_as_the_port_does(nest, tmp_path: Pa
     torch.save(state, tmp_path / "plain.pth")
     torch.save(nest(state), tmp_path / "nested.pth")
     expected, found = (
-        load_model(tmp_path / name)[0].state_dict() for name in ("plain.pth", "nested.pth")
+        read_model(tmp_path / name).network.state_dict() for name in ("plain.pth", "nested.pth")
     )
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -321,7 +324,7 @@ def test_a_checkpoint_of_several_networks_says_which(tmp_path: Path):
     state = random_port_state(width=4)
     torch.save({"model": state, "ema": {"module": dict(state)}}, tmp_path / "a.pth")
     with pytest.raises(UserError, match="several networks, in ema and model"):
-        load_model(tmp_path / "a.pth")
+        read_model(tmp_path / "a.pth")
 
 
 def test_a_checkpoint_that_holds_itself_or_one_dict_a_billion_times_is_no_trap(tmp_path: Path):
@@ -332,7 +335,7 @@ def test_a_checkpoint_that_holds_itself_or_one_dict_a_billion_times_is_no_trap(t
         many = dict.fromkeys(map(str, range(100)), many)
     torch.save(many, tmp_path / "a.pth")
     with pytest.raises(UserError, match="not a state dict of a known"):
-        load_model(tmp_path / "a.pth")
+        read_model(tmp_path / "a.pth")
 
 
 def test_a_compressed_checkpoint_is_refused(tmp_path: Path):
@@ -345,7 +348,7 @@ def test_a_compressed_checkpoint_is_refused(tmp_path: Path):
             bomb.writestr(name, stored.read(name))
         bomb.writestr("archive/data/99", bytes(10_000_000))
     with pytest.raises(UserError, match="unpack to"):
-        load_model(tmp_path / "bomb.pth")
+        read_model(tmp_path / "bomb.pth")
 
 
 @pytest.mark.parametrize(
@@ -358,7 +361,7 @@ def test_a_compressed_checkpoint_is_refused(tmp_path: Path):
 def test_odd_keys_in_a_state_dict_are_refused(key: object, tmp_path: Path):
     torch.save(random_port_state(width=4) | {key: torch.zeros(4)}, tmp_path / "a.pth")
     with pytest.raises(UserError, match="not a state dict of a known"):
-        load_model(tmp_path / "a.pth")
+        read_model(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("value", [torch.zeros(()), torch.zeros(4, dtype=torch.int32), 3, "text"])
@@ -367,7 +370,7 @@ def test_odd_values_in_a_state_dict_are_refused(value: object, tmp_path: Path):
     for key in ("conv1.conv2d.weight", "res2.in1.bias"):
         torch.save(state | {key: value}, tmp_path / "a.pth")
         with pytest.raises(UserError):
-            load_model(tmp_path / "a.pth")
+            read_model(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -385,9 +388,9 @@ def test_damaged_styles_are_refused(tmp_path: Path, styles, message: str):
     path = tmp_path / "several.safetensors"
     network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
     save_model(path, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
-    assert load_model(path, "sky")[1].title == "sky"
+    assert read_model(path).in_style("sky").info.title == "sky"
     with pytest.raises(ValueError, match=message):
-        load_model(with_metadata(path, {"styles": styles}), "sea")
+        read_model(with_metadata(path, {"styles": styles})).in_style("sea")
 
 
 def test_files_older_than_palettes_load_without_them(tmp_path: Path):
@@ -402,15 +405,15 @@ def test_files_older_than_palettes_load_without_them(tmp_path: Path):
     older = tmp_path / "older.safetensors"  # not the file that the tensors are mapped from
     save_file(tensors, older, metadata={"fst": json.dumps(values)})
     with pytest.raises(ValueError, match="palettes .the file lacks it"):
-        load_model(older, "sea")
+        read_model(older).in_style("sea")
 
     save_file(tensors, older, metadata={"fst": json.dumps(values | {"format_version": 2})})
     image = torch.rand(1, 3, 32, 32)
     expected = in_style(network)(image)
-    torch.testing.assert_close(load_model(older, "sea")[0](image), expected)
-    old, info = load_network(older)
-    save_model(older, old, info)  # as `fst learn` does
-    assert load_network(older)[1].format_version == 3
+    torch.testing.assert_close(read_model(older).in_style("sea").network(image), expected)
+    old = read_model(older)
+    save_model(older, old.network, old.info)  # as `fst learn` does
+    assert read_model(older).info.format_version == 3
 
 
 @pytest.mark.parametrize("predicts", [True, False])
@@ -420,7 +423,7 @@ def test_codes_and_mapper_are_as_large_as_in_the_file(tmp_path: Path, predicts: 
     info = describe(styled, styles=[StyleInfo("sea")], predictor_px=64 * predicts)
     path = tmp_path / "small.safetensors"
     save_model(path, styled, info)
-    loaded, _ = load_network(path)
+    loaded = read_model(path).network
     assert isinstance(loaded, StyledNetwork)
     assert loaded.sizes == (5, 7)
     assert torch.equal(loaded.vectors(), styled.vectors())
@@ -429,4 +432,4 @@ def test_codes_and_mapper_are_as_large_as_in_the_file(tmp_path: Path, predicts: 
         other = tmp_path / "other.safetensors"  # not the file that the tensors are mapped from
         save_file(tensors | {"mapper.0.weight": mapper}, other, metadata=metadata)
         with pytest.raises(ValueError, match="does not fit the network it names"):
-            load_network(other)
+            read_model(other)

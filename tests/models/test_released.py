@@ -13,16 +13,9 @@ from safetensors import safe_open
 from fst.cli.app import app
 from fst.errors import UserError
 from fst.models import released
-from fst.models.model_file import (
-    describe,
-    find_model,
-    load_model,
-    open_model,
-    open_upscaler,
-    save_model,
-    shadowed_release,
-)
+from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo, read_info
+from fst.models.model_ref import ModelRef, find_model
 from fst.networks.fast import Fast
 from fst.networks.styled import StyledNetwork, in_style
 
@@ -47,10 +40,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_release_keeps_the_weights_in_fp16_with_a_card(folder: Path):
-    path = find_model("the_scream")
+    path = find_model("the_scream").path
     assert path == folder / "the_scream.safetensors"
-    network, info = load_model(path)
-    trained, before = load_model("run.safetensors")
+    read = read_model(path)
+    network, info = read.network, read.info
+    read = read_model("run.safetensors")
+    trained, before = read.network, read.info
     assert info == dataclasses.replace(before, licence="CC0", card=CARD)
     for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True):
         assert ours.dtype == torch.float32
@@ -61,7 +56,7 @@ def test_release_keeps_the_weights_in_fp16_with_a_card(folder: Path):
 
 def test_released_models_are_listed_with_their_cards(folder: Path):
     (model,) = released.released_models()
-    network, _ = load_model(folder / "the_scream.safetensors")
+    network = read_model(folder / "the_scream.safetensors").network
     assert model == released.ReleasedModel(
         name="the_scream",
         title="The Scream",
@@ -90,7 +85,8 @@ def test_a_model_of_several_styles_is_released_with_those_of_the_table(folder: P
         styles=Path("styles.csv"), **CARD,
     )  # fmt: skip
     path = script["release"](given, folder)
-    one, info = open_model("two:c")
+    read = open_model(find_model("two:c"))
+    one, info = read.network, read.info
     assert (info.title, info.card["artist"], info.card["note"]) == ("Sea", "Somebody", "bold waves")
     before = in_style(network, 2).half().float().state_dict()
     for name, value in one.state_dict().items():
@@ -107,10 +103,10 @@ def test_a_changed_released_model_is_refused(folder: Path):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match="does not match its checksum"):
-        load_model("released/the_scream.safetensors")
+        read_model("released/the_scream.safetensors")
     (folder / released.CHECKSUMS).unlink()
     with pytest.raises(UserError, match="has no checksum"):
-        load_model(path)
+        read_model(path)
 
 
 @pytest.mark.parametrize("typed", ["the_scraem", "The Scream", "the-scream", "scream"])
@@ -125,12 +121,14 @@ def test_an_unlike_name_points_to_models_and_train(folder: Path):
 
 
 def test_a_run_of_the_same_name_wins_and_this_can_be_said(folder: Path):
-    assert shadowed_release("the_scream") is None
+    said: list[str] = []
+    find_model("the_scream", said.append)
+    assert said == []
     run = Path("runs/the_scream/model.safetensors")
     run.parent.mkdir(parents=True)
     run.write_bytes(Path("run.safetensors").read_bytes())
-    assert find_model("the_scream") == run
-    assert str(run) in (shadowed_release("the_scream") or "")
+    assert find_model("the_scream", said.append) == ModelRef(run)
+    assert said == [f"the_scream: using {run}, not the released model of the same name"]
 
 
 def test_released_files_name_no_folder_of_the_machine_they_were_trained_on():
@@ -146,9 +144,9 @@ def test_every_checkpoint_matches_its_checksum():
     )
     for model in released.released_models():
         if model.enlarges:
-            open_upscaler(model.name)
+            assert open_model(find_model(model.name)).upscaler
         else:
-            open_model(":".join([model.name, *model.styles[:1]]))
+            assert open_model(find_model(":".join([model.name, *model.styles[:1]]))).stylizer
 
 
 def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fst.losses.perceptual import PerceptualLoss
-from fst.models.model_file import load_model
+from fst.models.model_file import read_model
 from fst.models.released import released_path
 from fst.models.runtime import ExportedNetwork
 from fst.networks.cost import count_flops
@@ -101,7 +101,7 @@ def test_instance_norm_keeps_its_statistics_in_fp32_under_half_precision():
 
 @pytest.mark.parametrize("model", ["udnie", "the_scream"])
 def test_a_flat_picture_is_calm_and_the_same_in_every_dtype_and_batch(model: str):
-    network, _ = load_model(released_path(model))
+    network = read_model(released_path(model)).network
     network.eval().to(memory_format=torch.channels_last)
     results = []
     for dtype in (torch.float32, torch.bfloat16, torch.float16):

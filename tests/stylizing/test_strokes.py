@@ -7,7 +7,9 @@ import torch
 from samples import draw_picture
 from torch import Tensor
 
+from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe
+from fst.models.model_ref import ModelRef
 from fst.networks.fast import Fast
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import luminance, read_image
@@ -99,7 +101,11 @@ def test_a_model_exported_for_one_size_keeps_its_strokes(tmp_path: Path):
 
     network = Fast(width=8, coarse_width=8, coarse_blocks=1)
     save_model(tmp_path / "model.safetensors", network, describe(network))
-    export_model(tmp_path / "model.safetensors", tmp_path / "model.onnx", size=(32, 48))
+    export_model(
+        ModelRef(tmp_path / "model.safetensors"),
+        tmp_path / "model.onnx",
+        ExportOptions(size="32x48"),
+    )
     stylize = load(tmp_path / "model.onnx", "cpu")
     assert stylize.fixed_size
     assert stylize(torch.rand(1, 3, 32, 48)).shape == (1, 3, 32, 48)

@@ -11,8 +11,9 @@ import torch
 from samples import draw_picture
 
 import fst
-from fst.models.model_file import describe, load_network, open_model, save_model
+from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_ref import find_model
 from fst.models.style_choice import predicted_code
 from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import predictor_input
@@ -62,24 +63,26 @@ def run(compose, overrides: list[str]) -> Path:
 
 def test_the_model_paints_in_the_style_that_it_predicts(run: Path, paintings: Path):
     model = run / "model.safetensors"
-    network, info = load_network(model)
+    read = read_model(model)
+    network, info = read.network, read.info
     assert isinstance(network, StyledNetwork) and network.predictor is not None
     assert (len(network.codes), info.predictor_px, info.styles) == (0, 64, [])
     painting, photo = paintings / "1.png", torch.rand(1, 3, 40, 56)
     code = predicted_code(network, fst.read_image(painting), 64)
     expected = stylized_with(network.network, network.mapped(code[None], torch.zeros(1)), photo)
-    one, of_one = open_model(f"{run}:{painting}")
+    read = open_model(find_model(f"{run}:{painting}"))
+    one, of_one = read.network, read.info
     assert (of_one.title, of_one.predictor_px) == ("1", 0)
     torch.testing.assert_close(one(photo), expected)
     torch.testing.assert_close(fst.load(f"{model}:{painting}", dtype="fp32")(photo), expected)
-    other = open_model(f"{run}:{paintings / '2.png'}")[0]
+    other = open_model(find_model(f"{run}:{paintings / '2.png'}")).network
     assert (other(photo) - one(photo)).abs().max() > 1e-4
 
 
 def test_a_blend_of_paintings_is_the_mean_of_their_vectors(run: Path, paintings: Path):
     first, second = paintings / "1.png", paintings / "2.png"
     choices = [f"{run}:{first}", f"{run}:{second}", f"{run}:{first}=0.25,{second}=0.75"]
-    one, two, blend = (open_model(choice)[0].stem[2].weight for choice in choices)
+    one, two, blend = (open_model(find_model(choice)).network.stem[2].weight for choice in choices)
     torch.testing.assert_close(blend, 0.25 * one + 0.75 * two)
 
 
@@ -109,7 +112,7 @@ def test_an_ordinary_model_has_no_strength_above_one(run: Path, paintings: Path)
 def test_a_stopped_run_resumes_bit_for_bit(
     compose, overrides: list[str], run: Path, tmp_path: Path, capsys
 ):
-    whole = load_network(run / "model.safetensors")[0].state_dict()
+    whole = read_model(run / "model.safetensors").network.state_dict()
     elsewhere = [*overrides, f"runs_dir={tmp_path}"]
     config = compose(elsewhere)
     trainer = AnyStyleTrainer(config, World(), CPU)
@@ -125,7 +128,7 @@ def test_a_stopped_run_resumes_bit_for_bit(
         assert trainer.run(stop, console=False) == signal.SIGTERM
     assert train(compose(elsewhere), console=True) == 0
     assert "resuming at 12 of 24 images" in capsys.readouterr().out
-    resumed = load_network(config.run_dir / "model.safetensors")[0].state_dict()
+    resumed = read_model(config.run_dir / "model.safetensors").network.state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
@@ -214,18 +217,22 @@ def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str
 def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
     run: Path, paintings: Path, photos: Path, tmp_path: Path
 ):
-    network, info = load_network(run / "model.safetensors")
+    read = read_model(run / "model.safetensors")
+    network, info = read.network, read.info
     assert isinstance(network, StyledNetwork)
     model, more = tmp_path / "half.safetensors", tmp_path / "more.safetensors"
     info.palette_share = 0.5
     save_model(model, network, info)
     painting, photo = paintings / "3.png", torch.rand(1, 3, 40, 56)
-    expected = open_model(f"{run}:{painting}")[0]
+    expected = open_model(find_model(f"{run}:{painting}")).network
     apply_palette(expected, fit_palette(expected, fst.read_image(painting), 0.5))
-    torch.testing.assert_close(open_model(f"{model}:{painting}")[0](photo), expected(photo))
+    torch.testing.assert_close(
+        open_model(find_model(f"{model}:{painting}")).network(photo), expected(photo)
+    )
 
-    add_styles(str(model), [str(painting)], photos, more, images=1)
-    learnt, info = load_network(more)
+    add_styles(find_model(model), [str(painting)], photos, more, images=1)
+    read = read_model(more)
+    learnt, info = read.network, read.info
     assert isinstance(learnt, StyledNetwork)
     assert info.palette_share == 0.5
     found = learnt.palettes[0].clone()
@@ -252,21 +259,23 @@ def test_training_judges_and_describes_styles_with_their_palettes(
 
 def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos: Path, tmp_path):
     painting, output = paintings / "3.png", tmp_path / "more.safetensors"
-    (learnt,) = add_styles(str(run), [str(painting)], photos, output, images=1)
+    (learnt,) = add_styles(find_model(run), [str(painting)], photos, output, images=1)
     assert learnt.name == "3"
-    network, info = load_network(output)
+    read = read_model(output)
+    network, info = read.network, read.info
     assert (info.predictor_px, [style.name for style in info.styles]) == (64, ["3"])
     assert isinstance(network, StyledNetwork)
     predicted = predicted_code(network, fst.read_image(painting), 64)
     # One step of Adam moves each value by at most its rate.
     assert (network.codes[0] - predicted).abs().max() <= 1.01 * CODE_RATE
-    assert open_model(f"{output}:{painting}")[1].title == "3"
+    assert open_model(find_model(f"{output}:{painting}")).info.title == "3"
 
 
 def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
     compose, overrides: list[str], run: Path, tmp_path: Path
 ):
-    network, info = load_network(run / "model.safetensors")
+    read = read_model(run / "model.safetensors")
+    network, info = read.network, read.info
     assert isinstance(network, StyledNetwork)
     several = StyledNetwork(network.network, 2)
     styles = [StyleInfo("sea"), StyleInfo("sky")]

@@ -12,8 +12,9 @@ from fst.config import MomentsLossConfig
 from fst.errors import TrainingStoppedError
 from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import load_vgg16
-from fst.models.model_file import describe, load_network, save_model
+from fst.models.model_file import describe, read_model, save_model
 from fst.models.model_info import StyleInfo
+from fst.models.model_ref import find_model
 from fst.networks.fast import Fast
 from fst.networks.styled import StyledNetwork, in_style
 from fst.training.learning import add_styles, learn_style
@@ -96,8 +97,9 @@ def test_the_file_has_the_new_style_and_the_others_bit_for_bit(
     assert "red sea: content" in done.stdout
     assert "fst stylize more.safetensors:red sea" in done.stdout
     assert (tmp_path / "more.sheet.jpg").is_file()
-    before, _ = load_network(model)
-    after, info = load_network(tmp_path / "more.safetensors")
+    before = read_model(model).network
+    read = read_model(tmp_path / "more.safetensors")
+    after, info = read.network, read.info
     assert [style.name for style in info.styles] == ["one", "two", "three", "red sea"]
     assert isinstance(before, StyledNetwork)
     for number in range(3):
@@ -121,7 +123,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_learnt(
     (tmp_path / "folder.safetensors").mkdir()
     monkeypatch.setattr("fst.training.learning.learn_style", lambda *_: pytest.fail("it learnt"))
     with pytest.raises(OSError, match=output.partition(".")[0].partition("/")[0]):
-        add_styles(str(model), [str(painting)], photos, tmp_path / output, overwrite=True)
+        add_styles(find_model(model), [str(painting)], photos, tmp_path / output, overwrite=True)
 
 
 def test_mistakes_are_refused_before_anything_is_learnt(
@@ -130,17 +132,17 @@ def test_mistakes_are_refused_before_anything_is_learnt(
     taken = draw_picture(tmp_path / "two.png", 3, 40, 40)
     out = tmp_path / "out.safetensors"
     with pytest.raises(ValueError, match="has a style two already"):
-        add_styles(str(model), [str(taken)], photos, out)
+        add_styles(find_model(model), [str(taken)], photos, out)
     with pytest.raises(ValueError, match=r"cannot write .*out.pth: give a name that ends in"):
-        add_styles(str(model), [str(taken)], photos, tmp_path / "out.pth")
+        add_styles(find_model(model), [str(taken)], photos, tmp_path / "out.pth")
     with pytest.raises(ValueError, match="has one style, and learning needs a model of several"):
-        add_styles("starry_night", [str(style_picture)], photos, out)
+        add_styles(find_model("starry_night"), [str(style_picture)], photos, out)
     with pytest.raises(ValueError, match="images=0 must be at least 1"):
-        add_styles(str(model), [str(taken)], photos, out, images=0)
+        add_styles(find_model(model), [str(taken)], photos, out, images=0)
     with pytest.raises(ValueError, match="size=8 must be at least 32"):
-        add_styles(str(model), [str(style_picture)], photos, out, size_px=8)
+        add_styles(find_model(model), [str(style_picture)], photos, out, size_px=8)
     with pytest.raises(FileNotFoundError, match="--photographs .*nowhere is not a folder"):
-        add_styles(str(model), [str(style_picture)], tmp_path / "nowhere", out)
+        add_styles(find_model(model), [str(style_picture)], tmp_path / "nowhere", out)
     with pytest.raises(ValueError, match="leave out :one"):
-        add_styles(f"{model}:one", [str(style_picture)], photos, out)
+        add_styles(find_model(f"{model}:one"), [str(style_picture)], photos, out)
     assert not out.exists()

@@ -11,7 +11,8 @@ from samples import draw_picture
 
 import fst
 from fst.errors import UserError
-from fst.models.model_file import load_network, open_model
+from fst.models.model_file import open_model, read_model
+from fst.models.model_ref import find_model
 from fst.networks.palette import fit_palette
 from fst.networks.styled import StyledNetwork, in_style
 from fst.training import judging, styles
@@ -95,12 +96,14 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
     assert f"worst styles   {worst} {totals[worst]:.3f}" in said
 
     model = config.run_dir / "model.safetensors"
-    network, info = load_network(model)
+    read = read_model(model)
+    network, info = read.network, read.info
     assert isinstance(network, StyledNetwork)
     assert (info.format_version, info.palette_share) == (3, 0)
     assert [style.name for style in info.styles] == names
     assert {style.name: style.losses["total"] for style in info.styles} == totals
-    one, of_one = open_model(f"{config.run_dir}:night")
+    read = open_model(find_model(f"{config.run_dir}:night"))
+    one, of_one = read.network, read.info
     assert of_one.title == "night"
     assert of_one.training_config["style"]["picture"] == str(paintings / "more" / "night.png")
     photo = torch.rand(1, 3, 40, 40)
@@ -108,7 +111,7 @@ def test_a_run_of_several_styles(compose, tiny_overrides, paintings: Path, capsy
         expected = network(photo, torch.tensor([1]))
     torch.testing.assert_close(one(photo), expected)
     torch.testing.assert_close(fst.load(f"{model}:night", dtype="fp32")(photo), expected)
-    assert not torch.allclose(open_model(f"{model}:sea")[0](photo), expected)
+    assert not torch.allclose(open_model(find_model(f"{model}:sea")).network(photo), expected)
 
     sheet = fst.read_image(config.run_dir / "contact_sheet.jpg")
     assert sheet.shape[2] > 4 * 48  # the photographs, and each style in them
@@ -122,7 +125,7 @@ def test_a_training_starts_from_one_of_several_styles(
     start = f"init={several.run_dir}:night"
     config = compose([*tiny_overrides, "name=from_night", start])
     network = Trainer(config, World(), CPU).network
-    expected = open_model(f"{several.run_dir}:night")[0].state_dict()
+    expected = open_model(find_model(f"{several.run_dir}:night")).network.state_dict()
     for name, value in network.state_dict().items():
         assert torch.equal(value, expected[name]), name
 
@@ -132,7 +135,7 @@ def test_a_training_of_styles_continues_those_that_its_start_knows(
 ):
     several = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
     assert train(several) == 0
-    known, _ = load_network(several.run_dir / "model.safetensors")
+    known = read_model(several.run_dir / "model.safetensors").network
     assert isinstance(known, StyledNetwork)
     draw_picture(paintings / "dawn.png", 7, 72, 60)
     (paintings / "sea.png").unlink()  # "a_b_ c", "dawn", "night" follow "a_b_ c", "night", "sea"
@@ -156,7 +159,8 @@ def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides,
     overrides = [f"styles={paintings}", *tiny_overrides[1:], "training.palette=0.5"]
     config = compose(overrides)
     assert train(config) == 0
-    network, info = load_network(config.run_dir / "model.safetensors")
+    read = read_model(config.run_dir / "model.safetensors")
+    network, info = read.network, read.info
     assert isinstance(network, StyledNetwork)
     assert info.palette_share == 0.5
     size = config.style.size_px
@@ -173,7 +177,7 @@ def test_of_many_styles_some_at_equal_distances_are_judged(
     monkeypatch.setattr(judging, "MOST_STYLES", 2)
     config = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
     assert train(config) == 0
-    _, info = load_network(config.run_dir / "model.safetensors")
+    info = read_model(config.run_dir / "model.safetensors").info
     assert [bool(style.losses) for style in info.styles] == [True, False, True]
 
 

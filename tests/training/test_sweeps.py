@@ -11,7 +11,7 @@ from PIL import Image
 from samples import draw_picture
 
 from fst.cli.hydra_command import _explain
-from fst.models.model_file import load_model
+from fst.models.model_file import read_model
 
 pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
 
@@ -41,7 +41,7 @@ def test_styles_at_once_are_the_styles_one_by_one(sweep, fst_here, tmp_path: Pat
         assert done.returncode == 0, done.stderr
     for i in range(2):
         alone, *at_once = (
-            load_model(tmp_path / name / f"style{i}" / "model.safetensors")[0].state_dict()
+            read_model(tmp_path / name / f"style{i}" / "model.safetensors").network.state_dict()
             for name in launchers
         )
         for trained in at_once:

@@ -26,7 +26,7 @@ from fst import folder_lock
 from fst.config import OptimizerConfig, TrainConfig
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.relative import MomentsLoss
-from fst.models.model_file import describe, load_model, save_model
+from fst.models.model_file import describe, read_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.styled import in_style
 from fst.pictures.image import read_image
@@ -83,7 +83,8 @@ def test_a_run_leaves_the_documented_files(config: TrainConfig):
         assert "objective" in line  # `total` is the held-out one, which is weighted otherwise
         assert "total" not in line
         assert {"heldout/content", "heldout/style", "heldout/total"} <= line.keys()
-    network, info = load_model(config.run_dir / "model.safetensors")
+    read = read_model(config.run_dir / "model.safetensors")
+    network, info = read.network, read.info
     assert info.title == "stripes"
     assert info.seen_images == 24
     assert info.loss_network == "vgg16"
@@ -144,7 +145,7 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
         start = untrained.heldout_loss(untrained.ema(contents), contents)
     assert end["heldout/style"] < 0.6 * start["style"].mean()
     assert end["heldout/total"] < halfway["heldout/total"] < 0.75 * start["total"].mean()
-    assert load_model(config.run_dir / "model.safetensors")[1].loss_network == "slim"
+    assert read_model(config.run_dir / "model.safetensors").info.loss_network == "slim"
 
 
 def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: Path):
@@ -163,7 +164,7 @@ def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: P
     resumed.load_state_dict(RunFolder(started.run_dir).read_state())
     assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
     train(started)
-    assert load_model(started.run_dir / "model.safetensors")[1].training_config["init"] == (
+    assert read_model(started.run_dir / "model.safetensors").info.training_config["init"] == (
         started.init
     )
     with pytest.raises(ValueError, match="init is .*first.safetensors there and None here"):
@@ -190,7 +191,7 @@ def test_every_network_trains_with_every_loss(compose, tiny_overrides, network: 
     config = compose([*of_both, *short, layers])
     assert train(config) == 0
     assert metrics(config)[-1]["heldout/style"] > 0
-    assert load_model(config.run_dir / "model.safetensors")[1].network == network
+    assert read_model(config.run_dir / "model.safetensors").info.network == network
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -275,7 +276,7 @@ def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         if (model := killed.run_dir / "model.safetensors").exists():
-            load_model(model)
+            read_model(model)
         RunFolder(killed.run_dir).read_state()
     assert kills
     train(killed)
@@ -675,7 +676,7 @@ def test_two_processes_give_the_result_of_one(
     assert done.returncode == 0, done.stderr
     start = Trainer(one, World(), torch.device("cpu")).network.eval()
     models = [c.run_dir / "model.safetensors" for c in (one, two)]
-    networks = [load_model(model, "03" if styles == 2 else "")[0] for model in models]
+    networks = [read_model(model).in_style("03" if styles == 2 else "").network for model in models]
     # Not weight by weight: the gradient of a bias before instance norm is nothing but rounding,
     # which Adam blows up to full steps.
     photo = read_image(next(photos.glob("*.png")))
@@ -807,7 +808,7 @@ def test_the_temporal_term_is_reported_everywhere_when_it_is_on(compose, tiny_ov
         total = sum(weight * line[name] for weight, name in zip(weights, terms, strict=True))
         assert line["objective"] == pytest.approx(total, rel=0.01)  # the style weight moves
         assert 0 < line["heldout/temporal"] < 1
-    assert load_model(config.run_dir / "model.safetensors")[1].losses["temporal"] > 0
+    assert read_model(config.run_dir / "model.safetensors").info.losses["temporal"] > 0
     events = EventAccumulator(str(config.run_dir), size_guidance={"scalars": 0})
     events.Reload()
     assert [event.step for event in events.Scalars("loss/temporal")] == [8, 16, 24]
@@ -826,7 +827,7 @@ def test_the_temporal_term_changes_nothing_but_the_objective(compose, tiny_overr
     plain = compose([*tiny_overrides, "name=plain"])
     weightless = compose([*tiny_overrides, "name=weightless", "loss.temporal_weight=1e-30"])
     train(plain), train(weightless)
-    one, other = (load_model(c.run_dir / "model.safetensors")[0] for c in (plain, weightless))
+    one, other = (read_model(c.run_dir / "model.safetensors").network for c in (plain, weightless))
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
 

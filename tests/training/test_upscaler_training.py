@@ -20,7 +20,8 @@ from fst.data.full_size import FullSizeDataset
 from fst.errors import UserError
 from fst.losses.upscaling import UpscalingLoss, grid_term
 from fst.losses.vgg import load_vgg16
-from fst.models.model_file import open_upscaler
+from fst.models.model_file import open_model
+from fst.models.model_ref import find_model
 from fst.pictures.image import UnreadableImageError, read_image
 from fst.training.upscaling import UpscalerTrainer, train_upscaler
 
@@ -130,14 +131,16 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
         train_upscaler(stopped)
     monkeypatch.undo()
     assert train_upscaler(stopped) == 0
-    one, other = (open_upscaler(tmp_path / "runs" / name)[0] for name in ("whole", "stopped"))
+    one, other = (
+        open_model(find_model(tmp_path / "runs" / name)).network for name in ("whole", "stopped")
+    )
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
 
 
 def test_training_makes_held_out_pictures_better(composed: Composing, tmp_path: Path):
     assert train_upscaler(composed("name=a", "training.images=400")) == 0
-    _, info = open_upscaler(tmp_path / "runs" / "a")
+    info = open_model(find_model(tmp_path / "runs" / "a")).info
     first = (tmp_path / "runs" / "a" / "metrics.jsonl").read_text().splitlines()
     assert info.losses["psnr"] > 0
     reports = [json.loads(line) for line in first]
@@ -183,7 +186,7 @@ def test_the_paper_s_network_trains_by_the_paper_s_degradation(composed: Composi
     given = ("network=johnson", "network.residual_blocks=1", "loss.pixel=squared")
     config = composed(*given, "training.images=8", "name=paper", layers=False)
     assert train_upscaler(config) == 0
-    _, info = open_upscaler(tmp_path / "runs" / "paper")
+    info = open_model(find_model(tmp_path / "runs" / "paper")).info
     assert info.network_arguments["degradation"] == "johnson"
 
 

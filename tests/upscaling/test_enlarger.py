@@ -10,7 +10,8 @@ from PIL import Image
 
 from fst.errors import UserError
 from fst.models.export import export_model
-from fst.models.model_file import describe, open_upscaler, save_model
+from fst.models.model_file import describe, open_model, save_model
+from fst.models.model_ref import ModelRef, find_model
 from fst.networks.fast import Fast
 from fst.networks.upscaler import FastUpscaler
 from fst.stylizing.stylizer import load
@@ -94,7 +95,8 @@ def test_models_are_told_apart(model: Path, tmp_path: Path):
 
 
 def test_a_model_file_gives_the_same_pictures_again(model: Path):
-    network, info = open_upscaler(model)
+    read = open_model(find_model(model))
+    network, info = read.network, read.info
     assert (info.network, info.network_arguments["factor"]) == ("fast_upscaler", 4)
     image = torch.rand(1, 3, 9, 9)
     torch.testing.assert_close(load_enlarger(model, dtype="fp32")(image), network(image))
@@ -174,7 +176,8 @@ def test_a_style_cannot_be_chosen(model: Path):
     ],
 )
 def test_damaged_metadata_is_one_clear_error(model: Path, tmp_path: Path, arguments, reason: str):
-    network, info = open_upscaler(model)
+    read = open_model(find_model(model))
+    network, info = read.network, read.info
     changed = {**info.network_arguments, **arguments}
     if "width" in arguments:
         changed["width"] = 16
@@ -185,7 +188,7 @@ def test_damaged_metadata_is_one_clear_error(model: Path, tmp_path: Path, argume
 
 def test_an_exported_model_must_enlarge_by_what_its_file_says(model: Path, tmp_path: Path):
     pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
-    export_model(model, tmp_path / "x4.onnx")
+    export_model(ModelRef(model), tmp_path / "x4.onnx")
     exported = load_enlarger(tmp_path / "x4.onnx")
     image = torch.rand(1, 3, 11, 7)
     torch.testing.assert_close(exported(image), load_enlarger(model, dtype="fp32")(image))

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from fst.errors import CameraLostError, UserError
+from fst.stylizing.look import Look
 from fst.video.reader import VideoReader
 from fst.video.writer import VideoWriter
 from fst.webcam import command as webcam_module
@@ -27,7 +28,7 @@ from fst.webcam.command import webcam
 from fst.webcam.live import (
     ClosedError,
     Latest,
-    Model,
+    LiveModel,
     Pipeline,
     Recorder,
     Result,
@@ -60,12 +61,12 @@ def unplugged(after: int):
     raise CameraLostError("unplugged")
 
 
-def slow_model(seconds: float) -> Model:
-    def stylize(pixels, *, strength, keep_colors):
+def slow_model(seconds: float) -> LiveModel:
+    def stylize(pixels, look):
         time.sleep(seconds)
         return pixels
 
-    return Model(f"takes {seconds} s", stylize)
+    return LiveModel(f"takes {seconds} s", stylize)
 
 
 class Video:
@@ -186,11 +187,11 @@ def test_a_camera_that_stalls_is_lost(videos: list[Video]):
 
 
 def test_an_error_of_the_network_reaches_the_caller():
-    def broken(pixels, *, strength, keep_colors):
+    def broken(pixels, look):
         raise ValueError("no such thing")
 
     with pytest.raises(ValueError, match="no such thing"):
-        run(Pipeline(frames(), [Model("broken", broken)], SETTINGS, [recorder()]))
+        run(Pipeline(frames(), [LiveModel("broken", broken)], SETTINGS, [recorder()]))
 
 
 def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: list[Video]):
@@ -243,12 +244,12 @@ os.kill(os.getpid(), signal.SIGKILL)
         ("p", {"model": 0}),
         ("3", {"model": 2}),
         ("4", {}),  # there are three
-        ("+", {"strength": 0.6}),
-        ("=", {"strength": 0.6}),
-        ("-", {"strength": 0.4}),
+        ("+", {"look": Look(0.6)}),
+        ("=", {"look": Look(0.6)}),
+        ("-", {"look": Look(0.4)}),
         ("]", {"size": 240, "automatic": False}),
         ("[", {"size": 160, "automatic": False}),
-        ("c", {"keep_colors": True}),
+        ("c", {"look": Look(0.5, keep_colors=True)}),
         ("r", {"recording": True}),
         ("h", {"help": True}),
         ("t", {"text": False}),
@@ -257,7 +258,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     ],
 )
 def test_keys_change_the_settings(key: str, changed: dict):
-    before = Settings(size=200, model=1, strength=0.5, automatic=True)
+    before = Settings(size=200, model=1, look=Look(0.5), automatic=True)
     assert press(before, key, 3, 720) == replace(before, **changed)
 
 
@@ -265,29 +266,29 @@ def test_keys_stay_within_bounds():
     settings = Settings(size=200)
     for key in "+++nn":
         settings = press(settings, key, 2, 480)
-    assert (settings.strength, settings.model) == (1.0, 0)
+    assert (settings.look.strength, settings.model) == (1.0, 0)
     for _ in range(20):
         settings = press(press(settings, "-", 1, 480), "]", 1, 480)
-    assert (settings.strength, settings.size) == (0.0, 480)
+    assert (settings.look.strength, settings.size) == (0.0, 480)
     for _ in range(40):
         settings = press(settings, "[", 1, 480)
     assert settings.size == 64
     for _ in range(20):
         settings = press(settings, "+", 1, 480, 1.5)
-    assert settings.strength == 1.5
-    assert press(settings, "-", 1, 480).strength == 0.9  # of a model that ends at 1
+    assert settings.look.strength == 1.5
+    assert press(settings, "-", 1, 480).look.strength == 0.9  # of a model that ends at 1
 
 
 def test_a_strength_above_one_is_for_the_models_that_have_it():
     taken: list[float] = []
 
-    def stylize(pixels, *, strength, keep_colors):
-        taken.append(strength)
+    def stylize(pixels, look):
+        taken.append(look.strength)
         return pixels
 
     frame = np.zeros((24, 32, 3), np.uint8)
-    for model in (Model("one style", stylize), Model("any", stylize, "", 1.5)):
-        stylize_frame(model, frame, Settings(size=24, strength=1.3))
+    for model in (LiveModel("one style", stylize), LiveModel("any", stylize, "", 1.5)):
+        stylize_frame(model, frame, Settings(size=24, look=Look(1.3)))
     assert taken == [1.0, 1.3]
 
 
@@ -542,12 +543,12 @@ def test_a_size_is_chosen_and_reported(video_file, monkeypatch):
 def test_a_signal_finishes_the_file(video_file, tmp_path, monkeypatch, number):
     calls = itertools.count()
 
-    def stylize(pixels, *, strength, keep_colors):
+    def stylize(pixels, look):
         if next(calls) == 5:
             os.kill(os.getpid(), number)
         return pixels
 
-    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", stylize))
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", stylize))
     output = tmp_path / "out.mp4"
     webcam(
         ["model"], camera=str(video_file), size=64, headless=True, output=output, say=lambda _: None
@@ -623,11 +624,11 @@ def virtual_cameras(monkeypatch: pytest.MonkeyPatch):
 def test_the_virtual_camera_gets_clean_pictures_of_the_cameras_size(
     video_file, virtual_cameras, monkeypatch
 ):
-    def black(pixels, *, strength, keep_colors):
+    def black(pixels, look):
         assert pixels.shape == (64, 86, 3)  # the working size
         return np.zeros_like(pixels)
 
-    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", black))
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", black))
     said: list[str] = []
     webcam(
         ["model"],
@@ -648,10 +649,10 @@ def test_the_virtual_camera_gets_clean_pictures_of_the_cameras_size(
 def test_the_virtual_camera_is_closed_when_the_network_fails(
     video_file, virtual_cameras, monkeypatch
 ):
-    def broken(pixels, *, strength, keep_colors):
+    def broken(pixels, look):
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", broken))
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", broken))
     with pytest.raises(ValueError, match="no such thing"):
         webcam(
             ["model"],
@@ -688,10 +689,10 @@ def test_smoothing_reduces_the_flicker_of_the_virtual_camera(
 ):
     flashes = itertools.count()
 
-    def flashing(pixels, *, strength, keep_colors):
+    def flashing(pixels, look):
         return np.full_like(pixels, 100 + 60 * (next(flashes) % 2))
 
-    monkeypatch.setattr(webcam_module, "_load", lambda model, device: Model("model", flashing))
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", flashing))
     monkeypatch.setattr(Camera, "__iter__", lambda self: still(self.first))
 
     def still(first):
@@ -734,5 +735,5 @@ def test_smoothing_starts_again_when_a_key_changes_the_picture():
     pipeline = Pipeline(camera(), [model, model], SETTINGS, [], make_filter=make_filter)
     run(pipeline)
     assert len(made) == 2
-    assert changes_picture(SETTINGS, replace(SETTINGS, strength=0.5))
+    assert changes_picture(SETTINGS, replace(SETTINGS, look=Look(0.5)))
     assert not changes_picture(SETTINGS, replace(SETTINGS, recording=True, help=True))

@@ -1,0 +1,100 @@
+"""A model that was read, with all of its styles or in one of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from fst.errors import UserError
+from fst.models.model_info import ModelInfo, StyleInfo
+from fst.models.model_name import chosen_shares, refuse_style
+from fst.models.style_choice import StyleChoice
+from fst.networks.styled import StyledNetwork
+from fst.networks.transformer import TransformerNetwork
+from fst.networks.upscaler import Upscaler
+
+Network: TypeAlias = TransformerNetwork | StyledNetwork | Upscaler
+"""What a model file holds."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `fst.models.model_file.read_model` returns, on the CPU in evaluation mode."""
+
+    path: Path
+    network: Network
+    info: ModelInfo
+    chosen: StyleChoice | None = None
+    """What the network was folded of, once a style was chosen."""
+
+    def in_style(self, choice: str = "") -> "Model":
+        """Return the model in one style: an ordinary network, and what is known of that style.
+
+        Args:
+            choice: of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`; with a
+                predictor, paintings' files as well. Empty for a model of one style.
+
+        Raises:
+            NoStyleChosenError: it has several styles, and nothing is chosen.
+            UserError: it has no such style, or has one style only, or a painting cannot be read.
+        """
+        if not isinstance(self.network, StyledNetwork):
+            refuse_style(self.path, choice)
+            return self
+        info = self.info
+        names = [style.name for style in info.styles]
+        shares = chosen_shares(self.path, names, choice, bool(info.predictor_px))
+        chosen = StyleChoice(self.network, names, shares, info.predictor_px, info.palette_share)
+        network = chosen.folded().eval().requires_grad_(False)
+        return Model(self.path, network, _of_style(info, shares, choice), chosen)
+
+    @property
+    def stylizer(self) -> TransformerNetwork:
+        """The network of a model in one style; raises UserError if it has several, or enlarges."""
+        network = self.in_style().network
+        if not isinstance(network, TransformerNetwork):
+            raise for_super_resolution(self.path)
+        return network
+
+    @property
+    def upscaler(self) -> Upscaler:
+        """The network of a model that enlarges pictures; raises UserError if it stylizes."""
+        if not isinstance(self.network, Upscaler):
+            raise UserError(f"{self.path} is a model that stylizes: use it with fst stylize")
+        return self.network
+
+
+def for_super_resolution(path: Path) -> UserError:
+    """Return the error for a model that enlarges pictures where one that stylizes is needed."""
+    return UserError(f"{path} is a model for super-resolution: use it with fst upscale")
+
+
+def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> ModelInfo:
+    """Return what is known of a style of a model, or of a blend, as of a model of its own."""
+    alone = dataclasses.replace(
+        info,
+        title=choice,
+        styles=[],
+        losses={},
+        card={},
+        format_version=1,
+        predictor_px=0,
+        palette_share=0.0,
+    )
+    known = {style.name: style for style in info.styles}
+    if len(shares) > 1:
+        return alone
+    (name,) = shares
+    style = known.get(name) or StyleInfo(Path(name).stem, picture=name)
+    config = info.training_config
+    given = config.get("style")
+    if isinstance(given, dict):
+        config = {**config, "style": {**given, "picture": style.picture}}
+    return dataclasses.replace(
+        alone,
+        title=style.card.get("title", style.name),
+        losses=style.losses,
+        training_config=config,
+        card={**info.card, **style.card} if style.card else {},  # of a learnt style none is known
+    )
