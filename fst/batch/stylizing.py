@@ -43,7 +43,7 @@ def stylize_pictures(
 
     def stylize(model: str, rgb: Tensor) -> Tensor:
         look = look_at(stylizers[model], *rgb.shape[-2:])
-        return stylizers[model].render(rgb, look, options.tile_px, progress)
+        return in_form_of(stylizers[model].render(rgb, look, options.tile_px, progress), rgb)
 
     outcomes = change_pictures(jobs, stylize, options.size, options.quality)
     return (replace(outcome, notes=(*outcome.notes, *about_mask)) for outcome in outcomes)

@@ -109,7 +109,7 @@ class RunConfig:
     name: str | None = None
     """The run's name."""
     runs_dir: str = RUNS_DIR
-    """Folder of the run folders."""
+    """Folder of the run folders. Runs in `runs/` are found by name, others by their folder."""
     seed: int = 0
     """Seed of the initial weights, the order of the pictures and their crops."""
     init: str | None = None

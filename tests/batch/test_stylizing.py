@@ -14,6 +14,7 @@ import torch
 from PIL import Image, features
 from samples import draw_clip, draw_picture
 
+from fst.batch import pictures
 from fst.batch import stylizing as batch
 from fst.batch.console import StylizeConsole
 from fst.batch.failures import failure
@@ -129,7 +130,7 @@ def test_only_the_pictures_at_fault_fail(photos, tmp_path: Path):
 
 
 def test_a_stop_finishes_the_pictures_that_are_being_written(photos, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("fst.batch.stylizing._BATCH_PX", 1)
+    monkeypatch.setattr("fst.batch.pictures._BATCH_PX", 1)
     calls = iter(range(12))
 
     def stopped_at_the_fifth(rgb: torch.Tensor, *_: object) -> torch.Tensor:
@@ -289,7 +290,7 @@ def test_a_link_to_a_forbidden_place_is_the_failure_of_one_file(
 
 
 def test_a_stopped_run_resumes_where_it_was(photos, stylizers, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("fst.batch.stylizing._BATCH_PX", 1)
+    monkeypatch.setattr("fst.batch.pictures._BATCH_PX", 1)
     planned = jobs(photos, output=tmp_path)
     run = stylize_pictures(planned, stylizers, Options())
     next(run)
@@ -461,8 +462,8 @@ def test_a_picture_is_held_once_while_its_result_is_written(
         interleaved.append(picture.rgb.is_contiguous(memory_format=torch.channels_last))
         return write_picture(picture, *arguments)
 
-    monkeypatch.setattr(batch, "read_picture", read)
-    monkeypatch.setattr(batch, "write_picture", write)
+    monkeypatch.setattr(pictures, "read_picture", read)
+    monkeypatch.setattr(pictures, "write_picture", write)
     (job,) = jobs(photos / "00.png", output=tmp_path / "out.png")
     for tile_px in (0, 32):
         (outcome,) = stylize_pictures([job], stylizers, Options(tile_px=tile_px))
@@ -472,24 +473,24 @@ def test_a_picture_is_held_once_while_its_result_is_written(
 
 
 def failing_with(error: Exception, stylizers, monkeypatch) -> None:
-    def fail(self, picture, **_):
+    def fail(self, images, *_):
         raise error
 
-    monkeypatch.setattr(Stylizer, "__call__", fail)
+    monkeypatch.setattr(Stylizer, "render", fail)
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), KeyError("a bug")])
 def test_a_bug_is_the_failure_of_one_file_with_its_traceback_in_a_log(
     error, photos, stylizers, tmp_path, monkeypatch
 ):
-    sound = Stylizer.__call__
+    sound = Stylizer.render
 
-    def fail(self, picture, **given):
-        if picture.shape[-1] == 90:
+    def fail(self, images, *given):
+        if images.shape[-1] == 90:
             raise error
-        return sound(self, picture, **given)
+        return sound(self, images, *given)
 
-    monkeypatch.setattr(Stylizer, "__call__", fail)
+    monkeypatch.setattr(Stylizer, "render", fail)
     bad = draw_picture(tmp_path / "bad.png", 1, width=90)
     made = jobs(photos / "00.png", bad, photos / "more", output=tmp_path / "out")
     outcomes = list(stylize_pictures(made, stylizers, Options()))

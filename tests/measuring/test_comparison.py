@@ -368,7 +368,7 @@ def test_incomparable_losses_are_noted():
     ],
 )
 def test_names_are_the_shortest_that_distinguish_runs(models: list[str], names: list[str]):
-    assert run_names([Path("/home", model) for model in models]) == names
+    assert run_names([ModelRef(Path("/home", model)) for model in models]) == names
 
 
 def test_many_differing_settings_are_truncated_and_listed(model, photos):
@@ -470,7 +470,9 @@ def test_a_misspelt_style_is_not_taken_for_a_path_without_a_model(tmp_path: Path
     save_model(several, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
     with pytest.raises(ValueError, match="has no style se: did you mean sea"):
         load_models([f"{several}:sky", f"{several}:se"], [], "cpu")
-    assert run_names([several.with_name(f"{several.name}:sea=0.7,sky=0.3"), Path("a/b.onnx")]) == [
+    assert run_names([ModelRef(several, "sea=0.7,sky=0.3"), ModelRef(Path("a/b.onnx"))]) == [
         "several:sea=0.7,sky=0.3",
         "b",
     ]
+    paintings = [ModelRef(several, f"/home/me/{name}.jpg") for name in ("sea", "sky")]
+    assert run_names(paintings) == ["sea.jpg", "sky.jpg"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fst.errors import UserError
 from fst.networks.downscale import Downscale
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
 
@@ -31,6 +32,16 @@ def test_the_paper_s_degradation_blurs_first():
     found = Downscale(4, "johnson")(image)
     inner = (..., slice(4, -4), slice(4, -4))  # borders are treated in another way
     torch.testing.assert_close(found[inner], expected[inner], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [FastUpscaler, JohnsonUpscaler])
+def test_how_small_pictures_are_made_belongs_to_every_network(kind: type[Upscaler]):
+    image = torch.rand(1, 3, 16, 16)
+    for degradation in ("bicubic", "johnson"):
+        found = kind(width=4, degradation=degradation).downscale(image)
+        assert torch.equal(found, Downscale(4, degradation)(image))
+    with pytest.raises(UserError, match="unknown degradation 'none'"):
+        kind(width=4, degradation="none")
 
 
 def test_a_new_network_repeats_pixels_and_keeps_a_flat_picture():

@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+import fst
 from fst.errors import UserError
 from fst.models.export import export_model
 from fst.models.model_file import describe, open_model, save_model
 from fst.models.model_ref import ModelRef, find_model
 from fst.networks.fast import Fast
-from fst.networks.upscaler import FastUpscaler
+from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler
 from fst.stylizing.stylizer import load
 from fst.upscaling.enlarger import Enlarger, load_enlarger
 
@@ -82,6 +83,28 @@ def test_a_model_that_gives_no_numbers_is_an_error():
     enlarger.network.head.bias.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
         enlarger(torch.rand(1, 3, 8, 8))
+
+
+def test_a_half_that_gives_no_numbers_is_to_be_tried_in_fp32():
+    network = made().network
+    network.head.bias.fill_(torch.nan)
+    half = Enlarger(network, describe(network), torch.device("cpu"), torch.bfloat16)
+    with pytest.raises(UserError, match="not finite: .*, or try dtype fp32"):
+        half(torch.rand(1, 3, 8, 8))
+
+
+def test_the_package_names_what_enlarges():
+    assert fst.load_enlarger is load_enlarger
+    assert {"load_enlarger", "Enlarger"} <= {*fst.__all__}
+
+
+def test_small_pictures_are_made_as_for_the_network_whatever_its_file_leaves_out(tmp_path: Path):
+    network = JohnsonUpscaler(4, width=4, residual_blocks=1)
+    info = describe(network)
+    del info.network_arguments["degradation"]  # the network's own default is then meant
+    save_model(tmp_path / "paper.safetensors", network, info)
+    assert load_enlarger(tmp_path / "paper.safetensors").degradation == "johnson"
+    assert load_enlarger("upscale_x4").degradation == "bicubic"
 
 
 def test_models_are_told_apart(model: Path, tmp_path: Path):
