@@ -77,8 +77,9 @@ def start_from(network: Network, init: str) -> None:
     """
     model, choice = open_init(init)
     if isinstance(network, Upscaler):
+        trained = model.upscaler
         refuse_style(model.path, choice)
-        take_weights(network, model.upscaler, init)
+        take_weights(network, trained, init)
     else:
         take_weights(network, model.in_style(choice).stylizer, init)
 
