@@ -10,10 +10,15 @@ from pathlib import Path
 import absl.logging
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 from samples import SHARED, draw_picture
 
 from fst.config import TrainConfig
+from fst.models.export_options import ExportOptions
+from fst.models.model_file import describe, save_model
+from fst.models.model_ref import ModelRef
+from fst.networks.fast import Fast
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 # Hydra's set-up of logging closes every handler, and absl's, which TensorBoard imports, its stream
@@ -75,6 +80,79 @@ def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vgg") / "random.safetensors"
     save_file(tensors, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return what takes seconds to make; the first process of the tests to ask for it makes it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all of pytest-xdist's workers
+    folder = folder / "made_once"
+    folder.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        path, done = folder / name, folder / f"{name}.done"
+        with FileLock(folder / f"{name}.lock"):
+            if not done.exists():
+                torch.manual_seed(0)
+                make(path)
+                done.touch()
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def contrasty() -> Callable[..., Fast]:
+    """Return a tiny network, whose pictures have more contrast than those of a random one have."""
+
+    def make(**settings: int) -> Fast:
+        torch.manual_seed(0)
+        network = Fast(width=8, **settings).eval().requires_grad_(False)
+        network.head[-2].weight *= 5
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(contrasty: Callable[..., Fast], made_once: Callable[..., Path]) -> Path:
+    """A tiny model with every part of the network `fast`."""
+    network = contrasty(residual_blocks=1, coarse_blocks=1, coarse_width=8)
+    info = describe(network, title="fast", seen_images=123)
+    return made_once("tiny.safetensors", lambda path: save_model(path, network, info))
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_model: Path, made_once: Callable[..., Path]) -> Path:
+    """`tiny_model` exported for pictures of any size."""
+    pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
+    from fst.models.export import export_model
+
+    return made_once("tiny.onnx", lambda path: export_model(ModelRef(tiny_model), path))
+
+
+@pytest.fixture(scope="session")
+def bytes_model(contrasty: Callable[..., Fast], made_once: Callable[..., Path]) -> Path:
+    """A model that is simpler still, and so exported in half the time."""
+    network = contrasty(residual_blocks=1, coarse_blocks=0)
+    info = describe(network)
+    return made_once("bytes.safetensors", lambda path: save_model(path, network, info))
+
+
+@pytest.fixture(scope="session")
+def bytes_onnx(bytes_model: Path, made_once: Callable[..., Path]) -> Path:
+    """`bytes_model` exported for pictures of any size in uint8."""
+    pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
+    from fst.models.export import export_model
+
+    return made_once(
+        "bytes.onnx",
+        lambda path: export_model(ModelRef(bytes_model), path, ExportOptions(uint8=True)),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_quality_is_that_of_the_flag(fst_here, model, photos, tmp_path: Path):
 
 
 def test_range_is_that_of_the_flag(fst_here, model):
-    done = fst_here("export", model, "-o", "a.onnx", "--range", "255")
+    done = fst_here("export", model, "-o", "a.onnx", "--range", "255", "--size", "64x48")
     assert done.returncode == 0, done.stderr
     assert "in [0, 255]" in fst_here("inspect", "a.onnx").stdout
 

@@ -16,7 +16,6 @@ from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
 from fst.measuring.subjects import load_models, run_names
-from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe, read_model, save_model
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.models.model_ref import ModelRef
@@ -274,14 +273,12 @@ def test_a_pt2_file_is_run_only_when_named(model, photos, tmp_path: Path, monkey
         compare([], photos, 1, 32, "cpu", packages=[model])
 
 
-def test_an_exported_model_is_compared_too_with_its_engine(model, photos, tmp_path: Path):
-    pytest.importorskip("onnxscript")
-    from fst.models.export import export_model
-
-    export_model(ModelRef(model), tmp_path / "bare.onnx", ExportOptions(device="cpu"))
-    compared = compare([str(model), str(tmp_path / "bare.onnx")], photos, 1, 32, "cpu")
+def test_an_exported_model_is_compared_too_with_its_engine(
+    tiny_model: Path, tiny_onnx: Path, photos: Path
+):
+    compared = compare([str(tiny_model), str(tiny_onnx)], photos, 1, 32, "cpu")
     lines = cells(markdown(compared, ""))
-    assert [line["run"] for line in lines] == ["bare.safetensors", "bare.onnx"]
+    assert [line["run"] for line in lines] == ["tiny.safetensors", "tiny.onnx"]
     assert lines[1]["engine"].startswith("onnxruntime")
     assert lines[1]["parameters"] == ""
     one, other = compared.sheet[..., -36:-4, 40:72], compared.sheet[..., -36:-4, 76:108]

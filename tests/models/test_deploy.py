@@ -20,10 +20,8 @@ from samples import draw_picture
 
 from fst.models.export import export_model
 from fst.models.export_options import ExportOptions
-from fst.models.model_file import describe, save_model
+from fst.models.model_file import read_model
 from fst.models.model_ref import ModelRef
-from fst.networks.fast import Fast
-from fst.networks.transformer import TransformerNetwork
 
 DEPLOY = Path(__file__).parents[2] / "scripts" / "deploy"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
@@ -31,55 +29,20 @@ ORT_WEB = os.environ.get("FST_ORT_WEB")
 """The folder dist/ of onnxruntime-web, as `npm pack onnxruntime-web` brings it."""
 
 
-def export(
-    network: TransformerNetwork,
-    path: Path,
-    uint8: bool = False,
-    size: tuple[int, int] | None = None,
-) -> Path:
-    pytest.importorskip("onnxscript")
-    save_model(path.with_suffix(".safetensors"), network, describe(network))
-    export_model(
-        ModelRef(path.with_suffix(".safetensors")),
-        path,
-        ExportOptions(uint8=uint8, size=size and f"{size[0]}x{size[1]}"),
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def network() -> TransformerNetwork:
-    """Random, with more contrast than random networks have, so that differences are visible."""
-    torch.manual_seed(0)
-    network = Fast(width=10, residual_blocks=1).eval().requires_grad_(False)
-    last = network.head[-2]
-    last.weight *= 5
-    return network
-
-
-@pytest.fixture(scope="module")
-def float_model(network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(network, tmp_path_factory.mktemp("float") / "style.onnx")
-
-
-@pytest.fixture(scope="module")
-def uint8_model(network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(network, tmp_path_factory.mktemp("uint8") / "style.onnx", uint8=True)
-
-
 @pytest.fixture(params=[(64, 48), (67, 45), (5, 7)], ids="{0[0]}x{0[1]}".format)
 def photo(request, tmp_path: Path) -> Path:
     return draw_picture(tmp_path / "photo.png", 3, *request.param)
 
 
-def stylized_by_torch(network: TransformerNetwork, rgb: np.ndarray) -> np.ndarray:
+def stylized_by_torch(model: Path, rgb: np.ndarray) -> np.ndarray:
+    network = read_model(model).network
     image = torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255
     return (network(image)[0] * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def assert_equal(result: Image.Image, network: TransformerNetwork, photo: Path) -> None:
+def assert_equal(result: Image.Image, model: Path, photo: Path) -> None:
     rgb = np.array(Image.open(photo))
-    expected = stylized_by_torch(network, rgb).astype(int)
+    expected = stylized_by_torch(model, rgb).astype(int)
     assert expected.std() > 20, "too flat to tell results apart"
     assert result.mode == "RGB"
     assert (result.height, result.width) == rgb.shape[:2]
@@ -94,29 +57,29 @@ def run_snippet(name: str, *arguments: str | Path) -> None:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_uint8_snippets_match_torch(
-    runtime: str, network, uint8_model: Path, photo: Path, tmp_path: Path
+    runtime: str, bytes_model: Path, bytes_onnx: Path, photo: Path, tmp_path: Path
 ):
     pytest.importorskip(runtime)
-    run_snippet(f"with_{runtime}.py", uint8_model, photo, tmp_path / "out.png")
-    assert_equal(Image.open(tmp_path / "out.png"), network, photo)
+    run_snippet(f"with_{runtime}.py", bytes_onnx, photo, tmp_path / "out.png")
+    assert_equal(Image.open(tmp_path / "out.png"), bytes_model, photo)
 
 
+@pytest.fixture(scope="session")  # as those of exports, which it comes before
 def opencv() -> None:
+    """Skip a test where OpenCV runs no model of dynamic sizes."""
     cv2 = pytest.importorskip("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip(f"OpenCV {cv2.__version__} does not support dynamic sizes; OpenCV 5 does")
 
 
-def test_opencv_snippet_matches_torch(network, float_model: Path, photo, tmp_path: Path):
-    opencv()
-    run_snippet("with_opencv.py", float_model, photo, tmp_path / "out.png")
-    assert_equal(Image.open(tmp_path / "out.png"), network, photo)
+def test_opencv_snippet_matches_torch(opencv, tiny_model: Path, tiny_onnx: Path, photo, tmp_path):
+    run_snippet("with_opencv.py", tiny_onnx, photo, tmp_path / "out.png")
+    assert_equal(Image.open(tmp_path / "out.png"), tiny_model, photo)
 
 
 def test_opencv_camera_snippet_shows_the_frames_of_torch(
-    network, float_model: Path, tmp_path: Path
+    opencv, tiny_model: Path, tiny_onnx: Path, tmp_path: Path
 ):
-    opencv()
     import cv2
 
     frames = [cv2.imread(str(draw_picture(tmp_path / f"{seed}.png", seed))) for seed in range(3)]
@@ -131,7 +94,7 @@ def test_opencv_camera_snippet_shows_the_frames_of_torch(
         "cv2.imshow = lambda title, frame: shown.append(frame); sys.argv = sys.argv[1:];"
         f"runpy.run_path(sys.argv[0]); numpy.save({str(tmp_path / 'shown.npy')!r}, shown)"
     )
-    snippet = [str(DEPLOY / "with_opencv_camera.py"), str(float_model), str(tmp_path / "clip.avi")]
+    snippet = [str(DEPLOY / "with_opencv_camera.py"), str(tiny_onnx), str(tmp_path / "clip.avi")]
     command = [sys.executable, "-c", in_place_of_a_window, *snippet]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -139,7 +102,7 @@ def test_opencv_camera_snippet_shows_the_frames_of_torch(
     assert len(shown) == len(frames)
     clip = cv2.VideoCapture(str(tmp_path / "clip.avi"))
     for frame in shown:
-        expected = stylized_by_torch(network, clip.read()[1][..., ::-1].copy())
+        expected = stylized_by_torch(tiny_model, clip.read()[1][..., ::-1].copy())
         assert np.abs(frame[..., ::-1] * 255 - expected).max() <= 1
     clip.release()
 
@@ -210,8 +173,8 @@ class Visit(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def site(float_model: Path, photo: Path) -> Iterator[Site]:
-    site = Site({"/style.onnx": float_model, "/photo.png": photo, "/bad.onnx": Path(__file__)})
+def site(tiny_onnx: Path, photo: Path) -> Iterator[Site]:
+    site = Site({"/style.onnx": tiny_onnx, "/photo.png": photo, "/bad.onnx": Path(__file__)})
     thread = threading.Thread(target=site.serve_forever)
     thread.start()
     yield site
@@ -248,13 +211,13 @@ GRAPHICS = {
 @needs_browser
 @pytest.mark.parametrize("provider", GRAPHICS)
 def test_the_page_shows_the_picture_of_torch(
-    provider: str, network, site: Site, photo: Path, tmp_path: Path
+    provider: str, tiny_model: Path, site: Site, photo: Path, tmp_path: Path
 ):
     said = visit(site, "style.onnx", tmp_path / "profile", *GRAPHICS[provider])
     if provider == "WebGPU" and said.startswith("WebAssembly"):
         pytest.skip("this Chromium has no WebGPU in software")
     assert said.startswith(provider), said
-    assert_equal(Image.open(io.BytesIO(site.png)).convert("RGB"), network, photo)
+    assert_equal(Image.open(io.BytesIO(site.png)).convert("RGB"), tiny_model, photo)
 
 
 @needs_browser
@@ -268,12 +231,10 @@ def test_the_page_says_what_went_wrong(site: Site, tmp_path: Path):
 @needs_browser
 @pytest.mark.parametrize("photo", [(64, 48)], ids=["64x48"], indirect=True)
 def test_the_page_says_which_export_it_takes(
-    network, uint8_model: Path, site: Site, photo: Path, tmp_path: Path
+    tiny_model: Path, bytes_onnx: Path, site: Site, tmp_path: Path
 ):
-    site.files |= {
-        "/bytes.onnx": uint8_model,
-        "/fixed.onnx": export(network, tmp_path / "fixed.onnx", size=(48, 64)),
-    }
+    export_model(ModelRef(tiny_model), tmp_path / "fixed.onnx", ExportOptions(size="48x64"))
+    site.files |= {"/bytes.onnx": bytes_onnx, "/fixed.onnx": tmp_path / "fixed.onnx"}
     flags = GRAPHICS["WebAssembly"]
     assert visit(site, "bytes.onnx", tmp_path / "a", *flags) == (
         "This model takes bytes: it was exported with --uint8. Export it without --uint8 for this "
