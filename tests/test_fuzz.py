@@ -9,6 +9,9 @@ import fuzz_settings
 import fuzz_videos
 import pytest
 
+from fst.measuring import evaluation
+from fst.measuring.artefacts import Artefacts
+
 
 @pytest.mark.parametrize(("kind", "count"), [("models", 60), ("pictures", 120), ("masks", 60)])
 def test_damaged_files_are_used_or_refused(kind: str, count: int):
@@ -18,15 +21,20 @@ def test_damaged_files_are_used_or_refused(kind: str, count: int):
     assert tally.outcomes["used"] > 0  # ... and some of it is harmless
 
 
-def test_damaged_onnx_files_are_used_or_refused():
-    pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
+def test_damaged_onnx_files_are_used_or_refused(tiny_onnx: Path, monkeypatch):
+    import fuzz_onnx
+
+    monkeypatch.setattr(fuzz_onnx, "exported", lambda seed: tiny_onnx.read_bytes())
     tally = fuzz_models.fuzz("onnx", 30, seed=7)
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 15
     assert tally.outcomes["used"] > 0
 
 
-def test_damaged_run_folders_are_used_or_refused():
+def test_damaged_run_folders_are_used_or_refused(monkeypatch):
+    # Measuring these takes longer than all the rest.
+    found = Artefacts(1.25, 0.5, 0.25, 0.125, 1.5, 2.5)
+    monkeypatch.setattr(evaluation, "measure_artefacts", lambda stylize, pictures: found)
     tally = fuzz_runs.fuzz(8, seed=7)
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 3

@@ -327,7 +327,9 @@ def uses(config: TrainConfig, sound: Path, out: Path) -> Iterator[tuple[str, Cal
         assert stylized.isfinite().all(), "the picture is not finite"
 
     def evaluate_run() -> None:
-        report = evaluate([run], out, images=1, sizes=(), curves=(), device="cpu")
+        report = evaluate(  # at 48 px, not the default 256
+            [run], out, images=1, sizes=(), curves=(48,), iterations=1, device="cpu"
+        )
         evaluation_report.markdown(report, "fst evaluate", "cpu")
 
     yield "compare", compare_runs

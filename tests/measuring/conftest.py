@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fst.measuring import benchmark, step_benchmark
+from fst.measuring.machine import Machine
 from fst.networks.johnson import Johnson
 
 PORT_NAMES = {
@@ -28,3 +30,11 @@ def foreign_model(tmp_path: Path) -> Path:
     path = tmp_path / "mosaic.pth"
     torch.save(state, path)
     return path
+
+
+@pytest.fixture
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose rates are known: measuring them takes seconds."""
+    machine = Machine("a machine", 1, torch.__version__, {"fp32": 50.0}, None)
+    for module in (benchmark, step_benchmark):
+        monkeypatch.setattr(module, "measure_machine", lambda device: machine)

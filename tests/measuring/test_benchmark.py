@@ -31,7 +31,9 @@ def test_rows_are_measured_against_the_reference_and_the_machine(tmp_path: Path)
     assert json.loads(values.read_text())["rows"][1]["engine"] == "fst-fp32"
 
 
-def test_engines_that_are_not_installed_are_named_and_the_rest_measured(tmp_path, monkeypatch):
+def test_engines_that_are_not_installed_are_named_and_the_rest_measured(
+    tmp_path, monkeypatch, known_machine
+):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     reported: list[str] = []

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from fst.gatys.optimization import descend
 from fst.losses.vgg import NoWeightsError, load_vgg16
 from fst.measuring import curves as curve_store
 from fst.measuring import evaluation
+from fst.measuring.artefacts import Artefacts, measure_artefacts
 from fst.measuring.curves import Curve
 from fst.measuring.evaluation import Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
@@ -34,6 +34,7 @@ from fst.training.registry import train
 from fst.video.writer import VideoWriter
 
 QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
+QUICKER = QUICK | {"sizes": (), "curves": (48,), "iterations": 1}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,6 +66,14 @@ def last_report(config: TrainConfig) -> dict[str, float]:
     return json.loads(lines[-1])
 
 
+@pytest.fixture(autouse=True)
+def artefacts(monkeypatch: pytest.MonkeyPatch) -> Artefacts:
+    """What all models have but that of `report`: measuring them takes longer than all the rest."""
+    found = Artefacts(1.25, 0.5, 0.25, 0.125, 1.5, 2.5)
+    monkeypatch.setattr(evaluation, "measure_artefacts", lambda stylize, pictures: found)
+    return found
+
+
 @pytest.fixture(scope="module")
 def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("evaluation")
@@ -82,8 +91,7 @@ def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig
 def test_the_same_pictures_from_a_folder_give_the_same_bits(
     run: TrainConfig, photos: Path, tmp_path: Path
 ):
-    settings = QUICK | {"curves": (48,), "iterations": 1}
-    found = evaluate([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **settings)
+    found = evaluate([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **QUICKER)
     terms = found.evaluations[0].terms
     assert terms == {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
 
@@ -93,8 +101,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
 ):
     config = compose([*tiny_overrides, "loss.style_weight=50"])
     train(config)
-    settings = QUICK | {"curves": (48,), "iterations": 1}
-    (found,) = evaluate([str(config.run_dir)], tmp_path / "e", images=2, **settings).evaluations
+    (found,) = evaluate([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
     terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
     expected += terms["light"]
@@ -124,7 +131,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
     for curve in (small, large):
         assert all(len(values) == 7 for values in curve.optimized)
         assert all(values[-1] < values[0] for values in curve.optimized)
-    settings = QUICK | {"curves": (48,), "start": "content"}
+    settings = QUICK | {"sizes": (), "curves": (48,), "start": "content"}
     again = evaluate([str(run.run_dir)], tmp_path / "content", images=4, **settings)
     (curve,) = again.evaluations[0].curves
     assert [values[0] for values in curve.optimized] == curve.content == small.content
@@ -133,7 +140,8 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
 
 def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeypatch):
     folder = tmp_path / "evaluation"
-    first = evaluate([str(run.run_dir)], folder, images=2, **QUICK)
+    settings = QUICK | {"sizes": (), "iterations": 3}
+    first = evaluate([str(run.run_dir)], folder, images=2, **settings)
     # Stopped in the last picture: it alone is missing.
     missing = sorted((folder / "gatys").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)[-1]
     missing.unlink()
@@ -143,12 +151,11 @@ def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeyp
         "descend",
         lambda loss, content, start: begun.append(1) or descend(loss, content, start),
     )
-    monkeypatch.setattr(evaluation, "_speeds", lambda subjects, *_: {s.name: [] for s in subjects})
-    second = evaluate([str(run.run_dir)], folder, images=2, **QUICK)
+    second = evaluate([str(run.run_dir)], folder, images=2, **settings)
     assert len(begun) == 1
     curves = [e.evaluations[0].curves for e in (first, second)]
     assert curves[0] == curves[1]
-    evaluate([str(run.run_dir)], folder, images=2, **(QUICK | {"iterations": 5}))
+    evaluate([str(run.run_dir)], folder, images=2, **(settings | {"iterations": 2}))
     assert len(begun) == 1 + 3
 
 
@@ -232,12 +239,24 @@ def test_the_plot_marks_where_the_network_is(report: Report):
 
 def test_without_curves_the_report_has_none(run: TrainConfig, tmp_path: Path):
     settings = QUICK | {"curves": (), "sizes": ()}
-    report = evaluate([str(run.run_dir)], tmp_path / "e", images=2, **settings)
-    assert (report.size_px, report.images) == (256, 2)
+    report = evaluate([str(run.run_dir)], tmp_path / "e", images=1, **settings)
+    assert (report.size_px, report.images) == (256, 1)
     page = markdown(report, "fst evaluate run", "cpu")
     assert "L-BFGS" not in page
     assert not (tmp_path / "e" / "gatys").exists()
-    assert math.isfinite(report.evaluations[0].artefacts.grid_ratio)
+
+
+def test_artefacts_are_those_of_the_model(
+    report: Report, run: TrainConfig, photos: Path, artefacts: Artefacts
+):
+    found = report.evaluations[0].artefacts
+    assert found != artefacts  # those of the other tests
+    stylizer = fst.load(run.run_dir, "cpu", "fp32")
+    contents = to_unit_range(squared_pictures(photos / "more", 4, 48)[0])
+    measured = measure_artefacts(
+        lambda batch: torch.cat([*map(stylizer.run, batch.split(1))]), [contents]
+    )
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(measured), rel=1e-3)
 
 
 def test_stability_is_measured_on_each_of_several_clips(run: TrainConfig, tmp_path: Path):
@@ -249,9 +268,8 @@ def test_stability_is_measured_on_each_of_several_clips(run: TrainConfig, tmp_pa
             for t in range(4):
                 frame = still + random.integers(-spread, spread, still.shape)
                 writer.write(frame.clip(0, 255).astype(np.uint8), t / 25)
-    settings = QUICK | {"curves": (), "sizes": ()}
     folder = tmp_path / "e"
-    report = evaluate([str(run.run_dir)], folder, images=1, videos=clips, **settings)
+    report = evaluate([str(run.run_dir)], folder, images=1, videos=clips, **QUICKER)
     found = report.evaluations[0].stability
     assert list(found) == report.videos == [str(clip) for clip in clips]
     calm, wild = (found[video].warping_error_input for video in report.videos)
@@ -284,7 +302,7 @@ def test_two_models_share_the_curves_of_one_loss(
 
     with safe_open(run.run_dir / "model.safetensors", "pt") as file:
         save_file(tensors, other, metadata=file.metadata())
-    settings = QUICK | {"curves": (48,)}
+    settings = QUICK | {"sizes": (), "curves": (48,), "iterations": 2}
     given = [str(run.run_dir), str(other)]
     report = evaluate(given, tmp_path / "e", style=style_picture, images=2, **settings)
     first, second = (e.curves[0] for e in report.evaluations)
@@ -301,9 +319,8 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     tmp_path: Path,
     monkeypatch,
 ):
-    settings = QUICK | {"curves": (), "sizes": ()}
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
-        evaluate([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **settings)
+        evaluate([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **QUICKER)
     report = evaluate(
         [str(foreign_model)],
         tmp_path / "e",
@@ -311,7 +328,7 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
         style_picture,
         images=1,
         weights=random_vgg,
-        **settings,
+        **QUICKER,
     )
     style = resize(read_image(style_picture), 256)
     assert style.shape[-1] == 256
@@ -390,7 +407,7 @@ def test_odd_configurations_in_a_model_file_are_refused(
 ):
     network = Fast(width=8, residual_blocks=1)
     save_model(tmp_path / "odd.safetensors", network, describe(network, training_config=config))
-    settings = QUICK | {"curves": (), "style": style_picture, "images": 1}
+    settings = QUICKER | {"style": style_picture, "images": 1}
     given = [str(tmp_path / "odd.safetensors")]
     if said is None:  # it is not needed
         assert len(evaluate(given, tmp_path / "e", photos, **settings).evaluations) == 1

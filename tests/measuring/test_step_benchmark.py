@@ -48,7 +48,7 @@ def test_the_operations_of_a_step_are_those_of_its_convolutions(tmp_path: Path):
     assert flops_of(plain.step, images) == 2 * flops_of(plain.step, images[:1])
 
 
-def test_the_report_holds_the_shares(fst_here, tmp_path: Path):
+def test_the_report_holds_the_shares(fst_here, known_machine, tmp_path: Path):
     done = fst_here(
         "benchmark-training", "--networks", "fast", "--batch", 1, "--crop", 32,
         "--rounds", 2, "--device", "cpu", "-o", "out",
