@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,28 @@ pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
 
 
 @pytest.fixture
-def sweep(tiny_overrides: list[str], fst_command, tmp_path: Path):
-    """Run `fst train -m` over two tiny styles."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Threads add in another order, and Hydra's launchers choose how many there are."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def sweep(tiny_overrides: list[str], fst_command, fst_here, one_thread, tmp_path: Path):
+    """Run `fst train -m` over two tiny styles; a launcher's processes are those of a new one."""
     fixed = [o for o in tiny_overrides if not o.startswith(("style=", "name=", "training.images"))]
     styles = [draw_picture(tmp_path / f"style{i}.png", 100 + i, 72, 72) for i in range(2)]
     of_all = ["style=" + ",".join(map(str, styles)), "training.images=8", *fixed]
 
-    def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    def run(launcher: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["train", "-m", f"hydra/launcher={launcher}", *of_all, *overrides]
+        if launcher == "basic":
+            return fst_here(*arguments)
         return subprocess.run(
-            [*fst_command, "train", "-m", *of_all, *overrides],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
+            [*fst_command, *arguments], cwd=tmp_path, capture_output=True, text=True
         )
 
     return run
@@ -37,7 +48,7 @@ def sweep(tiny_overrides: list[str], fst_command, tmp_path: Path):
 def test_styles_at_once_are_the_styles_one_by_one(sweep, fst_here, tmp_path: Path):
     launchers = ("basic", "joblib", "submitit_local")
     for name in launchers:
-        done = sweep(f"hydra/launcher={name}", f"runs_dir={tmp_path / name}")
+        done = sweep(name, f"runs_dir={tmp_path / name}")
         assert done.returncode == 0, done.stderr
     for i in range(2):
         alone, *at_once = (
@@ -56,7 +67,7 @@ def test_styles_at_once_are_the_styles_one_by_one(sweep, fst_here, tmp_path: Pat
 
 
 def test_a_failed_job_is_one_line(sweep, tmp_path: Path):
-    done = sweep("hydra/launcher=submitit_local", f"data.path={tmp_path / 'gone'}")
+    done = sweep("submitit_local", f"data.path={tmp_path / 'gone'}")
     assert done.returncode == 1
     assert "a run of the sweep failed: data.path=" in done.stderr
     assert done.stderr.count("\n") == 1
