@@ -19,7 +19,7 @@ demo: .venv/stamp
 
 # Two processes of one thread each: threads of one process wait for one another.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv/stamp
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ docs: .venv/stamp
 
 # Without those of the packaging: they need a setuptools that the lowest torch refuses.
 lowest: build/lowest/stamp
-	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest --numprocesses 2 --dist worksteal \
 	  --ignore tests/test_packaging.py
 
 build/lowest/stamp: .venv/stamp
