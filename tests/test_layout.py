@@ -211,7 +211,7 @@ def test_loading_a_model_needs_no_training_code():
     code = "import sys, fst; fst.load; print([m for m in sys.modules if m.startswith('fst.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {
-        "fst.training.trainer",
+        "fst.training.run",
         "fst.losses.perceptual",
         "fst.losses.vgg",
         "fst.data.batches",

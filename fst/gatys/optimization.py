@@ -20,7 +20,7 @@ from fst.device import autocast, available_bytes, pick_device, tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.gatys.tracking import PictureTracker
 from fst.losses.loss_network import LossNetwork, load_loss_network
-from fst.losses.perceptual import PerceptualLoss
+from fst.losses.objective import Objective, towards
 from fst.losses.registry import LOSSES
 from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
 from fst.pictures.sheet import labelled_sheet
@@ -44,7 +44,7 @@ OPTIMIZERS: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
 
 
 def descend(
-    loss: PerceptualLoss,
+    loss: Objective,
     content: Tensor,
     start: Tensor,
     optimizer: str = "lbfgs",
@@ -68,7 +68,7 @@ def descend(
     Raises:
         TrainingStoppedError: the objective of the start itself is not finite.
     """
-    targets = loss.content_targets(content)
+    targets = loss.loss.content_targets(content)
     # The picture is yielded, and changed once the next is asked for.
     image = start.clone(memory_format=torch.channels_last).requires_grad_()
     stepping = OPTIMIZERS[optimizer](image, learning_rate)
@@ -153,7 +153,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
         for px, content_here in zip(config.sizes_px, contents, strict=True):
             style_px = max(1, round(px * config.style_scale))
             scaled = [(resize(s, style_px), w) for s, w in zip(styles, shares, strict=True)]
-            loss = LOSSES[config.loss.name](loss_network, scaled, config.loss)
+            loss = towards(LOSSES[config.loss.name](loss_network, config.loss), scaled)
             image = stretch(image, content_here)
             image = _optimize_one_size(loss, content_here, image, config, tracker, stop)
             if stop.signal:
@@ -166,7 +166,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
 
 
 def _optimize_one_size(
-    loss: PerceptualLoss,
+    loss: Objective,
     content: Tensor,
     start: Tensor,
     config: OptimizeConfig,

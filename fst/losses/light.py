@@ -11,13 +11,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.losses.statistics import at_least_fp32
+from fst.losses.statistics import at_least_fp32, squared_distance
+from fst.losses.terms import Term
 from fst.pictures.image import luminance
 
 CELLS_PX = (8, 16)
 """Sides of the cells whose luminance is averaged, and then once more over 3x3 of them."""
 CONTRAST = 0.02
 """Added to the standard deviation: large areas that differ by less ask for little."""
+
+
+class Light(Term):
+    """How much lighter or darker the large areas of a result are than the photograph's."""
+
+    name = "light"
+
+    def target(self, photograph: Tensor) -> Tensor:
+        """Return the photograph's large areas."""
+        return large_areas(photograph)
+
+    def __call__(self, stylized: Tensor, target: Tensor) -> Tensor:
+        """Return (N,), from 0 (alike) over 2 (unrelated) to 4."""
+        return squared_distance(large_areas(stylized), target)
 
 
 def large_areas(image: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from fst.losses.perceptual import PerceptualLoss
-from fst.losses.statistics import at_least_fp32, differences, squared_distance
+from fst.losses.statistics import squared_distance
+from fst.losses.terms import SquaredVariation, Term
 
 
 class GatysLoss(PerceptualLoss):
@@ -48,7 +49,7 @@ class JohnsonLoss(PerceptualLoss):
         """Return the layers' sum."""
         return terms.sum(0)
 
-    def total_variation(self, image: Tensor) -> Tensor:
-        """Return half the squared differences on the 0-255 scale, summed over each picture."""
-        across, down = differences(255 * at_least_fp32(image))
-        return (across.square().sum((1, 2, 3)) + down.square().sum((1, 2, 3))) / 2
+    def further_terms(self) -> list[Term]:
+        """Return theirs, with their total variation."""
+        _, *others = super().further_terms()
+        return [SquaredVariation(self.config.tv_weight), *others]

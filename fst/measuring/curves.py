@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fst.atomic import replacing
 from fst.gatys.optimization import descend
-from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.objective import Objective, mean_terms
 from fst.pictures.image import read_image, write_image
 from fst.report import Progress
 
@@ -64,7 +64,7 @@ class CurveStore:
         self.total = 0.0
         """Megapixels times iterations of all the curves that will be measured."""
 
-    def measure(self, loss: PerceptualLoss, contents: Tensor) -> tuple[Curve, list[Tensor]]:
+    def measure(self, loss: Objective, contents: Tensor) -> tuple[Curve, list[Tensor]]:
         """Return the curve of a batch (N, 3, S, S) and the optimised pictures."""
         size_px = contents.shape[-1]
         curve = Curve(size_px, [], [], objectives(loss, contents, contents))
@@ -81,7 +81,7 @@ class CurveStore:
         return curve, ends
 
     def _optimize(
-        self, loss: PerceptualLoss, content: Tensor, path: Path, picture: Path, what: str
+        self, loss: Objective, content: Tensor, path: Path, picture: Path, what: str
     ) -> None:
         generator = torch.Generator().manual_seed(0)
         noise = torch.rand(content.shape, generator=generator).to(content.device)
@@ -99,16 +99,20 @@ class CurveStore:
                 json.dumps({"what": what, "objective": values}) + "\n", encoding="utf-8"
             )
 
-    def _key(self, loss: PerceptualLoss, content: Tensor) -> str:
+    def _key(self, loss: Objective, content: Tensor) -> str:
         """Return a name that identifies this optimisation."""
-        settings = {"loss": asdict(loss.config), "iterations": self.iterations, "start": self.start}
+        settings = {
+            "loss": asdict(loss.loss.config),
+            "iterations": self.iterations,
+            "start": self.start,
+        }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for tensor in (content, *loss.state_dict().values()):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
-def objectives(loss: PerceptualLoss, stylized: Tensor, contents: Tensor) -> list[float]:
+def objectives(loss: Objective, stylized: Tensor, contents: Tensor) -> list[float]:
     """Return the total of each picture."""
     pairs = zip(stylized, contents, strict=True)
     return [mean_terms(loss, y[None], x[None])["total"] for y, x in pairs]

@@ -18,7 +18,7 @@ from fst.data.sources import MIN_PX
 from fst.device import pick_device
 from fst.errors import UserError
 from fst.gatys.optimization import descend
-from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.objective import Objective, mean_terms, towards
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import VGG16, NoWeightsError, deepest, load_vgg16
@@ -111,8 +111,8 @@ class _Subject:
     stylizer: Stylizer
     style: Tensor
     """(1, 3, H, W) in [0, 1], as large as its file has it."""
-    judging: MomentsLoss
-    objective: PerceptualLoss
+    judging: Objective
+    objective: Objective
 
     def stylize(self, pictures: Tensor) -> Tensor:
         return torch.cat([self.stylizer.run(picture[None]) for picture in pictures])
@@ -212,7 +212,7 @@ def evaluate(
                 {f"heldout/{name}": value for name, value in terms.items()},
                 mean_terms(subject.objective, stylized, contents),
                 measure_quality(
-                    subject.judging.loss_network,
+                    subject.judging.loss.loss_network,
                     contents,
                     stylized,
                     resize(subject.style, size_px).to(place),
@@ -283,8 +283,8 @@ def _subjects(
                 ref,
                 stylizer,
                 pictures[i],
-                MomentsLoss(network, picture, judging),
-                LOSSES[config.name](network, picture, config),
+                towards(MomentsLoss(network, judging), picture),
+                towards(LOSSES[config.name](network, config), picture),
             )
         )
     return subjects

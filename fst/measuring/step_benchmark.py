@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from fst.config import (
     TrainingConfig,
     Vgg16Config,
 )
+from fst.data.batches import without_margin
 from fst.device import autocast, pick_device, tf32
 from fst.errors import UserError
 from fst.measuring.machine import Machine, measure_machine, seconds_of
@@ -43,7 +45,8 @@ from fst.networks.styled import in_style
 from fst.pictures.image import to_unit_range
 from fst.report import table
 from fst.training.distributed import World
-from fst.training.trainer import Trainer
+from fst.training.run import Run
+from fst.training.style import StyleTask
 
 NETWORKS: dict[str, type[NetworkConfig]] = {"fast": FastConfig, "johnson": JohnsonConfig}
 
@@ -123,8 +126,8 @@ def benchmark_steps(
     for name in networks:
         with tempfile.TemporaryDirectory() as folder:
             config = _config(NETWORKS[name](), features, batch_size, crop_px, device, Path(folder))
-            trainer = Trainer(config, World(), place)
-        found.rows += _rows(name, trainer, found.machine, rounds, progress)
+            run = Run(StyleTask, config, World(), place)
+        found.rows += _rows(name, run, found.machine, rounds, progress)
     return found
 
 
@@ -152,26 +155,26 @@ def _config(
 
 
 def _rows(
-    name: str, trainer: Trainer, machine: Machine, rounds: int, progress: Callable[[str], None]
+    name: str, run: Run, machine: Machine, rounds: int, progress: Callable[[str], None]
 ) -> list[StepRow]:
     """Time the whole step, its network and its loss, plain and ours."""
-    data, batch = trainer.config.data, trainer.config.training.batch_size
+    data, batch = run.config.data, run.config.training.batch_size
     side = data.crop_px + 2 * data.margin_px
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, 3, side, side), dtype=torch.uint8, generator=generator)
-    steps: dict[str, PlainStep | OurStep] = {"plain": PlainStep(trainer), "fst": OurStep(trainer)}
+    steps: dict[str, PlainStep | OurStep] = {"plain": PlainStep(run), "fst": OurStep(run)}
     flops = flops_of(steps["plain"].step, images)
     seconds: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds + 1):
         progress(f"{name}: round {number} of {rounds}")
         for kind, step in steps.items():
-            for part, run in (
+            for part, work in (
                 ("step", step.step),
                 ("network", step.network_alone),
                 ("loss", step.loss_alone),
             ):
-                with tf32(trainer.device, allowed=True) if kind == "fst" else nullcontext():
-                    taken = seconds_of(trainer.device, run, images)
+                with tf32(run.device, allowed=True) if kind == "fst" else nullcontext():
+                    taken = seconds_of(run.device, work, images)
                 seconds.setdefault((kind, part), []).append(taken)
     medians = {key: statistics.median(taken[1:]) for key, taken in seconds.items()}
     return [
@@ -190,13 +193,14 @@ def _rows(
 
 
 class PlainStep:
-    """A step as a port of the papers' code takes it, with the weights of a `Trainer`."""
+    """A step as a port of the papers' code takes it, with the weights of a run."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.device = trainer.device
-        self.margin = trainer.without_margin
-        self.network = plain(in_style(trainer.network)).to(memory_format=torch.contiguous_format)
-        self.loss = copy.deepcopy(trainer.loss).to(memory_format=torch.contiguous_format)
+    def __init__(self, run: Run) -> None:
+        self.device = run.device
+        self.margin = partial(without_margin, margin_px=run.config.data.margin_px)
+        task = _style_task(run)
+        self.network = plain(in_style(task.transformer)).to(memory_format=torch.contiguous_format)
+        self.loss = copy.deepcopy(task.loss).to(memory_format=torch.contiguous_format)
         self.optimizer = torch.optim.Adam(self.network.parameters())
 
     def _content(self, images: Tensor) -> Tensor:
@@ -222,30 +226,36 @@ class PlainStep:
 
 
 class OurStep:
-    """A step of a `Trainer`."""
+    """A step of a run."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.device = run.device
+        self.margin_px = run.config.data.margin_px
+        self.task = _style_task(run)
 
     def step(self, images: Tensor) -> None:
         """Take one step of the optimizer on uint8 (N, 3, S, S)."""
-        self.trainer.step(images)
+        self.run.step(images)
 
     def network_alone(self, images: Tensor) -> None:
         """Run the network, forward and backward."""
-        trainer = self.trainer
-        with autocast(trainer.device, trainer.precision):
-            result = trainer.parallel(to_unit_range(images.to(trainer.device)))
+        with autocast(self.device, self.task.descent.precision):
+            result = self.task.descent.parallel(to_unit_range(images.to(self.device)))
         result.float().sum().backward()
 
     def loss_alone(self, images: Tensor) -> None:
         """Run the loss, forward, and backward to the picture."""
-        trainer = self.trainer
-        content = trainer.without_margin(to_unit_range(images.to(trainer.device)))
+        content = without_margin(to_unit_range(images.to(self.device)), self.margin_px)
         stylized = content.clone().requires_grad_()
-        with autocast(trainer.device, trainer.precision):
-            total = trainer.loss(stylized, content)["total"]
+        with autocast(self.device, self.task.descent.precision):
+            total = self.task.loss(stylized, content)["total"]
         total.mean().backward()
+
+
+def _style_task(run: Run) -> StyleTask:
+    assert isinstance(run.task, StyleTask)
+    return run.task
 
 
 def markdown(found: StepBenchmark, command: str) -> str:

@@ -123,4 +123,4 @@ def predictor_moments(device: torch.device) -> "MomentsLoss":
     config = MomentsLossConfig()
     slim = load_loss_network(SlimConfig(), config.style_layers)
     slim = slim.to(device).to(memory_format=torch.channels_last)
-    return MomentsLoss(slim, torch.zeros(1, 3, 64, 64, device=device), config)
+    return MomentsLoss(slim, config)

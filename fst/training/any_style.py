@@ -9,28 +9,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fst.config import AnyStyleConfig, FolderDataConfig, SlimConfig, TrainConfig
-from fst.data.batches import no_answer, open_data, unusable
+from fst.data.batches import Data, no_answer, open_data, unusable
 from fst.data.waiting import FeedError, StoppedWaitingError, awaited
 from fst.errors import UserError
+from fst.losses.objective import Objective, towards
 from fst.models.model_info import ModelInfo
 from fst.models.style_choice import predictor_moments, with_painting
 from fst.networks.predictor import predictor_input
+from fst.networks.registry import build_network
 from fst.networks.styled import StyledNetwork, stylized_with
-from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
-from fst.training.distributed import World
 from fst.training.resumable import fingerprint
-from fst.training.run import TrainingRun
-from fst.training.setup import open_init, other_sizes, take_weights
-from fst.training.styles import Style
-from fst.training.trainer import Stylize, Trainer
+from fst.training.setup import build_losses, open_init, other_sizes, take_weights
+from fst.training.style_pictures import Style
+from fst.training.style_report import about_style, describe_style, worst_styles
+from fst.training.style_terms import Stylize, style_terms
+from fst.training.task import Context, Task, Validation
+from fst.training.validation import validate
 
 USUAL = 128
 """Paintings on which the predictor's input is standardised."""
@@ -83,15 +84,47 @@ def mixed(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
     return result
 
 
-class AnyStyleTrainer(Trainer):
-    """A run that trains a network and a predictor; its `styles` are held out, to judge by."""
+class AnyStyleTask(Task):
+    """A network and a predictor; its `styles` are paintings held out, to validate by."""
 
-    network: PredictedStyles  # type: ignore[assignment]
-    ema: PredictedStyles  # type: ignore[assignment]
-
-    def __init__(self, config: TrainConfig, world: World, device: torch.device) -> None:
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.config: TrainConfig = context.config
+        config = self.config
         assert isinstance(config.style, AnyStyleConfig)
         self.chosen = config.style
+        self.paintings = self._open_paintings(config)
+        self.moments = predictor_moments(self.device)
+        self.threads = ThreadPoolExecutor(max(1, config.data.workers))
+        self.styles = [
+            Style(f"unseen {number}", context.folder.path, picture[None], fingerprint([picture]))
+            for number, picture in enumerate(to_unit_range(self.paintings.heldout).to(self.device))
+        ]
+        self.loss, heldout_loss = build_losses(config, context.world, self.device)
+        self.heldout_loss = towards(heldout_loss, *(style.picture for style in self.styles))
+        self.inputs = {
+            "the pictures in data.path": context.data.fingerprint,
+            "the held-out pictures": fingerprint([context.data.heldout]),
+            "the pixels of the style": "".join(style.fingerprint for style in self.styles),
+            "the weights of the loss network": fingerprint(
+                self.loss.loss_network.state_dict().values()
+            ),
+            "the paintings in style.path": self.paintings.fingerprint,
+        }
+        seen_by = self.moments.config
+        self.same_moments = (
+            config.loss_network,
+            config.loss.style_levels,
+            config.loss.style_layers,
+        ) == (SlimConfig(), seen_by.style_levels, seen_by.style_layers)
+
+        torch.manual_seed(config.seed)
+        self.transformer = build_network(config.network.name, config.network.arguments())
+        self.begin_with(self._begun())
+        if context.compiles:
+            self.loss.compile()  # whole: the loss network alone would be compiled for six shapes
+
+    def _open_paintings(self, config: TrainConfig) -> Data:
         paintings = FolderDataConfig(
             path=self.chosen.path,
             crop_px=self.chosen.crop_px,
@@ -103,36 +136,20 @@ class AnyStyleTrainer(Trainer):
         )
         # With the photographs' seed, each would meet one painting, cut at the same scale.
         own_seed = int(Stream.PAINTINGS.random(config.seed).integers(2**31))
-        self.paintings = open_data(paintings, own_seed, leave_out=[Path(config.runs_dir)])
-        if not len(self.paintings.heldout):
+        found = open_data(paintings, own_seed, leave_out=[Path(config.runs_dir)])
+        if not len(found.heldout):
             raise UserError(
                 f"style.path={self.chosen.path} has too few readable paintings to hold one out"
             )
-        self.moments = predictor_moments(device)
-        self.threads = ThreadPoolExecutor(max(1, config.data.workers))
-        super().__init__(config, world, device)
-        self.inputs["the paintings in style.path"] = self.paintings.fingerprint
-        seen_by = self.moments.config
-        self.same_moments = (
-            config.loss_network,
-            config.loss.style_levels,
-            config.loss.style_layers,
-        ) == (SlimConfig(), seen_by.style_levels, seen_by.style_layers)
+        return found
 
-    def open_styles(self) -> list[Style]:
-        """Return the paintings to judge by."""
-        return [
-            Style(f"unseen {number}", self.folder.path, picture[None], fingerprint([picture]))
-            for number, picture in enumerate(to_unit_range(self.paintings.heldout).to(self.device))
-        ]
-
-    def network_of(self, network: TransformerNetwork) -> nn.Module:
+    def _begun(self) -> PredictedStyles:
         """Return what is trained, begun with the weights of `init`: of all, or of a network."""
-        styled = StyledNetwork(network, 0, predicts=True)
+        styled = StyledNetwork(self.transformer, 0, predicts=True)
         styled.codes.requires_grad_(False)  # there are none, and processes would wait for theirs
         styled.residuals.requires_grad_(False)
         assert styled.predictor is not None
-        if self.folder.state.exists():  # which has all of what follows
+        if self.context.resumes:  # its state has all of what follows
             return PredictedStyles(styled)
         usual = [self.statistics(self.cut(range(i, i + 16))) for i in range(0, USUAL, 16)]
         styled.predictor.standardise_by(torch.cat(usual).cpu())
@@ -150,8 +167,9 @@ class AnyStyleTrainer(Trainer):
         cut = self.threads.map(paintings.__getitem__, positions)
         squares = []
         try:
-            for square, skipped in awaited(cut, self.stopping, partial(no_answer, paintings)):
-                self.skipped_in_step += skipped
+            silence = partial(no_answer, paintings)
+            for square, skipped in awaited(cut, self.context.stopping, silence):
+                self.context.skipped += skipped
                 if square is None:
                     raise unusable(paintings, skipped)
                 squares.append(square)
@@ -163,8 +181,16 @@ class AnyStyleTrainer(Trainer):
         """Return what the predictor sees of paintings (N, 3, H, W) in [0, 1]: (N, P)."""
         return predictor_input(self.moments.style_targets(paintings))
 
-    def in_drawn_styles(self, position: int, count: int) -> tuple[Stylize, Tensor]:
-        """Draw paintings, some of them to be mixed with others, and for each a strength."""
+    def drawn(self, position: int, count: int) -> tuple[Stylize, Objective]:
+        """Draw paintings, some of them to be mixed with others, and for each a strength.
+
+        Args:
+            position: the number of images seen before the first picture.
+            count: how many pictures there are, N.
+
+        Returns:
+            What stylizes N pictures, each like its painting; what the results are held against.
+        """
         draws = [Stream.PAINTING.random(self.config.seed, position + i) for i in range(count)]
         share = [random.random() * (random.random() < self.chosen.mixed) for random in draws]
         chosen = [number for number in range(count) if share[number]]
@@ -179,64 +205,70 @@ class AnyStyleTrainer(Trainer):
         with torch.autocast(self.device.type, enabled=False):  # as it is when the model is used
             seen = self.moments.style_targets(paintings)
             targets = seen if self.same_moments else self.loss.style_targets(paintings)
-        self.loss.replace_styles(
+        objective = Objective(
+            self.loss,
             {name: mixed(each, which, shares) for name, each in targets.items()},
             self.config.loss.style_weight * 4**strengths,
         )
         stylize = partial(
-            self.parallel,
+            self.descent.parallel,
             statistics=predictor_input(seen),
             chosen=which,
             shares=shares,
             strengths=strengths,
         )
-        return stylize, torch.arange(count, device=self.device)
+        return stylize, objective
 
-    def after_step(self) -> None:
-        """Leave the style's weight as it is: it is an input of the network."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to resume exactly; style weights are drawn anew."""
-        return TrainingRun.state_dict(self) | {"heldout_totals": self.heldout_totals}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned; raise as `TrainingRun` does."""
-        TrainingRun.load_state_dict(self, state)
-        self.heldout_totals = state["heldout_totals"]
+    def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
+        """Return the means of the loss's terms, and the mean weight of the style."""
+        content = to_unit_range(images.to(self.device, non_blocking=True))
+        stylize, objective = self.drawn(position, len(content))
+        numbers = torch.arange(len(content), device=self.device)
+        terms, _ = style_terms(objective, stylize, content, numbers, self.config, position)
+        return terms
 
     def model(self) -> StyledNetwork:
         """Return the model as it stands, without styles of its own."""
-        return self.ema.styled
+        assert isinstance(self.average, PredictedStyles)
+        return self.average.styled
 
-    def describe_model(self, model: nn.Module) -> ModelInfo:
-        """Return what the model file says: the training, and how a painting becomes a style."""
-        return replace(
-            super().describe_model(model),
-            predictor_px=self.chosen.predictor_px,
-            palette_share=self.config.training.palette,
-        )
+    def validate(self) -> Validation:
+        """Measure the model on the held-out pictures, in the styles of the held-out paintings."""
+        seed = self.config.seed if self.config.loss.temporal_weight else None
+        contents = to_unit_range(self.context.heldout)
+        return validate(self.with_styles(), self.styles, contents, self.heldout_loss, seed)
 
-    def style_line(self) -> str:
-        """Return what is trained on, in words."""
-        return (
-            f"{len(self.paintings.train.indices)} paintings in {self.chosen.path}, "
-            f"{len(self.styles)} more to judge by"
-        )
-
-    def use(self) -> list[str]:
-        """Return lines with the worst of the paintings judged by, and what can be done."""
-        *worst, _ = super().use()
-        chosen = f"{self.folder.model}:PAINTING"
-        return [*worst, f"stylize with   fst stylize {chosen} PICTURE... -o OUT"]
-
-    def judged(self) -> StyledNetwork:
-        """Return the model with the styles that it predicts for the paintings to judge by."""
+    def with_styles(self) -> StyledNetwork:
+        """Return the model with the styles that it predicts for the held-out paintings."""
         model = self.model()
         for style in self.styles:
             model = with_painting(
                 model, style.picture, self.chosen.predictor_px, self.config.training.palette
             )
         return model
+
+    def describe(
+        self, model: nn.Module, seen_images: int, terms: dict[str, float], totals: dict[str, float]
+    ) -> ModelInfo:
+        """Return what the model file says: the training, and how a painting becomes a style."""
+        return replace(
+            describe_style(model, self.config, seen_images, terms),
+            predictor_px=self.chosen.predictor_px,
+            palette_share=self.config.training.palette,
+        )
+
+    def about(self) -> list[str]:
+        """Return lines that describe the run."""
+        style = (
+            f"{len(self.paintings.train.indices)} paintings in {self.chosen.path}, "
+            f"{len(self.styles)} more to validate by"
+        )
+        return about_style(self, self.transformer, style, self.heldout_loss)
+
+    def use(self, totals: dict[str, float]) -> list[str]:
+        """Return lines with the worst of the paintings validated by, and what can be done."""
+        chosen = f"{self.context.folder.model}:PAINTING"
+        return [*worst_styles(totals), f"stylize with   fst stylize {chosen} PICTURE... -o OUT"]
 
 
 def _start_from(styled: StyledNetwork, init: str) -> None:

@@ -23,8 +23,9 @@ from fst.data.batches import ContentDataset, content_batches, open_data, without
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import PerceptualLoss
+from fst.losses.objective import Objective, towards
 from fst.losses.relative import MomentsLoss
+from fst.losses.style_weight import adapt, missing_content
 from fst.models.model import for_super_resolution
 from fst.models.model_file import read_model, save_model
 from fst.models.model_info import StyleInfo
@@ -36,7 +37,7 @@ from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
 from fst.training.run import MOST_IN_A_ROW
-from fst.training.styles import open_styles
+from fst.training.style_pictures import open_styles
 
 CODE_RATE = 0.2
 RESIDUAL_RATE = 0.05
@@ -133,7 +134,7 @@ def add_styles(
             what = f"{style.name}: content {terms['content']:.2f}, style {terms['style']:.3f}"  # noqa: B023, called in this round
             progress(what, number * images + done, total)  # noqa: B023
 
-        loss = MomentsLoss(features, style.picture, config)
+        loss = towards(MomentsLoss(features, config), style.picture)
         contents = _photographs(crops, images + TRIALS, place)
         predicted = None
         if info.predictor_px:
@@ -195,7 +196,7 @@ def _photographs(crops: ContentDataset, count: int, device: torch.device) -> Ite
 
 def learn_style(
     network: StyledNetwork,
-    loss: PerceptualLoss,
+    loss: Objective,
     contents: Iterable[Tensor],
     images: int,
     margin_px: int,
@@ -257,7 +258,8 @@ def learn_style(
         in_a_row = 0
         optimizer.step()
         falling.step()
-        loss.adapt(loss.missing_content(terms["content"], first))
+        missing = missing_content(loss.loss.config, terms["content"], first, 1)
+        adapt(loss.weights, loss.loss.config, missing)
         values = torch.cat([*terms.values()]).tolist()
         seen.append(dict(zip(terms, values, strict=True)))
         progress(number, seen[-1])
@@ -268,10 +270,10 @@ def learn_style(
 
 @torch.no_grad()
 def _closest(
-    network: StyledNetwork, loss: PerceptualLoss, photographs: list[Tensor], margin_px: int
+    network: StyledNetwork, loss: Objective, photographs: list[Tensor], margin_px: int
 ) -> int:
     """Return the number of the known style whose pictures the loss of the new one likes best."""
-    targets = [loss.content_targets(without_margin(x, margin_px)) for x in photographs]
+    targets = [loss.loss.content_targets(without_margin(x, margin_px)) for x in photographs]
     totals = []
     for number in range(len(network.codes)):
         styles = torch.tensor([number], device=network.codes.device)

@@ -3,14 +3,15 @@
 from collections.abc import Collection
 
 from fst.config import AnyStyleConfig, PictureConfig, PicturesConfig, StyleConfig, TrainConfig
-from fst.training.any_style import AnyStyleTrainer
+from fst.training.any_style import AnyStyleTask
 from fst.training.run import run_training
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
+from fst.training.task import Task
 
-TRAINERS: dict[type[StyleConfig], type[Trainer]] = {
-    PictureConfig: Trainer,
-    PicturesConfig: Trainer,
-    AnyStyleConfig: AnyStyleTrainer,
+TASKS: dict[type[StyleConfig], type[Task]] = {
+    PictureConfig: StyleTask,
+    PicturesConfig: StyleTask,
+    AnyStyleConfig: AnyStyleTask,
 }
 
 
@@ -22,4 +23,4 @@ def train(config: TrainConfig, console: bool = False, swept: Collection[str] = (
         console: print progress.
         swept: the keys that differ between the runs of a sweep.
     """
-    return run_training(TRAINERS[type(config.style)], config, console, swept)
+    return run_training(TASKS[type(config.style)], config, console, swept)

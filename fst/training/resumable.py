@@ -2,11 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 
 class UnfitStateError(Exception):
@@ -21,39 +22,58 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_state(state: dict[str, Any], fresh: dict[str, Any], parameters: Sequence[Tensor]) -> None:
-    """Raise UnfitStateError unless a state has the form of a fresh one.
+def check_state(
+    state: dict[str, Any], fresh: dict[str, Any], optimizers: Mapping[str, Optimizer]
+) -> None:
+    """Raise UnfitStateError unless a state has the form of a fresh one, and finite values.
 
     Args:
         state: the state that was read from a file.
         fresh: the state of a run that has not started.
-        parameters: the optimizer's parameters, in its order.
+        optimizers: by the keys of their states.
     """
     _check_like("state", state, fresh)
     counts = (state["seen_images"], state["skipped_steps"], state["meter"]["steps"])
     if min(counts) < 0:
         raise UnfitStateError("seen_images, skipped_steps or meter.steps")
-    of_floats = (("heldout_terms", float), ("heldout_totals", float))
-    for name, kind in (*of_floats, ("skipped", str), ("inputs", str)):
-        if name in fresh:
-            _check_values(name, state[name], kind)
+    for name, kind in (
+        ("heldout_terms", float),
+        ("heldout_totals", float),
+        ("skipped", str),
+        ("inputs", str),
+    ):
+        _check_values(name, state[name], kind)
     sums = state["meter"]["sums"]
     _check_values("meter.sums", sums, Tensor)
     _check_like("meter.sums", sums, dict.fromkeys(sums, torch.zeros(())))
-    moments = state["optimizer"]["state"]
-    if moments and list(moments) != list(range(len(parameters))):
-        raise UnfitStateError("optimizer.state")
-    for index, parameter in enumerate(parameters if moments else []):
-        like = parameter.detach()
-        adam = {"step": torch.zeros(()), "exp_avg": like, "exp_avg_sq": like}
-        _check_like(f"optimizer.state.{index}", moments[index], adam)
-    for name in ("seconds", "network", "ema", "optimizer", "style_weight", "meter"):
-        if name in fresh:
-            _check_finite(name, state[name])
+    for name, optimizer in optimizers.items():
+        _check_optimizer(f"{name}.state", state[name]["state"], optimizer)
+    for name in fresh.keys() - {"heldout_terms", "heldout_totals"}:
+        _check_finite(name, state[name])
     try:
         torch.Generator().set_state(state["rng"])
     except RuntimeError as error:
         raise UnfitStateError("rng") from error
+
+
+def _check_optimizer(name: str, found: dict[Any, Any], optimizer: Optimizer) -> None:
+    """Compare what an optimizer keeps of its parameters, if there is any, with its first step's."""
+    if not found:
+        return
+    groups = [
+        {**group, "params": [torch.zeros_like(each) for each in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    kind: Any = type(optimizer)  # whose arguments are those of its groups
+    other = kind(groups)
+    for parameter in (each for group in groups for each in group["params"]):
+        parameter.grad = torch.zeros_like(parameter)
+    other.step()
+    expected = other.state_dict()["state"]
+    if list(found) != list(expected):
+        raise UnfitStateError(name)
+    for index, entry in expected.items():
+        _check_like(f"{name}.{index}", found[index], entry)
 
 
 def _check_like(name: str, found: Any, fresh: Any) -> None:

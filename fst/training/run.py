@@ -4,36 +4,32 @@ Progress is counted in images seen, so batch size and number of processes do not
 schedule means. Running the same command again resumes.
 """
 
-import copy
 import math
 import signal
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from fst.config import RunConfig
 from fst.data.batches import SPOILED, Batch, content_batches, open_data
 from fst.data.resident import ResidentDataset
-from fst.data.sources import Skipped
 from fst.data.waiting import FeedError, StoppedWaitingError
-from fst.device import autocast, pick_device, prepare_compiler, tf32, training_precision
+from fst.device import pick_device, tf32
 from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
-from fst.models.model_info import ModelInfo
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
 from fst.training.profiling import profiled
 from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
-from fst.training.schedule import learning_rate, update_average
+from fst.training.schedule import learning_rate
 from fst.training.stopping import StopRequest
+from fst.training.task import Context, Task
 from fst.training.tracking import Tracker
 
 MOST_IN_A_ROW = 10
@@ -41,12 +37,12 @@ MOST_IN_A_ROW = 10
 
 
 def run_training(
-    kind: type["TrainingRun"], config: RunConfig, console: bool, swept: Collection[str]
+    kind: Callable[[Context], Task], config: RunConfig, console: bool, swept: Collection[str]
 ) -> int:
     """Run a training to its end, or resume the run if its folder holds one.
 
     Args:
-        kind: what is trained.
+        kind: builds what is trained.
         config: everything.
         console: print progress.
         swept: the keys that differ between the runs of a sweep, which TensorBoard shows first.
@@ -64,19 +60,18 @@ def run_training(
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # all batches have one size
     with process_group() as world, tf32(device, allowed=True):
-        run = kind(config, world, device)
+        run = Run(kind, config, world, device)
         with run.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
             return run.run(stop, console, swept)
 
 
-class TrainingRun(ABC):
-    """What the runs of every kind share; a kind says what its network is and what it minimises."""
+class Run:
+    """A training, whatever its task."""
 
-    inputs: dict[str, str]
-    """Hashes of what must not change before a run resumes, by what it is in words."""
-
-    def __init__(self, config: RunConfig, world: World, device: torch.device) -> None:
-        """Open the run folder and the pictures; a kind then calls `begin_with` its network."""
+    def __init__(
+        self, kind: Callable[[Context], Task], config: RunConfig, world: World, device: torch.device
+    ) -> None:
+        """Open the run folder and the pictures, and build the task."""
         if config.training.batch_size % world.size:
             raise UserError(
                 f"training.batch_size={config.training.batch_size} cannot be shared by "
@@ -89,102 +84,36 @@ class TrainingRun(ABC):
         self.folder = RunFolder(config.run_dir)
         self.folder.refuse_other_run(config)
         self.data = open_data(config.data, config.seed, leave_out=[Path(config.runs_dir)])
-        self.heldout = self.data.heldout.to(device)
-        self.skipped_in_step: Skipped = []
-        """Pictures that the last step could not use, besides those that could not be read."""
-        self.skipped_steps = 0
-        self.skipped_in_a_row = 0
-
-    def begin_with(self, network: nn.Module) -> None:
-        """Take the network to train, and all that training it needs."""
-        config, device = self.config, self.device
-        has_batch_norm = any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
-        if has_batch_norm and self.world.size > 1:
-            raise UserError(
-                "batch norm normalises over one process's batch: train this network on one process"
-            )
-        self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.trained = [each for each in self.network.parameters() if each.requires_grad]
-        self.precision = training_precision(config.training.precision, device)
-        self.optimizer = torch.optim.Adam(
-            self.trained,
-            lr=config.optimizer.learning_rate,
-            betas=(config.optimizer.beta1, config.optimizer.beta2),
-            fused=device.type == "cuda",
+        self.context = Context(
+            config,
+            world,
+            device,
+            self.folder,
+            self.data,
+            self.data.heldout.to(device),
+            self.stopping,
         )
-        self.scaler = torch.amp.GradScaler(
-            device.type,
-            init_scale=2**12,  # the default of 2**16 overflows, and so skips, the first steps
-            enabled=self.precision == "fp16",
-        )
+        self.task = kind(self.context)
         self.meter = Meter()
         self.seen_images = 0
         self.seconds = 0.0
         self.heldout_terms: dict[str, float] = {}
+        self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
         self.skipped: dict[str, str] = {}
-
-        self.parallel: nn.Module = self.network
-        if self.world.size > 1:
-            self.parallel = DistributedDataParallel(
-                self.network, device_ids=[device] if device.type == "cuda" else None
-            )
-        if self.compiles:
-            prepare_compiler(device)
-            self.parallel.compile()
-
-    @property
-    def compiles(self) -> bool:
-        """Whether steps are compiled."""
-        chosen = self.config.training.compile
-        return self.device.type == "cuda" if chosen is None else chosen
-
-    @abstractmethod
-    def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
-        """Return the named terms of a batch, uint8 (N, 3, S, S); `total` is minimised.
-
-        Args:
-            images: this process's share of the batch.
-            position: the number of images seen before the first of them.
-        """
-
-    def after_step(self) -> None:  # noqa: B027, most kinds adapt nothing
-        """Adapt what follows from the last step."""
-
-    @abstractmethod
-    def judge(self, tracker: Tracker) -> dict[str, float]:
-        """Judge the model by the held-out pictures; return its terms by TensorBoard's names."""
-
-    @abstractmethod
-    def describe_model(self, model: nn.Module) -> ModelInfo:
-        """Return what the model file says."""
-
-    @abstractmethod
-    def about(self) -> list[str]:
-        """Return lines that describe the run."""
-
-    @abstractmethod
-    def use(self) -> list[str]:
-        """Return lines that say what can be done with the result."""
-
-    def model(self) -> nn.Module:
-        """Return the model as it stands: the average of the weights."""
-        return self.ema
+        self.skipped_steps = 0
+        self.skipped_in_a_row = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly."""
-        return {
+        return self.task.state_dict() | {
             "seen_images": self.seen_images,
             "seconds": self.seconds,
-            "network": self.network.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
             "meter": self.meter.state_dict(),
             "heldout_terms": self.heldout_terms,
+            "heldout_totals": self.heldout_totals,
             "skipped": self.skipped,
             "skipped_steps": self.skipped_steps,
-            "inputs": self.inputs,
+            "inputs": self.task.inputs,
             "rng": torch.get_rng_state(),
         }
 
@@ -195,26 +124,22 @@ class TrainingRun(ABC):
             UserError: the state is damaged, or pictures or weights have changed since the run
                 began.
         """
-        state = {"skipped_steps": 0, **state}  # runs from before steps were skipped
         try:
-            check_state(state, self.state_dict(), self.trained)
+            check_state(state, self.state_dict(), self.task.optimizers())
         except UnfitStateError as error:
             raise self.folder.damaged_state() from error
-        for what, hashed in self.inputs.items():
+        for what, hashed in self.task.inputs.items():
             if state["inputs"][what] != hashed:
                 raise UserError(
                     f"{what} have changed since {self.folder.path} began, so it cannot resume "
                     "exactly: restore them, or give another name=..."
                 )
+        self.task.load_state_dict(state)
         self.seen_images = state["seen_images"]
         self.seconds = state["seconds"]
-        self.network.load_state_dict(state["network"])
-        self.ema.load_state_dict(state["ema"])
-        settings = self.optimizer.state_dict()["param_groups"]  # those of this configuration
-        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
-        self.scaler.load_state_dict(state["scaler"])
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
+        self.heldout_totals = state["heldout_totals"]
         self.skipped = state["skipped"]
         self.skipped_steps = state["skipped_steps"]
         torch.set_rng_state(state["rng"])
@@ -240,7 +165,7 @@ class TrainingRun(ABC):
         ) as tracker:
             self.introduce(tracker)
             if self.seen_images == 0:
-                tracker.begin(self.judge(tracker), swept)
+                tracker.begin(self.validate(tracker), swept)
             batches = self.batches()
             if settings.profile and self.world.is_main:
                 batches = profiled(batches, self.folder.trace, tracker.say)
@@ -248,8 +173,8 @@ class TrainingRun(ABC):
             for images, skipped in batches:
                 with self.saved_without_pictures(start):
                     self.step(images)
-                tracker.advance(settings.batch_size, [*skipped, *self.skipped_in_step])
-                self.skipped_in_step = []
+                tracker.advance(settings.batch_size, [*skipped, *self.context.skipped])
+                self.context.skipped.clear()
                 complete = self.seen_images >= settings.images
                 # The last good state is kept until it is clear that the weights are not broken.
                 sound = not self.skipped_in_a_row
@@ -260,7 +185,7 @@ class TrainingRun(ABC):
                     continue
                 report = self.measure()
                 if to_save:
-                    report |= self.judge(tracker)
+                    report |= self.validate(tracker)
                 if to_report:
                     tracker.report(report)
                     self.meter.reset()
@@ -349,7 +274,7 @@ class TrainingRun(ABC):
         return True
 
     def step(self, images: Tensor) -> None:
-        """Train on a batch, uint8 (N, 3, S, S): one step of the optimizer and of the average.
+        """Train on a batch, uint8 (N, 3, S, S): one step of the task, and of the average.
 
         A step whose gradient is not finite is skipped.
 
@@ -358,28 +283,17 @@ class TrainingRun(ABC):
         """
         settings = self.config.training
         rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        position = self.seen_images + self.world.rank * len(images)
-        with autocast(self.device, self.precision):
-            terms = self.terms(images, position)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimizer)
-        gradient_norm = nn.utils.clip_grad_norm_(
-            self.network.parameters(), self.config.optimizer.clip_norm
-        )
-        if not gradient_norm.isfinite():  # on all processes, as they share their gradients
+        for descent in self.task.descents:
+            descent.set_rate(rate)
+        measured = self.task.step(images, self.seen_images + self.world.rank * len(images))
+        if measured is None:
             self.skip_step()
             return
         self.skipped_in_a_row = 0
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.after_step()
         self.seen_images += settings.batch_size
         half_life = min(settings.ema_half_life, self.seen_images / 10)  # short while it learns fast
-        update_average(self.ema, self.network, 0.5 ** (settings.batch_size / half_life))
-        self.meter.add({**terms, "gradient_norm": gradient_norm})
+        self.task.update_average(0.5 ** (settings.batch_size / half_life))
+        self.meter.add(measured)
 
     def skip_step(self) -> None:
         """Pass over the present batch, and leave its pictures out from now on.
@@ -395,11 +309,9 @@ class TrainingRun(ABC):
         last = self.seen_images >= self.config.training.images
         if self.skipped_in_a_row >= (2 if last else MOST_IN_A_ROW):
             raise self.broken("the gradient")
-        if self.scaler.is_enabled():
-            self.scaler.update()  # fp16 overflows now and then, whatever the pictures
-        else:
+        if not any(descent.overflows for descent in self.task.descents):
             names = [self.data.train.name_at(position) for position in batch]
-            self.skipped_in_step += [(name, SPOILED) for name in names]
+            self.context.skipped += [(name, SPOILED) for name in names]
 
     def broken(self, what: str) -> TrainingStoppedError:
         """Return the error that ends a training which cannot go on."""
@@ -433,28 +345,43 @@ class TrainingRun(ABC):
             terms = {"objective": terms.pop("total"), **terms}
         if not math.isfinite(terms.get("objective", 0.0)):
             raise self.broken("the loss")
-        if not nn.utils.get_total_norm(self.network.parameters()).isfinite():
+        networks = [descent.network for descent in self.task.descents]
+        weights = [each for network in networks for each in network.parameters()]
+        if not nn.utils.get_total_norm(weights).isfinite():
             raise self.broken("a weight")
         return {
             "seen_images": self.seen_images,
             "seconds": round(self.seconds, 3),
             "images_per_second": round((self.seen_images - images_before) / seconds, 3),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.task.descent.rate,
             "skipped_steps": self.skipped_steps,
             **terms,
         }
 
+    def validate(self, tracker: Tracker) -> dict[str, float]:
+        """Measure the model on the held-out pictures; return its terms by TensorBoard's names."""
+        if not self.world.is_main or not len(self.context.heldout):
+            return {}
+        found = self.task.validate()
+        tracker.contact_sheet(found.sheet, self.seen_images)
+        self.heldout_terms, self.heldout_totals = found.terms, found.totals
+        shown = found.terms | {f"total/{style}": total for style, total in found.totals.items()}
+        return {f"heldout/{name}": value for name, value in shown.items()}
+
     def save(self) -> None:
         """Write the model, then the state: a run killed in between resumes from the old state."""
         if self.world.is_main:
-            model = self.model()
-            save_model(self.folder.model, model, self.describe_model(model))
+            model = self.task.model()
+            info = self.task.describe(
+                model, self.seen_images, self.heldout_terms, self.heldout_totals
+            )
+            save_model(self.folder.model, model, info)
             self.folder.write_state(self.state_dict())
 
     def introduce(self, tracker: Tracker) -> None:
         """Print what is trained, on what and with what."""
         config = self.config
-        for line in self.about():
+        for line in self.task.about():
             tracker.say(line)
         images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
@@ -475,6 +402,6 @@ class TrainingRun(ABC):
         tracker.say(f"model          {self.folder.model}")
         if self.heldout_terms:
             tracker.say(f"contact sheet  {self.folder.contact_sheet}")
-        for line in self.use():
+        for line in self.task.use(self.heldout_totals):
             tracker.say(line)
         tracker.say(f"compare with   tensorboard --logdir {self.config.runs_dir}")

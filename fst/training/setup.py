@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
 from fst.config import LossNetworkConfig, MomentsLossConfig, TrainConfig
 from fst.errors import UserError
@@ -27,29 +26,24 @@ Network: TypeAlias = TransformerNetwork | Upscaler
 
 
 def build_losses(
-    config: TrainConfig, styles: Sequence[Tensor], world: World
+    config: TrainConfig, world: World, device: torch.device
 ) -> tuple[PerceptualLoss, PerceptualLoss]:
-    """Return the training loss, and the loss that judges held-out pictures, the same in every run.
+    """Return the training loss, and the one for held-out pictures, the same in every run.
 
     Args:
         config: the run's configuration.
-        styles: the style pictures, each (1, 3, H, W) in [0, 1].
         world: see `load_in_turn`.
+        device: where they measure.
     """
-    judging = MomentsLossConfig()
+    validating = MomentsLossConfig()
     layers = {
         config.loss.content_layer,
         *config.loss.style_layers,
-        judging.content_layer,
-        *judging.style_layers,
+        validating.content_layer,
+        *validating.style_layers,
     }
-    network = load_in_turn(config.loss_network, layers, world, styles[0].device)
-    loss = LOSSES[config.loss.name](network, styles[0], config.loss)
-    judge = MomentsLoss(network, styles[0], judging)
-    for style in styles[1:]:
-        loss.add_style(style)
-        judge.add_style(style)
-    return loss, judge
+    network = load_in_turn(config.loss_network, layers, world, device)
+    return LOSSES[config.loss.name](network, config.loss), MomentsLoss(network, validating)
 
 
 def load_in_turn(

@@ -21,11 +21,10 @@ from fst.networks.upscaler import Upscaler
 from fst.pictures.fidelity import psnr
 from fst.pictures.image import enlarge_bicubic, rounded, to_unit_range
 from fst.pictures.sheet import labelled_sheet
-from fst.training.distributed import World
 from fst.training.resumable import fingerprint
-from fst.training.run import TrainingRun, run_training
+from fst.training.run import run_training
 from fst.training.setup import load_in_turn, start_from
-from fst.training.tracking import Tracker
+from fst.training.task import Context, Task, Validation
 
 
 def train_upscaler(
@@ -38,43 +37,43 @@ def train_upscaler(
         console: print progress.
         swept: the keys that differ between the runs of a sweep.
     """
-    return run_training(UpscalerTrainer, config, console, swept)
+    return run_training(UpscalingTask, config, console, swept)
 
 
-class UpscalerTrainer(TrainingRun):
-    """A run that trains a super-resolution network."""
+class UpscalingTask(Task):
+    """A super-resolution network."""
 
-    config: TrainUpscalerConfig
-    network: Upscaler
-    ema: Upscaler
-
-    def __init__(self, config: TrainUpscalerConfig, world: World, device: torch.device) -> None:
-        super().__init__(config, world, device)
-        processes = max(1, config.data.workers) * world.size  # each keeps pictures of its own
-        self.data.train = FullSizeDataset(self.data.train, KEPT_BYTES // processes)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.config: TrainUpscalerConfig = context.config
+        config, data = self.config, context.data
+        processes = max(1, config.data.workers) * context.world.size  # each keeps its own pictures
+        data.train = FullSizeDataset(data.train, KEPT_BYTES // processes)
         arguments = config.network.arguments()
-        self.downscale = Downscale(config.network.factor, arguments["degradation"]).to(device)
+        downscale = Downscale(config.network.factor, arguments["degradation"])
+        self.downscale = downscale.to(self.device)
         loss_network = None
         if config.loss.feature_weight:
             layers = {config.loss.feature_layer}
-            loss_network = load_in_turn(config.loss_network, layers, world, device)
+            loss_network = load_in_turn(config.loss_network, layers, context.world, self.device)
         self.loss = UpscalingLoss(config.loss, config.network.factor, loss_network)
         self.inputs = {
-            "the pictures in data.path": self.data.fingerprint,
-            "the held-out pictures": fingerprint([self.data.heldout]),
+            "the pictures in data.path": data.fingerprint,
+            "the held-out pictures": fingerprint([data.heldout]),
             "the weights of the loss network": fingerprint(self.loss.state_dict().values()),
         }
         torch.manual_seed(config.seed)
         network = build_upscaler(config.network.name, arguments)
-        if config.init is not None and not self.folder.state.exists():
+        if config.init is not None and not context.resumes:
             start_from(network, config.init)
         self.begin_with(network)
+        self.upscaler = network
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms."""
         original = to_unit_range(images.to(self.device, non_blocking=True))
         small = self.small(original)
-        enlarged = self.parallel(small).float()
+        enlarged = self.descent.parallel(small).float()
         terms = self.loss(enlarged, original, position // len(images))
         return {name: values.mean() for name, values in terms.items()}
 
@@ -84,35 +83,32 @@ class UpscalerTrainer(TrainingRun):
         return to_unit_range(rounded(self.downscale(original)))
 
     @torch.no_grad()
-    def judge(self, tracker: Tracker) -> dict[str, float]:
+    def validate(self) -> Validation:
         """Measure the model on held-out pictures, and show them beside bicubic enlargement."""
-        if not self.world.is_main or not len(self.heldout):
-            return {}
-        original = to_unit_range(self.heldout)
+        original = to_unit_range(self.context.heldout)
         small = self.small(original)
-        enlarged = torch.cat([self.ema(each[None]) for each in small])
+        enlarged = torch.cat([self.average(each[None]) for each in small])
         found = self.loss(enlarged, original)
         terms = {name: values.mean().item() for name, values in found.items()}
         border = self.config.network.factor
         terms["psnr"] = psnr(enlarged.cpu(), original.cpu(), border).mean().item()
-        self.heldout_terms = terms
         bicubic = enlarge_bicubic(small, border)
         rows = [
             [picture[None].cpu() for picture in row]
             for row in zip(bicubic[:4], enlarged[:4], original[:4], strict=True)
         ]
-        sheet = labelled_sheet(["bicubic", "model", "original"], rows)
-        tracker.contact_sheet(sheet, self.seen_images)
-        return {f"heldout/{name}": value for name, value in terms.items()}
+        return Validation(terms, labelled_sheet(["bicubic", "model", "original"], rows))
 
-    def describe_model(self, model: nn.Module) -> ModelInfo:
+    def describe(
+        self, model: nn.Module, seen_images: int, terms: dict[str, float], totals: dict[str, float]
+    ) -> ModelInfo:
         """Return what the model file says."""
         assert isinstance(model, Upscaler)
         return describe(
             model,
             title=str(self.config.name).rpartition("/")[2],
-            seen_images=self.seen_images,
-            losses=self.heldout_terms,
+            seen_images=seen_images,
+            losses=terms,
             loss_network=self.config.loss_network.name if self.config.loss.feature_weight else "",
             training_config=dataclasses.asdict(self.config),
         )
@@ -121,18 +117,18 @@ class UpscalerTrainer(TrainingRun):
         """Return lines that describe the run."""
         config = self.config
         factor = config.network.factor
-        flops = count_flops(self.ema, 512 // factor, 512 // factor)
+        flops = count_flops(self.upscaler, 512 // factor, 512 // factor)
         features = ""
         if config.loss.feature_weight:
             features = f", {config.loss.feature_layer} of {config.loss_network.name}"
         return [
-            f"{config.network.name} network, x{factor}: {count_parameters(self.network):,} "
+            f"{config.network.name} network, x{factor}: {count_parameters(self.descent.network):,} "
             f"parameters, {flops / 1e9:.1f} GFLOP for 512x512",
-            self.data.summary,
-            f"{config.loss.name} loss{features}; on {self.device}, {self.world.size} process(es), "
-            f"{self.precision}",
+            self.context.data.summary,
+            f"{config.loss.name} loss{features}; on {self.device}, {self.context.world.size} "
+            f"process(es), {self.descent.precision}",
         ]
 
-    def use(self) -> list[str]:
+    def use(self, totals: dict[str, float]) -> list[str]:
         """Return lines that say what can be done with the result."""
-        return [f"enlarge with   fst upscale {self.folder.model} PICTURE... -o OUT"]
+        return [f"enlarge with   fst upscale {self.context.folder.model} PICTURE... -o OUT"]

@@ -25,7 +25,7 @@ import fst
 from fst.config import AnyStyleConfig, MomentsLossConfig, Vgg16Config
 from fst.data.heldout import squared_pictures
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import mean_terms
+from fst.losses.objective import Objective, mean_terms, towards
 from fst.losses.relative import MomentsLoss
 from fst.pictures.image import luminance, read_image, resize, to_unit_range, write_image
 from fst.pictures.sheet import labelled_sheet
@@ -34,7 +34,7 @@ from fst.report import table
 STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 STROKES = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 SHOWN = 4
-Judged: TypeAlias = list[tuple[Path, MomentsLoss]]
+Judged: TypeAlias = list[tuple[Path, Objective]]
 """Paintings, and the default loss under VGG16 of each."""
 
 
@@ -58,7 +58,9 @@ def main() -> None:
     layers = {config.content_layer, *config.style_layers}
     vgg16 = load_loss_network(Vgg16Config(weights=str(given.weights), padding="reflect"), layers)
     side = AnyStyleConfig.size_px
-    judges = (MomentsLoss(vgg16, resize(read_image(each), side), config) for each in paintings)
+    judges = (
+        towards(MomentsLoss(vgg16, config), resize(read_image(each), side)) for each in paintings
+    )
     measure = {"predict": predicted, "knobs": knobs}[given.what]
     measure(given, list(zip(paintings, judges, strict=True)), photographs)
     print(given.output)

@@ -14,7 +14,7 @@ import torch
 from fst.config import MomentsLossConfig, Vgg16Config
 from fst.data.heldout import squared_pictures
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import mean_terms
+from fst.losses.objective import mean_terms, towards
 from fst.losses.relative import MomentsLoss
 from fst.models.model_file import open_model
 from fst.models.model_info import read_info
@@ -48,7 +48,7 @@ def main() -> None:
     losses = []
     for name in (given.first, given.second):
         path = given.pictures / known[name].name if given.pictures else known[name]
-        losses.append(MomentsLoss(vgg16, resize(read_image(path), STYLE_PX), config))
+        losses.append(towards(MomentsLoss(vgg16, config), resize(read_image(path), STYLE_PX)))
     photographs = to_unit_range(squared_pictures(given.photographs, given.images, given.size)[0])
     rows, columns, names = [], [], []
     for step in range(given.steps):

@@ -23,8 +23,9 @@ from fst.data.sources import describe_source
 from fst.errors import one_line_errors
 from fst.report import number, table
 from fst.training.distributed import World
+from fst.training.run import Run
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
 
 STEPS = 30
 
@@ -79,13 +80,13 @@ def waiting(data: DataConfig, style: str) -> float:
             f"data.path={data.path}", f"training.images={STEPS}", f"runs_dir={folder}",
             "data.heldout_images=1",
         ]  # fmt: skip
-        trainer = Timed(composed(overrides), World(), torch.device("cpu"))
+        run = Timed(StyleTask, composed(overrides), World(), torch.device("cpu"))
         with StopRequest() as stop:
-            trainer.run(stop, console=False)
-    return trainer.waited / trainer.took
+            run.run(stop, console=False)
+    return run.waited / run.took
 
 
-class Timed(Trainer):
+class Timed(Run):
     """A run that measures how long it waits for images, from its second step on."""
 
     waited = took = 0.0

@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from fst.cli.train import composed
 from fst.config import TrainConfig
-from fst.losses.perceptual import mean_terms
+from fst.data.batches import without_margin
+from fst.losses.objective import mean_terms
+from fst.losses.style_weight import adapt, missing_content
 from fst.networks.plain import plain
-from fst.networks.styled import in_style
 from fst.pictures.image import to_unit_range
 from fst.report import table
 from fst.training.distributed import World
+from fst.training.run import Run
 from fst.training.schedule import learning_rate, update_average
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
 
 
 def main() -> None:
@@ -65,24 +67,26 @@ def configured(given: argparse.Namespace, seed: int, way: str) -> TrainConfig:
 
 def held_out(config: TrainConfig, plainly: bool) -> float:
     """Train, and return the model's loss on the held-out photographs."""
-    trainer = Trainer(config, World(), torch.device("cpu"))
-    batches = (images for images, _ in trainer.batches())
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
+    task = run.task
+    assert isinstance(task, StyleTask)
+    batches = (images for images, _ in run.batches())
     if plainly:
-        model = trained_plainly(trainer, batches)
+        model = trained_plainly(task, batches)
     else:
         for images in batches:
-            trainer.step(images)
-        model = in_style(trainer.ema)
-    contents = to_unit_range(trainer.heldout)
+            run.step(images)
+        model = task.average
+    contents = to_unit_range(run.context.heldout)
     with torch.no_grad():
         stylized = torch.cat([model(picture[None]) for picture in contents])
-    return mean_terms(trainer.heldout_loss, stylized, contents)["total"]
+    return mean_terms(task.heldout_loss, stylized, contents)["total"]
 
 
-def trained_plainly(trainer: Trainer, batches: Iterable[Tensor]) -> nn.Module:
+def trained_plainly(task: StyleTask, batches: Iterable[Tensor]) -> nn.Module:
     """Return the average of the weights of a network that plain steps trained."""
-    settings, rates = trainer.config.training, trainer.config.optimizer
-    network, loss = plain(in_style(trainer.network)), copy.deepcopy(trainer.loss)
+    settings, rates = task.config.training, task.config.optimizer
+    network, loss = plain(task.transformer), copy.deepcopy(task.loss)
     network = network.to(memory_format=torch.contiguous_format)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), betas=(rates.beta1, rates.beta2))
@@ -91,14 +95,16 @@ def trained_plainly(trainer: Trainer, batches: Iterable[Tensor]) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(seen, settings.images, rates)
         content = images.float() / 255
-        stylized, content = (trainer.without_margin(x) for x in (network(content), content))
+        margin = task.config.data.margin_px
+        stylized, content = (without_margin(x, margin) for x in (network(content), content))
         terms = loss(stylized, content)
         optimizer.zero_grad()
         terms["total"].mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), rates.clip_norm)
         optimizer.step()
         first = torch.zeros(len(content), dtype=torch.long)
-        loss.adapt(loss.missing_content(terms["content"], first))
+        missing = missing_content(task.config.loss, terms["content"], first, 1)
+        adapt(loss.weights, task.config.loss, missing)
         seen += settings.batch_size
         half_life = min(settings.ema_half_life, seen / 10)
         update_average(average, network, 0.5 ** (settings.batch_size / half_life))

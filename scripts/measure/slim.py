@@ -26,6 +26,7 @@ from torch import Tensor
 from fst.cli.train import composed
 from fst.config import SLIM_LAYERS, RelativeLossConfig
 from fst.losses.loss_network import LossNetwork
+from fst.losses.objective import towards
 from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
 from fst.losses.statistics import gram_matrix
@@ -35,8 +36,9 @@ from fst.networks.fast import Fast
 from fst.pictures.image import files_below, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
 from fst.training.distributed import World
+from fst.training.run import Run
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
 
 NETWORKS = ("vgg16", "slim")
 STAGES = (0, 20, 60, 160, 400)
@@ -45,7 +47,7 @@ TERMS = ("content", "style", "total")
 HELDOUT_PX = 192
 
 
-class KeepingTrainer(Trainer):
+class KeepingRun(Run):
     """Keeps the model at each of the stages."""
 
     def save(self) -> None:
@@ -73,12 +75,12 @@ def train_models(given: argparse.Namespace) -> None:
                 f"name={style.stem}/{loss_network}",
                 *given.overrides,
             ]
-            trainer = KeepingTrainer(composed(overrides), World(), torch.device("cpu"))
-            if not trainer.folder.state.exists():
-                trainer.folder.path.mkdir(parents=True, exist_ok=True)
-                trainer.save()
+            run = KeepingRun(StyleTask, composed(overrides), World(), torch.device("cpu"))
+            if not run.folder.state.exists():
+                run.folder.path.mkdir(parents=True, exist_ok=True)
+                run.save()
             with StopRequest() as stop:
-                trainer.run(stop, console=True)
+                run.run(stop, console=True)
 
 
 @torch.no_grad()
@@ -91,7 +93,7 @@ def judge_models(given: argparse.Namespace) -> None:
     for style_file in given.styles:
         style = resize(read_image(style_file), 256)
         losses = {
-            name: RelativeLoss(network, style, RelativeLossConfig())
+            name: towards(RelativeLoss(network, RelativeLossConfig()), style)
             for name, network in networks.items()
         }
         pairs: dict[str, list[list[float]]] = {name: [] for name in networks}
@@ -207,8 +209,8 @@ def measure_step(given: argparse.Namespace) -> None:
     networks: dict[str, LossNetwork] = {"vgg16": given.vgg16(), "slim": load_slim()}
     style = torch.rand(1, 3, 256, 256)
     losses = {
-        name: RelativeLoss(
-            network.to(memory_format=torch.channels_last), style, RelativeLossConfig()
+        name: towards(
+            RelativeLoss(network.to(memory_format=torch.channels_last), RelativeLossConfig()), style
         )
         for name, network in networks.items()
     }

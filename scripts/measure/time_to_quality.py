@@ -20,15 +20,16 @@ from fst.config import MomentsLossConfig, Vgg16Config
 from fst.data.heldout import squared_pictures
 from fst.errors import one_line_errors
 from fst.losses.loss_network import load_loss_network
-from fst.losses.perceptual import mean_terms
+from fst.losses.objective import Objective, mean_terms, towards
 from fst.losses.relative import MomentsLoss
 from fst.measuring.quality import LAYERS
 from fst.pictures.image import read_image, resize, to_unit_range
 from fst.report import table
 from fst.training.distributed import World
+from fst.training.run import Run
 from fst.training.stopping import StopRequest
+from fst.training.style import StyleTask
 from fst.training.tracking import Tracker
-from fst.training.trainer import Trainer
 
 STYLE_PX = 448
 RECIPES = {
@@ -73,16 +74,15 @@ def main() -> None:
     print(*table(["style", "recipe", "seconds", "held-out loss"], rows), sep="\n")
 
 
-class Judged(Trainer):
+class Judged(Run):
     """A run that is judged by the default loss under VGG16, whatever it is trained by."""
 
-    def judged_by(self, loss: MomentsLoss, photographs: torch.Tensor) -> "Judged":
-        """Set the judge; return the run itself."""
+    def judged_by(self, loss: Objective, photographs: torch.Tensor) -> None:
+        """Set the judge."""
         self.judge_loss, self.photographs = loss, photographs
         self.curve = self.folder.path / "curve.jsonl"
         earlier = self.curve.read_text(encoding="utf-8").splitlines() if self.curve.exists() else []
         self.computed = json.loads(earlier[-1])["seconds"] if earlier else 0.0
-        return self
 
     def step(self, images: torch.Tensor) -> None:
         """Also count the seconds computed."""
@@ -91,10 +91,10 @@ class Judged(Trainer):
         self.computed += time.process_time() - began
 
     @torch.no_grad()
-    def judge(self, tracker: Tracker) -> dict[str, float]:
+    def validate(self, tracker: Tracker) -> dict[str, float]:
         """Also append the seconds computed and the loss to `curve.jsonl`."""
-        terms = super().judge(tracker)
-        model = self.model()
+        terms = super().validate(tracker)
+        model = self.task.model()
         stylized = torch.cat([model(picture[None]) for picture in self.photographs])
         loss = mean_terms(self.judge_loss, stylized, self.photographs)
         with self.curve.open("a", encoding="utf-8") as lines:
@@ -110,9 +110,10 @@ def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[flo
     ]  # fmt: skip
     network = load_loss_network(Vgg16Config(weights=str(given.weights)), LAYERS)
     picture = resize(read_image(style), STYLE_PX)
-    loss = MomentsLoss(network, picture, MomentsLossConfig())
+    loss = towards(MomentsLoss(network, MomentsLossConfig()), picture)
     photographs = to_unit_range(squared_pictures(given.heldout, given.images, 256)[0])
-    run = Judged(composed(overrides), World(), torch.device("cpu")).judged_by(loss, photographs)
+    run = Judged(StyleTask, composed(overrides), World(), torch.device("cpu"))
+    run.judged_by(loss, photographs)
     with StopRequest() as stop:
         if run.run(stop, console=True):
             raise KeyboardInterrupt

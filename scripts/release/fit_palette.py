@@ -20,7 +20,7 @@ from fst.models.model_info import ModelInfo
 from fst.models.model_ref import find_model
 from fst.networks.styled import fit_palettes
 from fst.networks.upscaler import Upscaler
-from fst.training.styles import open_styles
+from fst.training.style_pictures import open_styles
 
 
 def main() -> None:

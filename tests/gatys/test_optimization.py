@@ -22,6 +22,7 @@ from fst.config import GatysLossConfig, OptimizeConfig, RelativeLossConfig
 from fst.errors import TrainingStoppedError
 from fst.gatys import optimization
 from fst.gatys.optimization import descend, needed_bytes, optimize
+from fst.losses.objective import towards
 from fst.losses.papers import GatysLoss
 from fst.losses.relative import RelativeLoss
 from fst.losses.statistics import gram_matrix
@@ -147,7 +148,7 @@ def test_content_alone_is_restored_from_noise(random_vgg: Path, photos: Path):
     config = RelativeLossConfig(
         content_layer="relu1_2", style_layers=["relu1_1"], style_weight=0, tv_weight=0
     )
-    loss = RelativeLoss(vgg, content, config)
+    loss = towards(RelativeLoss(vgg, config), content)
     noise = torch.rand_like(content)
     image, terms = next(itertools.islice(descend(loss, content, noise), 150, None))
     assert terms["total"] < 1e-3
@@ -158,7 +159,9 @@ def test_gatys_terms_are_those_of_the_paper(random_vgg: Path):
     vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
     y, x, s = (torch.rand(1, 3, 32, 24) for _ in range(3))
     config = GatysLossConfig(content_layer="relu2_2", style_layers=LAYERS, style_weight=100)
-    terms = {name: value.squeeze() for name, value in GatysLoss(vgg, s, config)(y, x).items()}
+    terms = {
+        name: value.squeeze() for name, value in towards(GatysLoss(vgg, config), s)(y, x).items()
+    }
     fy, fx, fs = (vgg(image, [*LAYERS, "relu2_2"]) for image in (y, x, s))
     content = (fy["relu2_2"] - fx["relu2_2"]).square().sum() / 2  # eq. 1
     style = torch.zeros(())
@@ -179,7 +182,7 @@ def test_several_styles_pull_as_their_mean_does(random_vgg: Path):
 
     def gradient(style) -> Tensor:
         image = content.clone().requires_grad_()
-        terms = GatysLoss(vgg, style, config)(image, content)
+        terms = towards(GatysLoss(vgg, config), style)(image, content)
         (found,) = torch.autograd.grad(terms["style"], image)
         return found
 
@@ -187,7 +190,7 @@ def test_several_styles_pull_as_their_mean_does(random_vgg: Path):
     mean = 0.75 * gradient(first) + 0.25 * gradient(second)
     assert (both - mean).norm() < 1e-4 * mean.norm()
     torch.testing.assert_close(gradient([(first, 2.0), (second, 0.0)]), gradient(first))
-    loss = GatysLoss(vgg, [(first, 1.0), (second, 1.0)], config)
+    loss = towards(GatysLoss(vgg, config), [(first, 1.0), (second, 1.0)])
     grams = [gram_matrix(vgg(style, LAYERS)["relu2_1"]) for style in (first, second)]
     torch.testing.assert_close(loss.get_buffer("target_0_relu2_1"), (grams[0] + grams[1]) / 2)
 
@@ -195,8 +198,8 @@ def test_several_styles_pull_as_their_mean_does(random_vgg: Path):
 def test_what_was_measured_before_gives_the_same_terms(random_vgg: Path):
     vgg = load_vgg16(random_vgg, "relu3_3", verify=False)
     y, x, s = (torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32), torch.rand(1, 3, 40, 40))
-    loss = RelativeLoss(vgg, s, RelativeLossConfig())
-    again = loss.against(loss.content_targets(x), y)
+    loss = towards(RelativeLoss(vgg, RelativeLossConfig()), s)
+    again = loss.against(loss.loss.content_targets(x), y)
     assert {k: v.tolist() for k, v in loss(y, x).items()} == {
         k: v.tolist() for k, v in again.items()
     }

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fst.config import MomentsLossConfig
 from fst.losses.light import large_areas
+from fst.losses.objective import towards
 from fst.losses.relative import MomentsLoss
 from fst.losses.statistics import squared_distance
 from fst.losses.vgg import load_vgg16
@@ -78,7 +79,7 @@ def test_the_term_has_its_weight_and_is_left_out_without(random_vgg):
 
     def terms(light_weight: float) -> dict[str, Tensor]:
         config = MomentsLossConfig(light_weight=light_weight)
-        return MomentsLoss(vgg, style, config)(result, photograph)
+        return towards(MomentsLoss(vgg, config), style)(result, photograph)
 
     without, with_light = terms(0), terms(3)
     assert "light" not in without

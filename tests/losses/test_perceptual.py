@@ -16,11 +16,13 @@ from fst.config import (
     MomentsLossConfig,
     RelativeLossConfig,
 )
+from fst.losses.objective import Objective, towards
 from fst.losses.papers import JohnsonLoss
-from fst.losses.perceptual import ADAPTATION_PER_IMAGE, PerceptualLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss, RelativeLoss
 from fst.losses.statistics import gram_matrix, moments, squared_distance, standardised
+from fst.losses.style_weight import ADAPTATION_PER_IMAGE, adapt, missing_content
+from fst.losses.terms import SquaredVariation, TotalVariation
 from fst.losses.vgg import VGG16, load_vgg16
 
 LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
@@ -36,9 +38,9 @@ def style() -> Tensor:
     return torch.rand(1, 3, 40, 32, generator=torch.Generator().manual_seed(1))
 
 
-def build(vgg: VGG16, style: Tensor, **changes: object) -> PerceptualLoss:
+def build(vgg: VGG16, style: Tensor, **changes: object) -> Objective:
     config = RelativeLossConfig(**changes)  # type: ignore[arg-type]
-    return RelativeLoss(vgg, style, config)
+    return towards(RelativeLoss(vgg, config), style)
 
 
 def test_gram_matrix_of_a_case_worked_by_hand():
@@ -161,11 +163,10 @@ def test_each_picture_of_a_batch_has_its_own_terms_and_style(kind: str, vgg: VGG
         "gatys": GatysLossConfig(style_layers=LAYERS, content_layer="relu3_3"),
     }
     other = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(2))
-    alone = [LOSSES[kind](vgg, picture, config[kind]) for picture in (style, other)]
-    both = LOSSES[kind](vgg, style, config[kind])
-    both.add_style(other)
-    both.style_weight[1] *= 3
-    alone[1].style_weight *= 3
+    alone = [towards(LOSSES[kind](vgg, config[kind]), picture) for picture in (style, other)]
+    both = towards(LOSSES[kind](vgg, config[kind]), style, other)
+    both.weights[1] *= 3
+    alone[1].weights *= 3
     numbers = torch.tensor([0, 1, 1, 0])
     y, x = torch.rand(4, 3, 128, 128), torch.rand(4, 3, 128, 128)
     found = both(y, x, numbers)
@@ -186,7 +187,7 @@ def test_layer_weights_are_taken_relative_to_their_mean(vgg: VGG16, style: Tenso
 def test_johnson_terms_are_those_of_the_paper_s_code(vgg: VGG16, style: Tensor):
     config = JohnsonLossConfig(style_layers=LAYERS)
     y, x = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
-    terms = JohnsonLoss(vgg, style, config)(y, x)
+    terms = towards(JohnsonLoss(vgg, config), style)(y, x)
     fy, fx, fs = vgg(y, LAYERS), vgg(x, LAYERS), vgg(style, LAYERS)
     torch.testing.assert_close(terms["content"].mean(), F.mse_loss(fy["relu3_3"], fx["relu3_3"]))
     style_sum = torch.zeros(())
@@ -199,21 +200,20 @@ def test_johnson_terms_are_those_of_the_paper_s_code(vgg: VGG16, style: Tensor):
     torch.testing.assert_close(terms["style"].mean(), style_sum)
 
 
-def test_johnson_s_total_variation_has_the_gradient_of_their_code(vgg: VGG16, style: Tensor):
+def test_johnson_s_total_variation_has_the_gradient_of_their_code():
     # fast_neural_style/TotalVariation.lua: each difference is added at one pixel and taken from
     # its neighbour; checked where the borders, which they leave out on one side, do not matter.
-    loss = JohnsonLoss(vgg, style, JohnsonLossConfig(style_layers=LAYERS))
     y = torch.rand(1, 3, 9, 9, dtype=torch.float64, requires_grad=True)
-    loss.total_variation(y.double()).backward()
+    SquaredVariation(1.0)(y, torch.empty(0)).backward()
     z = 255 * y.detach()[0, 0]
     by_hand = 4 * z[4, 4] - z[3, 4] - z[5, 4] - z[4, 3] - z[4, 5]
     assert y.grad is not None
     assert y.grad[0, 0, 4, 4].item() / 255 == pytest.approx(by_hand.item(), rel=1e-4)
 
 
-def test_total_variation_of_a_ramp(vgg: VGG16, style: Tensor):
+def test_total_variation_of_a_ramp():
     ramp = torch.arange(5.0).mul(0.1).expand(1, 3, 4, 5)
-    assert build(vgg, style).total_variation(ramp).item() == pytest.approx(0.1)
+    assert TotalVariation(1.0)(ramp, torch.empty(0)).item() == pytest.approx(0.1)
 
 
 def test_impossible_loss_settings_are_refused_by_name():
@@ -258,8 +258,8 @@ def test_standardised_features_forget_scale_and_offset():
 
 
 def test_structure_ignores_contrast_and_sees_edges(vgg: VGG16, style: Tensor):
-    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=1))
-    relative = RelativeLoss(vgg, style, RelativeLossConfig(style_levels=1))
+    loss = towards(MomentsLoss(vgg, MomentsLossConfig(style_levels=1)), style)
+    relative = towards(RelativeLoss(vgg, RelativeLossConfig(style_levels=1)), style)
     photo = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(3))
     pale = 0.5 + 0.6 * (photo - 0.5)
     assert loss(pale, photo)["content"] < relative(pale, photo)["content"]
@@ -268,7 +268,7 @@ def test_structure_ignores_contrast_and_sees_edges(vgg: VGG16, style: Tensor):
 
 
 def test_style_of_itself_is_perfect(vgg: VGG16, style: Tensor):
-    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=2))
+    loss = towards(MomentsLoss(vgg, MomentsLossConfig(style_levels=2)), style)
     assert loss(style, style)["style"] < 1e-9
 
 
@@ -280,7 +280,7 @@ def test_blank_pictures_ask_for_nothing_and_break_nothing(blank, random_vgg, sty
     vgg = load_vgg16(random_vgg, "relu3_3", verify=False, padding="reflect")
     for of_style, photo in ((style, plain), (plain, busy), (plain, plain)):
         stylized = torch.rand(1, 3, 64, 64).requires_grad_()
-        loss = MomentsLoss(vgg, of_style, MomentsLossConfig(style_levels=1))
+        loss = towards(MomentsLoss(vgg, MomentsLossConfig(style_levels=1)), of_style)
         terms = loss(stylized, photo)
         assert (terms["content"].item() == 0) == (photo is plain)
         assert terms["total"] < 1e6
@@ -305,7 +305,8 @@ def test_style_in_tiles_must_be_everywhere():
     somewhere = everywhere.flatten(2)[..., order].view_as(everywhere)  # from dark to bright
     config = MomentsLossConfig(style_layers=["relu1_2"], content_layer="relu1_2", style_levels=1)
     whole, tiled = (
-        MomentsLoss(Pointwise(), style, replace(config, style_tiles=tiles)) for tiles in (1, 2)
+        towards(MomentsLoss(Pointwise(), replace(config, style_tiles=tiles)), style)
+        for tiles in (1, 2)
     )
     assert whole(everywhere, everywhere)["style"] < 1e-9
     assert whole(somewhere, everywhere)["style"] < 1e-9
@@ -314,8 +315,8 @@ def test_style_in_tiles_must_be_everywhere():
 
 
 @pytest.mark.parametrize("loss_of", [RelativeLoss, MomentsLoss])
-def test_the_whole_s_statistic_is_joined_from_those_of_its_tiles(loss_of, vgg, style):
-    loss = loss_of(vgg, style, MomentsLossConfig())
+def test_the_whole_s_statistic_is_joined_from_those_of_its_tiles(loss_of, vgg):
+    loss = loss_of(vgg, MomentsLossConfig())
     features = torch.rand(2, 5, 8, 12, dtype=torch.double) + torch.rand(1, 5, 8, 12)
     tiles = [half for row in features.chunk(2, 2) for half in row.chunk(2, 3)]
     parts = torch.stack([loss.style_statistic(tile) for tile in tiles], 1)
@@ -326,27 +327,26 @@ def test_the_whole_s_statistic_is_joined_from_those_of_its_tiles(loss_of, vgg, s
 def test_tiles_have_64_pixels_at_least(vgg: VGG16, style: Tensor):
     picture = torch.rand(1, 3, 127, 200, generator=torch.Generator().manual_seed(6))
     terms = [
-        MomentsLoss(vgg, style, MomentsLossConfig(style_tiles=tiles))(picture, picture)
+        towards(MomentsLoss(vgg, MomentsLossConfig(style_tiles=tiles)), style)(picture, picture)
         for tiles in (1, 2)
     ]
     assert terms[0]["style"] == terms[1]["style"]
 
 
-def test_style_weight_moves_towards_the_content_target(vgg: VGG16, style: Tensor):
-    loss = MomentsLoss(vgg, style, MomentsLossConfig(style_levels=1, style_weight=10))
-    assert loss.config.content_target == 1.0
-    loss.add_style(style.flip(1))
+def test_style_weight_moves_towards_the_content_target():
+    config = MomentsLossConfig(style_weight=10)
+    assert config.content_target == 1.0
+    weights = torch.tensor([10.0, 10.0])
     distances, styles = torch.tensor([0.4, 0.6, 2.0]), torch.tensor([0, 0, 1])
-    loss.adapt(loss.missing_content(distances, styles))
+    adapt(weights, config, missing_content(config, distances, styles, 2))
     expected = 10 * torch.exp(ADAPTATION_PER_IMAGE * torch.tensor([0.6 + 0.4, -1.0]))
-    torch.testing.assert_close(
-        loss.style_weight, expected
-    )  # too much of the photograph; too little
-    loss.adapt(torch.tensor([-1e6, 1e6]))
-    assert loss.style_weight.tolist() == [1, 100]  # within a factor of ten of the configuration's
+    torch.testing.assert_close(weights, expected)  # too much of the photograph; too little
+    adapt(weights, config, torch.tensor([-1e6, 1e6]))
+    assert weights.tolist() == [1, 100]  # within a factor of ten of the configuration's
 
 
-def test_without_a_content_target_the_style_weight_stays(vgg: VGG16, style: Tensor):
-    loss = build(vgg, style, style_levels=1)
-    loss.adapt(loss.missing_content(torch.tensor([0.1]), torch.tensor([0])))
-    assert loss.style_weight == loss.config.style_weight
+def test_without_a_content_target_the_style_weight_stays():
+    config = RelativeLossConfig()
+    weights = torch.tensor([config.style_weight])
+    adapt(weights, config, missing_content(config, torch.tensor([0.1]), torch.tensor([0]), 1))
+    assert weights == config.style_weight

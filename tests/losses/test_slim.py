@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 
 from fst.config import SLIM_LAYERS, RelativeLossConfig
+from fst.losses.objective import towards
 from fst.losses.relative import RelativeLoss
 from fst.losses.slim import Slim, load_slim
 from fst.losses.statistics import gram_matrix
@@ -90,7 +91,9 @@ def test_its_features_and_its_loss_are_those_of_vgg16():
             back = torch.einsum("nchw,dc->ndhw", ours[layer], slim.basis(layer))
             assert (back - theirs[layer]).square().sum() < most * theirs[layer].square().sum()
     style = resize(read_image(SHARED / "data/styles/the_scream.jpg"), 128)
-    losses = [RelativeLoss(network, style, RelativeLossConfig()) for network in (slim, vgg)]
+    losses = [
+        towards(RelativeLoss(network, RelativeLossConfig()), style) for network in (slim, vgg)
+    ]
     for photo, other in zip(photos, photos[1:], strict=False):
         other = other[..., : photo.shape[-2], : photo.shape[-1]]
         photo = photo[..., : other.shape[-2], : other.shape[-1]]

@@ -7,38 +7,40 @@ import pytest
 import torch
 
 from fst.config import FastConfig, SlimConfig
+from fst.data.batches import without_margin
 from fst.errors import UserError
 from fst.measuring.step_benchmark import OurStep, PlainStep, _config, benchmark_steps
 from fst.networks.cost import count_flops, flops_of
 from fst.training.distributed import World
-from fst.training.trainer import Trainer
+from fst.training.run import Run
+from fst.training.style import StyleTask
 
 
 def test_both_steps_descend_the_same_loss(tmp_path: Path):
     config = _config(FastConfig(width=8, coarse_width=8), SlimConfig(), 2, 32, "cpu", tmp_path)
     config.optimizer.warmup_fraction = 0
-    trainer = Trainer(config, World(), torch.device("cpu"))
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    plain, ours = PlainStep(trainer), OurStep(trainer)
-    content = trainer.without_margin(images / 255)
+    plain, ours = PlainStep(run), OurStep(run)
+    content = without_margin(images / 255, config.data.margin_px)
 
     def total(network: torch.nn.Module) -> float:
         with torch.no_grad():
-            stylized = trainer.without_margin(network(images / 255))
-            return trainer.loss(stylized, content)["total"].mean().item()
+            stylized = without_margin(network(images / 255), config.data.margin_px)
+            return run.task.loss(stylized, content)["total"].mean().item()
 
-    before = total(trainer.network)
+    before = total(run.task.descent.network)
     assert total(plain.network) == pytest.approx(before, rel=1e-3)
     for _ in range(3):
         plain.step(images)
         ours.step(images)
     assert total(plain.network) < before
-    assert total(trainer.network) < before
+    assert total(run.task.descent.network) < before
 
 
 def test_the_operations_of_a_step_are_those_of_its_convolutions(tmp_path: Path):
     config = _config(FastConfig(width=8, coarse_width=8), SlimConfig(), 2, 32, "cpu", tmp_path)
-    plain = PlainStep(Trainer(config, World(), torch.device("cpu")))
+    plain = PlainStep(Run(StyleTask, config, World(), torch.device("cpu")))
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     (first,) = (w for w in plain.network.parameters() if w.ndim == 4 and w.shape[1] == 3 * 4 * 4)
     of_first = 2 * first.numel() * (64 // 4) ** 2

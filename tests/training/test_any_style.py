@@ -19,10 +19,11 @@ from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, in_style, stylized_with
 from fst.pictures.image import resize
-from fst.training.any_style import AnyStyleTrainer, mixed
+from fst.training.any_style import AnyStyleTask, mixed
 from fst.training.distributed import World
 from fst.training.learning import CODE_RATE, SIZE_OF_ANY_PX, add_styles
 from fst.training.registry import train
+from fst.training.run import Run
 from fst.training.stopping import StopRequest
 
 CPU = torch.device("cpu")
@@ -115,17 +116,17 @@ def test_a_stopped_run_resumes_bit_for_bit(
     whole = read_model(run / "model.safetensors").network.state_dict()
     elsewhere = [*overrides, f"runs_dir={tmp_path}"]
     config = compose(elsewhere)
-    trainer = AnyStyleTrainer(config, World(), CPU)
-    step = trainer.step
+    training = Run(AnyStyleTask, config, World(), CPU)
+    step = training.step
 
     def step_and_stop(images: torch.Tensor) -> None:
         step(images)
-        if trainer.seen_images == 12:
+        if training.seen_images == 12:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    trainer.step = step_and_stop  # type: ignore[method-assign]
+    training.step = step_and_stop  # type: ignore[method-assign]
     with StopRequest() as stop:
-        assert trainer.run(stop, console=False) == signal.SIGTERM
+        assert training.run(stop, console=False) == signal.SIGTERM
     assert train(compose(elsewhere), console=True) == 0
     assert "resuming at 12 of 24 images" in capsys.readouterr().out
     resumed = read_model(config.run_dir / "model.safetensors").network.state_dict()
@@ -136,18 +137,18 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
     compose, overrides: list[str], tmp_path: Path
 ):
     config = compose([*overrides, "style.mixed=0", f"runs_dir={tmp_path}"])
-    trainer = AnyStyleTrainer(config, World(), CPU)
-    stylize, styles = trainer.in_drawn_styles(position=8, count=3)
-    crops = torch.stack([trainer.paintings.train[position][0] for position in (8, 9, 10)]) / 255
-    expected = trainer.loss.style_targets(crops)
+    task = Run(AnyStyleTask, config, World(), CPU).task
+    stylize, objective = task.drawn(position=8, count=3)
+    crops = torch.stack([task.paintings.train[position][0] for position in (8, 9, 10)]) / 255
+    expected = task.loss.style_targets(crops)
     for name, target in expected.items():
-        torch.testing.assert_close(trainer.loss.get_buffer(name)[styles], target)
-    weights = trainer.loss.style_weight / config.loss.style_weight
+        torch.testing.assert_close(objective.get_buffer(name), target)
+    weights = objective.weights / config.loss.style_weight
     assert ((weights >= 0.25) & (weights <= 4)).all() and weights.std() > 0
-    styled = trainer.network.styled
+    styled = task.descent.network.styled
     images = torch.rand(3, 3, 40, 40)
     with torch.no_grad():
-        codes = styled.predictor(predictor_input(trainer.moments.style_targets(crops)))
+        codes = styled.predictor(predictor_input(task.moments.style_targets(crops)))
         strengths = weights.log() / torch.tensor(4.0).log()
         vectors = styled.mapped(codes, strengths)
         torch.testing.assert_close(stylize(images), stylized_with(styled.network, vectors, images))
@@ -162,14 +163,14 @@ def test_mixed_values_are_moved_towards_their_partners():
 def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[str], tmp_path):
     """However the images are shared by steps and processes."""
     config = compose([*overrides, "style.mixed=1", f"runs_dir={tmp_path}"])
-    trainer = AnyStyleTrainer(config, World(), CPU)
+    task = Run(AnyStyleTask, config, World(), CPU).task
     images = torch.rand(4, 3, 40, 40)
 
     def drawn(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        stylize, _ = trainer.in_drawn_styles(position, count)
+        stylize, objective = task.drawn(position, count)
         with torch.no_grad():
             stylized = stylize(images[position : position + count])
-        return stylized, trainer.loss.get_buffer("target_0_relu1_2")
+        return stylized, objective.get_buffer("target_0_relu1_2")
 
     together, first, second = drawn(0, 4), drawn(0, 1), drawn(1, 3)
     for whole, *parts in zip(together, first, second, strict=True):
@@ -211,7 +212,7 @@ def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str
     for init in ("museum", "museum:udnie", "starry_night"):
         config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
         with pytest.raises(ValueError, match=f"init={init} is .*requires the same architecture"):
-            AnyStyleTrainer(config, World(), CPU)
+            Run(AnyStyleTask, config, World(), CPU)
 
 
 def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
@@ -247,12 +248,12 @@ def test_training_judges_and_describes_styles_with_their_palettes(
     without = [override for override in overrides if not override.startswith("training.palette")]
     config = compose([*without, f"runs_dir={tmp_path}"])
     assert config.training.palette == 0.3
-    trainer = AnyStyleTrainer(config, World(), CPU)
-    judged = trainer.judged()
-    assert trainer.describe_model(judged).palette_share == 0.3
+    task = Run(AnyStyleTask, config, World(), CPU).task
+    judged = task.with_styles()
+    assert task.describe(judged, 0, {}, {}).palette_share == 0.3
     found = judged.palettes.clone()
     judged.palettes.zero_()
-    for number, style in enumerate(trainer.styles):
+    for number, style in enumerate(task.styles):
         expected = fit_palette(in_style(judged, number), style.picture, 0.3)
         torch.testing.assert_close(found[number], expected)
 
@@ -284,7 +285,7 @@ def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
 
     def begun(init: object) -> StyledNetwork:
         config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
-        return AnyStyleTrainer(config, World(), CPU).network.styled
+        return Run(AnyStyleTask, config, World(), CPU).task.descent.network.styled
 
     def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
         there = other.state_dict()

@@ -10,6 +10,7 @@ from samples import draw_picture
 
 from fst.config import MomentsLossConfig
 from fst.errors import TrainingStoppedError
+from fst.losses.objective import towards
 from fst.losses.relative import MomentsLoss
 from fst.losses.vgg import load_vgg16
 from fst.models.model_file import describe, read_model, save_model
@@ -45,7 +46,7 @@ def test_learning_lowers_the_loss_of_the_closest_known_style(
     style = torch.rand(1, 3, 48, 48, generator=generator) * torch.tensor([1, 0.3, 0.1]).view(
         3, 1, 1
     )
-    loss = MomentsLoss(vgg, style, CONFIG)
+    loss = towards(MomentsLoss(vgg, CONFIG), style)
     photo = torch.rand(1, 3, 56, 56, generator=generator)
 
     def total(number: int, of: StyledNetwork) -> float:
@@ -61,8 +62,9 @@ def test_learning_lowers_the_loss_of_the_closest_known_style(
 def test_photographs_whose_gradient_is_not_finite_are_skipped_and_counted(
     network: StyledNetwork, random_vgg: Path
 ):
-    loss = MomentsLoss(
-        load_vgg16(random_vgg, "relu3_3", verify=False), torch.rand(1, 3, 48, 48), CONFIG
+    loss = towards(
+        MomentsLoss(load_vgg16(random_vgg, "relu3_3", verify=False), CONFIG),
+        torch.rand(1, 3, 48, 48),
     )
     good, bad = torch.rand(1, 3, 56, 56), torch.full((1, 3, 56, 56), torch.nan)
     photos = [good, good, *[good, bad, good, good, good] * 2]
@@ -78,8 +80,9 @@ def test_photographs_whose_gradient_is_not_finite_are_skipped_and_counted(
 def test_blank_photographs_do_not_stop_learning(
     network: StyledNetwork, random_vgg: Path, blank: float
 ):
-    loss = MomentsLoss(
-        load_vgg16(random_vgg, "relu3_3", verify=False), torch.rand(1, 3, 48, 48), CONFIG
+    loss = towards(
+        MomentsLoss(load_vgg16(random_vgg, "relu3_3", verify=False), CONFIG),
+        torch.rand(1, 3, 48, 48),
     )
     photos = [torch.rand(1, 3, 56, 56), torch.full((1, 3, 56, 56), blank)] * 6
     learnt = learn_style(network, loss, photos, images=10, margin_px=4)

@@ -21,8 +21,9 @@ from fst import folder_lock
 from fst.errors import UserError
 from fst.training.distributed import World
 from fst.training.registry import train
+from fst.training.run import Run
 from fst.training.run_folder import RunFolder
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
 
 CONTENDER = """
 import subprocess, sys
@@ -148,11 +149,11 @@ def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, valu
     else:
         state[entry] = value
     folder.write_state(state)
-    trainer = Trainer(trained, World(), torch.device("cpu"))
-    before = copy.deepcopy(trainer.network.state_dict())
+    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    before = copy.deepcopy(run.task.descent.network.state_dict())
     with pytest.raises(UserError, match="state.pt is damaged, or was written by another version"):
-        trainer.load_state_dict(folder.read_state())
-    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+        run.load_state_dict(folder.read_state())
+    assert all(torch.equal(v, before[k]) for k, v in run.task.descent.network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -178,23 +179,23 @@ def test_a_state_of_unusable_values_is_refused_in_one_line(
     state = folder.read_state()
     damage(state)
     folder.write_state(state)
-    trainer = Trainer(trained, World(), torch.device("cpu"))
-    before = copy.deepcopy(trainer.network.state_dict())
+    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    before = copy.deepcopy(run.task.descent.network.state_dict())
     with pytest.raises(UserError, match="state.pt is damaged"):
-        trainer.load_state_dict(folder.read_state())
-    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+        run.load_state_dict(folder.read_state())
+    assert all(torch.equal(v, before[k]) for k, v in run.task.descent.network.state_dict().items())
 
 
 def test_the_optimizer_s_settings_are_the_configuration_s(trained):
     """Those of a damaged state could make Adam fail in its first step."""
     folder = RunFolder(trained.run_dir)
     state = folder.read_state()
-    trainer = Trainer(trained, World(), torch.device("cpu"))
-    trainer.load_state_dict(copy.deepcopy(state))
-    expected = trainer.optimizer.state_dict()["param_groups"]
+    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    run.load_state_dict(copy.deepcopy(state))
+    expected = run.task.descent.optimizer.state_dict()["param_groups"]
     state["optimizer"]["param_groups"][0] |= {"amsgrad": True, "betas": (2.0, -1.0)}
-    trainer.load_state_dict(state)
-    assert trainer.optimizer.state_dict()["param_groups"] == expected
+    run.load_state_dict(state)
+    assert run.task.descent.optimizer.state_dict()["param_groups"] == expected
 
 
 def test_a_compressed_state_is_refused(trained):

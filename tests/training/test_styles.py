@@ -15,11 +15,12 @@ from fst.models.model_file import open_model, read_model
 from fst.models.model_ref import find_model
 from fst.networks.palette import fit_palette
 from fst.networks.styled import StyledNetwork, in_style
-from fst.training import judging, styles
+from fst.training import style_pictures, validation
 from fst.training.distributed import World
 from fst.training.registry import train
-from fst.training.styles import drawn_styles, open_styles
-from fst.training.trainer import Trainer
+from fst.training.run import Run
+from fst.training.style import StyleTask
+from fst.training.style_pictures import drawn_styles, open_styles
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ def test_a_style_that_would_become_enormous_is_refused_before_it_is_read(
     def read(path: Path) -> torch.Tensor:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr(styles, "read_image", read)
+    monkeypatch.setattr(style_pictures, "read_image", read)
     with pytest.raises(
         UserError, match=r"line\.png is 6667 times as long as wide: .* 64 .* crop it"
     ):
@@ -124,7 +125,7 @@ def test_a_training_starts_from_one_of_several_styles(
     assert train(several) == 0
     start = f"init={several.run_dir}:night"
     config = compose([*tiny_overrides, "name=from_night", start])
-    network = Trainer(config, World(), CPU).network
+    network = Run(StyleTask, config, World(), CPU).task.descent.network
     expected = open_model(find_model(f"{several.run_dir}:night")).network.state_dict()
     for name, value in network.state_dict().items():
         assert torch.equal(value, expected[name]), name
@@ -140,7 +141,9 @@ def test_a_training_of_styles_continues_those_that_its_start_knows(
     draw_picture(paintings / "dawn.png", 7, 72, 60)
     (paintings / "sea.png").unlink()  # "a_b_ c", "dawn", "night" follow "a_b_ c", "night", "sea"
     again = [f"styles={paintings}", *tiny_overrides[1:], "name=again"]
-    network = Trainer(compose([*again, f"init={several.run_dir}"]), World(), CPU).network
+    network = Run(
+        StyleTask, compose([*again, f"init={several.run_dir}"]), World(), CPU
+    ).task.descent.network
     assert isinstance(network, StyledNetwork)
     for here, there in ((0, 0), (2, 1)):
         torch.testing.assert_close(network.vectors()[here], known.vectors()[there])
@@ -152,7 +155,7 @@ def test_a_training_of_styles_continues_those_that_its_start_knows(
     draw_picture(other / "noon.png", 9, 72, 60)
     config = compose([f"styles={other}", *again[1:], f"init={several.run_dir}"])
     with pytest.raises(UserError, match=r"has none of the styles of this run \(dusk, noon\)"):
-        Trainer(config, World(), CPU)
+        Run(StyleTask, config, World(), CPU)
 
 
 def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides, paintings: Path):
@@ -174,7 +177,7 @@ def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides,
 def test_of_many_styles_some_at_equal_distances_are_judged(
     compose, tiny_overrides, paintings: Path, monkeypatch
 ):
-    monkeypatch.setattr(judging, "MOST_STYLES", 2)
+    monkeypatch.setattr(validation, "MAX_STYLES", 2)
     config = compose([f"styles={paintings}", *tiny_overrides[1:], "training.images=8"])
     assert train(config) == 0
     info = read_model(config.run_dir / "model.safetensors").info

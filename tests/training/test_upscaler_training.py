@@ -23,7 +23,8 @@ from fst.losses.vgg import load_vgg16
 from fst.models.model_file import open_model
 from fst.models.model_ref import find_model
 from fst.pictures.image import UnreadableImageError, read_image
-from fst.training.upscaling import UpscalerTrainer, train_upscaler
+from fst.training.run import Run
+from fst.training.upscaling import train_upscaler
 
 Composing = Callable[..., TrainUpscalerConfig]
 
@@ -118,7 +119,7 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
     whole = composed("name=whole", "loss=perceptual")
     assert train_upscaler(whole) == 0
     stopped = composed("name=stopped", "loss=perceptual")
-    step = UpscalerTrainer.step
+    step = Run.step
     steps = []
 
     def step_and_fail(self, images):
@@ -126,7 +127,7 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
             raise KeyboardInterrupt
         steps.append(step(self, images))
 
-    monkeypatch.setattr(UpscalerTrainer, "step", step_and_fail)
+    monkeypatch.setattr(Run, "step", step_and_fail)
     with pytest.raises(KeyboardInterrupt):
         train_upscaler(stopped)
     monkeypatch.undo()

@@ -26,19 +26,20 @@ from fst import folder_lock
 from fst.config import OptimizerConfig, TrainConfig
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.relative import MomentsLoss
+from fst.losses.terms import Term
 from fst.models.model_file import describe, read_model, save_model
 from fst.networks.fast import Fast
 from fst.networks.styled import in_style
 from fst.pictures.image import read_image
-from fst.training import setup
-from fst.training import trainer as trainer_module
+from fst.training import setup, style_terms
 from fst.training.distributed import World
 from fst.training.meter import Meter
 from fst.training.registry import train
+from fst.training.run import Run
 from fst.training.run_folder import RunFolder, flatten
 from fst.training.schedule import learning_rate, update_average
 from fst.training.stopping import StopRequest
-from fst.training.trainer import Trainer
+from fst.training.style import StyleTask
 
 
 @pytest.fixture
@@ -106,12 +107,12 @@ def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
             "training.report_every=200",
         ]
     )
-    trainer = Trainer(config, World(), torch.device("cpu"))
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
     judged = []
-    judge = trainer.judge
-    trainer.judge = lambda tracker: judged.append(judge(tracker)) or judged[-1]  # type: ignore
+    validate = run.validate
+    run.validate = lambda tracker: judged.append(validate(tracker)) or judged[-1]  # type: ignore
     with StopRequest() as stop:
-        trainer.run(stop, console=False)
+        run.run(stop, console=False)
     assert [set(terms) for terms in judged] == [set(judged[0])] * 3
     assert judged[-1]["heldout/total"] < 0.7 * judged[0]["heldout/total"]
 
@@ -139,10 +140,12 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
     )
     assert train(config) == 0
     halfway, end = metrics(config)
-    untrained = Trainer(dataclasses.replace(config, name="untrained"), World(), torch.device("cpu"))
-    contents = untrained.heldout.float() / 255
+    untrained = Run(
+        StyleTask, dataclasses.replace(config, name="untrained"), World(), torch.device("cpu")
+    )
+    contents = untrained.context.heldout.float() / 255
     with torch.no_grad():
-        start = untrained.heldout_loss(untrained.ema(contents), contents)
+        start = untrained.task.heldout_loss(untrained.task.average(contents), contents)
     assert end["heldout/style"] < 0.6 * start["style"].mean()
     assert end["heldout/total"] < halfway["heldout/total"] < 0.75 * start["total"].mean()
     assert read_model(config.run_dir / "model.safetensors").info.loss_network == "slim"
@@ -154,15 +157,17 @@ def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: P
     model = load_file(first.run_dir / "model.safetensors")
     shutil.copy(first.run_dir / "model.safetensors", tmp_path / "first.safetensors")
     started = compose([*tiny_overrides, "name=second", f"init={tmp_path / 'first.safetensors'}"])
-    trainer = Trainer(started, World(), torch.device("cpu"))
-    for network in (trainer.network, trainer.ema):
+    run = Run(StyleTask, started, World(), torch.device("cpu"))
+    for network in (run.task.descent.network, run.task.average):
         assert all(torch.equal(value, model[key]) for key, value in network.state_dict().items())
     assert interrupt_after(12, started) == signal.SIGTERM
     saved = RunFolder(started.run_dir).read_state()["network"]
     (tmp_path / "first.safetensors").unlink()  # a resumed run does not need it
-    resumed = Trainer(started, World(), torch.device("cpu"))
+    resumed = Run(StyleTask, started, World(), torch.device("cpu"))
     resumed.load_state_dict(RunFolder(started.run_dir).read_state())
-    assert all(torch.equal(v, saved[k]) for k, v in resumed.network.state_dict().items())
+    assert all(
+        torch.equal(v, saved[k]) for k, v in resumed.task.descent.network.state_dict().items()
+    )
     train(started)
     assert read_model(started.run_dir / "model.safetensors").info.training_config["init"] == (
         started.init
@@ -206,17 +211,17 @@ def test_reduced_precision_trains_to_nearly_the_same(compose, tiny_overrides, pr
 
 def train_until(images: int, config: TrainConfig, event: Callable[[], object]) -> int:
     """Train; something happens in the step that reaches `images`."""
-    trainer = Trainer(config, World(), torch.device("cpu"))
-    step = trainer.step
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
+    step = run.step
 
     def step_and_event(batch: torch.Tensor) -> None:
         step(batch)
-        if trainer.seen_images == images:
+        if run.seen_images == images:
             event()
 
-    trainer.step = step_and_event  # type: ignore[method-assign]
+    run.step = step_and_event  # type: ignore[method-assign]
     with StopRequest() as stop:
-        return trainer.run(stop, console=False)
+        return run.run(stop, console=False)
 
 
 def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM) -> int:
@@ -363,7 +368,7 @@ def test_files_may_move_between_sittings_but_not_change(
     assert interrupt_after(12, compose(first)) == signal.SIGTERM
     moved = [*first, f"data.heldout_path={heldout}", f"loss_network.weights={weights}"]
     moved += ["style.title=another", "training.images=24"]
-    resumed = Trainer(compose(moved), World(), torch.device("cpu"))
+    resumed = Run(StyleTask, compose(moved), World(), torch.device("cpu"))
     resumed.load_state_dict(resumed.folder.read_state())
     assert resumed.seen_images == 12
 
@@ -382,10 +387,10 @@ def test_files_may_move_between_sittings_but_not_change(
 
 def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_overrides):
     config = compose([*tiny_overrides, "training.precision=bf16"])
-    trainer = Trainer(config, World(), torch.device("cpu"))
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
     seen = []
-    trainer.loss.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
-    trainer.step(torch.randint(0, 255, (4, 3, 40, 40), dtype=torch.uint8))
+    run.task.loss.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    run.step(torch.randint(0, 255, (4, 3, 40, 40), dtype=torch.uint8))
     assert seen == [torch.float32]
 
 
@@ -496,42 +501,42 @@ def test_nohup_lets_a_training_go_on():
 
 
 def test_weights_that_are_not_finite_are_not_saved(config: TrainConfig):
-    trainer = Trainer(config, World(), torch.device("cpu"))
-    step = trainer.step
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
+    step = run.step
 
     def step_and_spoil(batch: torch.Tensor) -> None:
         step(batch)
-        if trainer.seen_images == 16:  # the loss of this step was still finite
+        if run.seen_images == 16:  # the loss of this step was still finite
             with torch.no_grad():
-                trainer.network.head[-2].bias.fill_(math.nan)
+                run.task.descent.network.head[-2].bias.fill_(math.nan)
 
-    trainer.step = step_and_spoil  # type: ignore[method-assign]
+    run.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
         pytest.raises(TrainingStoppedError, match="a weight became infinite or NaN"),
     ):
-        trainer.run(stop, console=False)
+        run.run(stop, console=False)
     assert RunFolder(config.run_dir).read_state()["seen_images"] == 8
 
 
 def test_weights_that_are_not_finite_stop_the_run_which_keeps_its_last_good_state(
     config: TrainConfig,
 ):
-    trainer = Trainer(config, World(), torch.device("cpu"))
-    step = trainer.step
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
+    step = run.step
 
     def step_and_spoil(batch: torch.Tensor) -> None:
-        if trainer.seen_images == 12:
+        if run.seen_images == 12:
             with torch.no_grad():
-                trainer.network.head[-2].bias.fill_(math.nan)
+                run.task.descent.network.head[-2].bias.fill_(math.nan)
         step(batch)
 
-    trainer.step = step_and_spoil  # type: ignore[method-assign]
+    run.step = step_and_spoil  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
         pytest.raises(TrainingStoppedError, match="a weight became infinite or NaN.*last good"),
     ):
-        trainer.run(stop, console=False)
+        run.run(stop, console=False)
     state = RunFolder(config.run_dir).read_state()
     assert state["seen_images"] == 8
     assert all(value.isfinite().all() for value in state["network"].values())
@@ -539,9 +544,9 @@ def test_weights_that_are_not_finite_stop_the_run_which_keeps_its_last_good_stat
     assert train(config) == 0  # and resumes from there
 
 
-def spoiled_by(photo: str, trainer: Trainer) -> None:
+def spoiled_by(photo: str, run: Run) -> None:
     """Make the gradient NaN of each batch that has a crop of the photograph."""
-    terms, dataset = trainer.terms, trainer.data.train
+    terms, dataset = run.task.terms, run.data.train
 
     def spoilt(images: torch.Tensor, position: int) -> dict[str, torch.Tensor]:
         found = terms(images, position)
@@ -550,7 +555,7 @@ def spoiled_by(photo: str, trainer: Trainer) -> None:
             found["total"] = found["total"] * math.nan
         return found
 
-    trainer.terms = spoilt  # type: ignore[method-assign]
+    run.task.terms = spoilt  # type: ignore[method-assign]
 
 
 def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_pictures_are_not_met_again(
@@ -560,13 +565,13 @@ def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_pictures_are_not
     results = []
     for workers in (0, 2):
         config = compose([*tiny_overrides, *changes, f"data.workers={workers}", f"name={workers}"])
-        trainer = Trainer(config, World(), torch.device("cpu"))
-        spoiled_by("05.png", trainer)
+        run = Run(StyleTask, config, World(), torch.device("cpu"))
+        spoiled_by("05.png", run)
         with StopRequest() as stop:
-            assert trainer.run(stop, console=True) == 0
-        assert trainer.skipped_steps == 1  # of twelve photographs, in four passes
-        assert "05.png" in {Path(name).name for name in trainer.skipped}
-        assert len(trainer.skipped) == 4  # the batch
+            assert run.run(stop, console=True) == 0
+        assert run.skipped_steps == 1  # of twelve photographs, in four passes
+        assert "05.png" in {Path(name).name for name in run.skipped}
+        assert len(run.skipped) == 4  # the batch
         lines = metrics(config)
         assert [line["skipped_steps"] for line in lines][-1] == 1
         assert all(math.isfinite(line["objective"]) for line in lines if "objective" in line)
@@ -583,19 +588,19 @@ def test_a_run_that_skipped_a_step_resumes_exactly(compose, tiny_overrides, tmp_
     for stops in ([], [12, 20]):
         config = compose([*tiny_overrides, *changes, f"name=stopped{len(stops)}"])
         for at in [*stops, 40]:
-            trainer = Trainer(config, World(), torch.device("cpu"))
-            spoiled_by("05.png", trainer)
-            step = trainer.step
+            run = Run(StyleTask, config, World(), torch.device("cpu"))
+            spoiled_by("05.png", run)
+            step = run.step
             with StopRequest() as stop:
 
                 def step_and_stop(batch: torch.Tensor) -> None:
                     step(batch)  # noqa: B023, called in this round
-                    if trainer.seen_images >= at:  # noqa: B023
+                    if run.seen_images >= at:  # noqa: B023
                         stop.signal = signal.SIGTERM  # noqa: B023
 
-                trainer.step = step_and_stop  # type: ignore[method-assign]
-                trainer.run(stop, console=False)
-        assert trainer.skipped_steps == 1
+                run.step = step_and_stop  # type: ignore[method-assign]
+                run.run(stop, console=False)
+        assert run.skipped_steps == 1
         models.append(load_file(config.run_dir / "model.safetensors"))
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
 
@@ -604,22 +609,22 @@ def test_steps_skipped_in_a_row_end_the_run_in_one_line_and_keep_the_last_good_s
     compose, tiny_overrides
 ):
     config = compose([*tiny_overrides, "training.images=400", "training.save_every=8"])
-    trainer = Trainer(config, World(), torch.device("cpu"))
-    step = trainer.step
+    run = Run(StyleTask, config, World(), torch.device("cpu"))
+    step = run.step
 
     def diverge(batch: torch.Tensor) -> None:
-        if trainer.seen_images == 20:
+        if run.seen_images == 20:
             with torch.no_grad():
-                trainer.network.head[-2].bias.fill_(1e38)
-                trainer.network.head[-2].weight.fill_(1e38)
+                run.task.descent.network.head[-2].bias.fill_(1e38)
+                run.task.descent.network.head[-2].weight.fill_(1e38)
         step(batch)
 
-    trainer.step = diverge  # type: ignore[method-assign]
+    run.step = diverge  # type: ignore[method-assign]
     with (
         StopRequest() as stop,
         pytest.raises(TrainingStoppedError, match="became infinite or NaN within.*last good"),
     ):
-        trainer.run(stop, console=False)
+        run.run(stop, console=False)
     assert RunFolder(config.run_dir).read_state()["seen_images"] == 16
 
 
@@ -674,7 +679,7 @@ def test_two_processes_give_the_result_of_one(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    start = Trainer(one, World(), torch.device("cpu")).network.eval()
+    start = Run(StyleTask, one, World(), torch.device("cpu")).task.descent.network.eval()
     models = [c.run_dir / "model.safetensors" for c in (one, two)]
     networks = [read_model(model).in_style("03" if styles == 2 else "").network for model in models]
     # Not weight by weight: the gradient of a bias before instance norm is nothing but rounding,
@@ -690,7 +695,7 @@ def test_two_processes_give_the_result_of_one(
 
 def test_a_batch_that_processes_cannot_share_is_refused(config: TrainConfig):
     with pytest.raises(ValueError, match="batch_size=4 cannot be shared by 3"):
-        Trainer(config, World(0, 3), torch.device("cpu"))
+        Run(StyleTask, config, World(0, 3), torch.device("cpu"))
 
 
 def test_the_learning_rate_rises_then_falls_to_zero_whatever_the_batch():
@@ -817,7 +822,7 @@ def test_the_temporal_term_is_reported_everywhere_when_it_is_on(compose, tiny_ov
 
 
 def test_the_temporal_term_costs_nothing_when_it_is_off(compose, tiny_overrides, monkeypatch):
-    monkeypatch.setattr(trainer_module, "temporal_term", None)  # a call would fail
+    monkeypatch.setattr(style_terms, "temporal_term", None)  # a call would fail
     config = compose(tiny_overrides)
     train(config)
     assert not any("temporal" in name for name in metrics(config)[-1])
@@ -832,14 +837,18 @@ def test_the_temporal_term_changes_nothing_but_the_objective(compose, tiny_overr
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
 
 
+class Brightness(Term):
+    name = "brightness"
+
+    def __call__(self, stylized, target):
+        return stylized.mean((1, 2, 3))
+
+
 class FourTermLoss(MomentsLoss):
     """A loss as somebody may add it: one more term, named in no other place."""
 
-    def terms(self, targets, stylized, styles):
-        return {**super().terms(targets, stylized, styles), "brightness": stylized.mean((1, 2, 3))}
-
-    def weights(self, styles):
-        return {**super().weights(styles), "brightness": 0.5}
+    def further_terms(self):
+        return [*super().further_terms(), Brightness(0.5)]
 
 
 def test_a_further_loss_term_is_reported_everywhere(compose, tiny_overrides, monkeypatch, capsys):

@@ -6,54 +6,42 @@ Shapes: N held-out pictures of S x S pixels.
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from fst.losses.perceptual import PerceptualLoss, mean_terms
+from fst.losses.objective import Objective, mean_terms
 from fst.losses.temporal import temporal_term
 from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.sheet import contact_sheet, styles_sheet
-from fst.training.styles import Style
+from fst.training.style_pictures import Style
+from fst.training.task import Validation
 
-MOST_STYLES = 32
-"""Of more styles, this many at equal distances are judged: each takes a pass for every picture."""
+MAX_STYLES = 32
+"""Of more styles, this many at equal distances are measured: each takes a pass per picture."""
 SHOWN = 4
 """Held-out pictures on the sheet of several styles."""
 
 
-@dataclass
-class Judgement:
-    """What `judge` finds."""
-
-    terms: dict[str, float]
-    """The loss's terms by name, means over pictures and styles."""
-    sheet: Tensor
-    """The contact sheet, (1, 3, H, W) in [0, 1]."""
-    totals: dict[str, float] = field(default_factory=dict)
-    """Of a network of several styles: the loss of each by the style's name."""
-
-
 @torch.no_grad()
-def judge(
+def validate(
     model: TransformerNetwork | StyledNetwork,
     styles: Sequence[Style],
     contents: Tensor,
-    loss: PerceptualLoss,
+    loss: Objective,
     temporal_seed: int | None = None,
-) -> Judgement:
+) -> Validation:
     """Stylize the pictures in every style, and measure the results.
 
     Args:
-        model: what is judged.
+        model: what is validated.
         styles: its styles.
         contents: the pictures, (N, 3, S, S) in [0, 1].
-        loss: what judges; it knows the styles by the same numbers.
+        loss: which knows the styles by the same numbers.
         temporal_seed: with which the temporal term is measured; None leaves it out.
     """
-    step = math.ceil(len(styles) / MOST_STYLES)
+    step = math.ceil(len(styles) / MAX_STYLES)
     found: dict[str, dict[str, float]] = {}
     pictures: list[Tensor] = []
     for number in range(0, len(styles), step):
@@ -73,7 +61,7 @@ def judge(
         for name in next(iter(found.values()))
     }
     if isinstance(model, TransformerNetwork):
-        return Judgement(means, contact_sheet(styles[0].picture, contents, pictures[0]))
+        return Validation(means, contact_sheet(styles[0].picture, contents, pictures[0]))
     shown = {style.name: style.picture for style in styles[::step]}
     sheet = styles_sheet(shown, contents[:SHOWN], [results[:SHOWN] for results in pictures])
-    return Judgement(means, sheet, {name: terms["total"] for name, terms in found.items()})
+    return Validation(means, sheet, {name: terms["total"] for name, terms in found.items()})

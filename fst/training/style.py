@@ -1,0 +1,141 @@
+"""Training on style: one network, a perceptual loss, one style or several."""
+
+import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fst.config import PictureConfig, PicturesConfig, TrainConfig
+from fst.losses.objective import towards
+from fst.losses.style_weight import adapt, missing_content
+from fst.models.model_info import ModelInfo, StyleInfo
+from fst.networks.registry import build_network
+from fst.networks.styled import StyledNetwork, fit_palettes
+from fst.networks.transformer import TransformerNetwork
+from fst.pictures.image import to_unit_range
+from fst.report import few
+from fst.training.resumable import fingerprint
+from fst.training.setup import build_losses, start_from, start_styles_from
+from fst.training.style_pictures import drawn_styles, open_styles
+from fst.training.style_report import about_style, describe_style, worst_styles
+from fst.training.style_terms import style_terms
+from fst.training.task import Context, Task, Validation
+from fst.training.validation import validate
+
+
+class StyleTask(Task):
+    """A network of one style, or of several that are drawn in turn."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.config: TrainConfig = context.config
+        config = self.config
+        self.styles = open_styles(config.style.paths, config.style.size_px, self.device)
+        pictures = [style.picture for style in self.styles]
+        loss, heldout_loss = build_losses(config, context.world, self.device)
+        self.loss, self.heldout_loss = towards(loss, *pictures), towards(heldout_loss, *pictures)
+        self.inputs = {
+            "the pictures in data.path": context.data.fingerprint,
+            "the held-out pictures": fingerprint([context.data.heldout]),
+            "the pixels of the style": "".join(style.fingerprint for style in self.styles),
+            "the weights of the loss network": fingerprint(loss.loss_network.state_dict().values()),
+        }
+
+        torch.manual_seed(config.seed)
+        self.one_style = isinstance(config.style, PictureConfig)
+        self.transformer = build_network(config.network.name, config.network.arguments())
+        self.begin_with(self._begun(None if context.resumes else config.init))
+        if context.compiles:
+            loss.compile()  # whole: the loss network alone would be compiled for six shapes
+        self.missing = torch.zeros(len(self.styles), device=self.device)
+        self.fitted: nn.Module | None = None
+
+    def _begun(self, init: str | None) -> nn.Module:
+        """Return what is trained, begun with the weights of a model if one is named."""
+        if self.one_style:
+            if init is not None:
+                start_from(self.transformer, init)
+            return self.transformer
+        styled = StyledNetwork(self.transformer, len(self.styles))
+        if init is not None:
+            start_styles_from(styled, [style.name for style in self.styles], init)
+        return styled
+
+    def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
+        """Return the means of the loss's terms, and the mean weight of the style."""
+        content = to_unit_range(images.to(self.device, non_blocking=True))
+        styles = drawn_styles(len(self.styles), self.config.seed, position, len(content))
+        styles = styles.to(self.device, non_blocking=True)
+        network = self.descent.parallel
+        stylize = network if self.one_style else partial(network, styles=styles)
+        terms, distances = style_terms(self.loss, stylize, content, styles, self.config, position)
+        count = len(self.styles)
+        self.missing = missing_content(self.config.loss, distances, styles, count)
+        return terms
+
+    def after_step(self) -> None:
+        """Adapt the weight of each style to the content that its pictures missed."""
+        world = self.context.world
+        adapt(self.loss.weights, self.config.loss, world.mean(self.missing) * world.size)
+
+    def update_average(self, decay: float) -> None:
+        """Move the average; its palettes are then to be fitted anew."""
+        super().update_average(decay)
+        self.fitted = None
+
+    def model(self) -> nn.Module:
+        """Return the model as it stands: the average of the weights, its palettes fitted."""
+        share = self.config.training.palette
+        if not share:
+            return self.average
+        if self.fitted is None:
+            self.fitted = copy.deepcopy(self.average)
+            assert isinstance(self.fitted, TransformerNetwork | StyledNetwork)
+            fit_palettes(self.fitted, [style.picture for style in self.styles], share)
+        return self.fitted
+
+    def validate(self) -> Validation:
+        """Measure the model on the held-out pictures, in every style."""
+        model = self.model()
+        assert isinstance(model, TransformerNetwork | StyledNetwork)
+        seed = self.config.seed if self.config.loss.temporal_weight else None
+        contents = to_unit_range(self.context.heldout)
+        return validate(model, self.styles, contents, self.heldout_loss, seed)
+
+    def describe(
+        self, model: nn.Module, seen_images: int, terms: dict[str, float], totals: dict[str, float]
+    ) -> ModelInfo:
+        """Return what the model file says: the training, and its styles if there are several."""
+        info = describe_style(model, self.config, seen_images, terms)
+        if isinstance(self.config.style, PicturesConfig):
+            info.palette_share = self.config.training.palette
+            info.styles = [
+                StyleInfo(
+                    s.name, str(s.path), {"total": totals[s.name]} if s.name in totals else {}
+                )
+                for s in self.styles
+            ]
+        return info
+
+    def about(self) -> list[str]:
+        """Return lines that describe the run."""
+        paths = [str(style.path) for style in self.styles]
+        style = f"style {paths[0]}" if self.one_style else f"{len(paths)} styles ({few(paths)})"
+        return about_style(self, self.transformer, style, self.heldout_loss)
+
+    def use(self, totals: dict[str, float]) -> list[str]:
+        """Return lines with the worst styles, and what can be done with the result."""
+        model = self.context.folder.model
+        chosen = model if self.one_style else f"{model}:STYLE"
+        return [*worst_styles(totals), f"stylize with   fst stylize {chosen} PICTURE... -o OUT"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes in training."""
+        return super().state_dict() | {"style_weight": self.loss.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.loss.weights.copy_(state["style_weight"])
