@@ -5,12 +5,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -44,23 +46,25 @@ def test_what_the_page_adds_works(
     extended: Path, tiny_overrides: list[str], photos: Path, random_vgg: Path, tmp_path: Path
 ):
     av = pytest.importorskip("av")
-    train, stylize, units = (
+    train, train_upscaler, stylize, units = (
         shlex.split(line)
         for language, _, text in BLOCK.findall(PAGE)
         if language == "bash"
         for line in text.splitlines()
     )
 
-    def run(command: list[str]) -> str:
+    def run(command: list[str], before: str = "", status: int = 0) -> str:
+        """Run a command of the page, after some code."""
         assert command[0] == "fst"
+        code = f"import sys; sys.argv = {command!r}; {before}\nfrom fst.cli.app import main; main()"
         done = subprocess.run(
-            [sys.executable, "-m", "fst", *command[1:]],
+            [sys.executable, "-c", code],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(extended)},  # before this checkout
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
         return done.stdout
 
     (tmp_path / "photographs").symlink_to(photos)
@@ -75,6 +79,31 @@ def test_what_the_page_adds_works(
     assert json.loads(reports[-1])["saturation"] > 0
     assert "small network" in said
     assert re.search(r"\d+/24 images.* saturation \d", said)
+
+    tiny = [
+        "data.crop_px=32",
+        "data.heldout_px=32",
+        "network.width=8",
+        "network.residual_blocks=1",
+        "loss_network=slim",
+        "training.images=24",
+        "training.batch_size=4",
+        "training.save_every=8",
+        "training.device=cpu",
+    ]
+    killed_at_16 = (
+        "import os\nfrom fst.training import run\nsave = run.Run.save\n"
+        "def save_or_die(self): save(self) if self.seen_images < 16 else os.kill(os.getpid(), 9)\n"
+        "run.Run.save = save_or_die"
+    )
+    run([*train_upscaler[:-1], *tiny, "name=whole"])
+    run([*train_upscaler, *tiny], before=killed_at_16, status=-signal.SIGKILL)
+    assert "resuming at 8 of 24 images" in run([*train_upscaler, *tiny])
+    states = [torch.load(tmp_path / f"runs/{name}/state.pt") for name in ("whole", "sharp")]
+    assert states[0].keys() == states[1].keys()
+    for name in ("network", "ema", "discriminator.network", "discriminator.optimizer"):
+        torch.testing.assert_close(states[1][name], states[0][name], rtol=0, atol=0)
+    assert states[0]["discriminator.optimizer"]["state"][0]["step"] == 6
 
     frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:

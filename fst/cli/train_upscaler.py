@@ -37,9 +37,9 @@ def expand(override: str) -> list[str]:
 
 
 def _train(config: TrainUpscalerConfig, swept: Collection[str]) -> int:
-    from fst.training.upscaling import train_upscaler  # torch: once the configuration is good
+    from fst.training.registry import train  # torch: once the configuration is good
 
-    return train_upscaler(config, console=True, swept=swept)
+    return train(config, console=True, swept=swept)
 
 
 COMMAND = Command(

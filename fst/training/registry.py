@@ -1,26 +1,41 @@
-"""What is trained, by what the configuration chose as its style."""
+"""The tasks by what a configuration chose."""
 
 from collections.abc import Collection
 
-from fst.config import AnyStyleConfig, PictureConfig, PicturesConfig, StyleConfig, TrainConfig
+from fst.config import (
+    AnyStyleConfig,
+    PerceptualLossConfig,
+    PictureConfig,
+    PicturesConfig,
+    PixelLossConfig,
+    TrainConfig,
+    TrainUpscalerConfig,
+)
 from fst.training.any_style import AnyStyleTask
 from fst.training.run import run_training
 from fst.training.style import StyleTask
 from fst.training.task import Task
+from fst.training.upscaling import UpscalingTask
 
-TASKS: dict[type[StyleConfig], type[Task]] = {
+TASKS: dict[type, type[Task]] = {
     PictureConfig: StyleTask,
     PicturesConfig: StyleTask,
     AnyStyleConfig: AnyStyleTask,
+    PixelLossConfig: UpscalingTask,
+    PerceptualLossConfig: UpscalingTask,
 }
+"""By the kind of style or, for super-resolution, of loss."""
 
 
-def train(config: TrainConfig, console: bool = False, swept: Collection[str] = ()) -> int:
-    """Train a network on style as configured, or resume it; see `run_training`.
+def train(
+    config: TrainConfig | TrainUpscalerConfig, console: bool = False, swept: Collection[str] = ()
+) -> int:
+    """Train a network as configured, or resume it; see `run_training`.
 
     Args:
-        config: everything; `fst.config.TrainConfig` documents each field.
+        config: everything; the fields are documented where they are defined, in `fst.config`.
         console: print progress.
         swept: the keys that differ between the runs of a sweep.
     """
-    return run_training(TASKS[type(config.style)], config, console, swept)
+    chosen = config.style if isinstance(config, TrainConfig) else config.loss
+    return run_training(TASKS[type(chosen)], config, console, swept)

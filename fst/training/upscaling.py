@@ -4,7 +4,6 @@ The loop, the pictures, the loss networks and the model file are those of style 
 """
 
 import dataclasses
-from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -22,22 +21,8 @@ from fst.pictures.fidelity import psnr
 from fst.pictures.image import enlarge_bicubic, rounded, to_unit_range
 from fst.pictures.sheet import labelled_sheet
 from fst.training.resumable import fingerprint
-from fst.training.run import run_training
 from fst.training.setup import load_in_turn, start_from
 from fst.training.task import Context, Task, Validation
-
-
-def train_upscaler(
-    config: TrainUpscalerConfig, console: bool = False, swept: Collection[str] = ()
-) -> int:
-    """Train a network as configured, or resume it; see `run_training`.
-
-    Args:
-        config: everything; `fst.config.TrainUpscalerConfig` documents each field.
-        console: print progress.
-        swept: the keys that differ between the runs of a sweep.
-    """
-    return run_training(UpscalingTask, config, console, swept)
 
 
 class UpscalingTask(Task):
@@ -71,11 +56,21 @@ class UpscalingTask(Task):
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms."""
-        original = to_unit_range(images.to(self.device, non_blocking=True))
-        small = self.small(original)
-        enlarged = self.descent.parallel(small).float()
+        enlarged, original = self.enlarged(images)
         terms = self.loss(enlarged, original, position // len(images))
         return {name: values.mean() for name, values in terms.items()}
+
+    def enlarged(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the network makes of pictures that were downscaled, and the originals.
+
+        Args:
+            images: uint8 (N, 3, S, S).
+
+        Returns:
+            Both (N, 3, S, S) in [0, 1].
+        """
+        original = to_unit_range(images.to(self.device, non_blocking=True))
+        return self.descent.parallel(self.small(original)).float(), original
 
     @torch.no_grad()
     def small(self, original: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from fst.losses.vgg import load_vgg16
 from fst.models.model_file import open_model
 from fst.models.model_ref import find_model
 from fst.pictures.image import UnreadableImageError, read_image
+from fst.training.registry import train
 from fst.training.run import Run
-from fst.training.upscaling import train_upscaler
 
 Composing = Callable[..., TrainUpscalerConfig]
 
@@ -117,7 +117,7 @@ def test_the_grid_term_sees_what_repeats_with_the_blocks_and_not_other_detail():
 
 def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monkeypatch):
     whole = composed("name=whole", "loss=perceptual")
-    assert train_upscaler(whole) == 0
+    assert train(whole) == 0
     stopped = composed("name=stopped", "loss=perceptual")
     step = Run.step
     steps = []
@@ -129,9 +129,9 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
 
     monkeypatch.setattr(Run, "step", step_and_fail)
     with pytest.raises(KeyboardInterrupt):
-        train_upscaler(stopped)
+        train(stopped)
     monkeypatch.undo()
-    assert train_upscaler(stopped) == 0
+    assert train(stopped) == 0
     one, other = (
         open_model(find_model(tmp_path / "runs" / name)).network for name in ("whole", "stopped")
     )
@@ -140,7 +140,7 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
 
 
 def test_training_makes_held_out_pictures_better(composed: Composing, tmp_path: Path):
-    assert train_upscaler(composed("name=a", "training.images=400")) == 0
+    assert train(composed("name=a", "training.images=400")) == 0
     info = open_model(find_model(tmp_path / "runs" / "a")).info
     first = (tmp_path / "runs" / "a" / "metrics.jsonl").read_text().splitlines()
     assert info.losses["psnr"] > 0
@@ -153,10 +153,10 @@ def test_training_makes_held_out_pictures_better(composed: Composing, tmp_path: 
 
 
 def test_a_start_from_a_model_has_its_architecture(composed: Composing, tmp_path: Path):
-    assert train_upscaler(composed("name=a", "training.images=8")) == 0
-    assert train_upscaler(composed("name=b", "training.images=8", f"init={tmp_path}/runs/a")) == 0
+    assert train(composed("name=a", "training.images=8")) == 0
+    assert train(composed("name=b", "training.images=8", f"init={tmp_path}/runs/a")) == 0
     with pytest.raises(UserError, match=r"init=.* is .*network.width=8.*, and .*network.width=16"):
-        train_upscaler(composed("name=c", f"init={tmp_path}/runs/a", "network.width=16"))
+        train(composed("name=c", f"init={tmp_path}/runs/a", "network.width=16"))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_sweeps_over_groups_have_a_folder_each():
 def test_the_paper_s_network_trains_by_the_paper_s_degradation(composed: Composing, tmp_path: Path):
     given = ("network=johnson", "network.residual_blocks=1", "loss.pixel=squared")
     config = composed(*given, "training.images=8", "name=paper", layers=False)
-    assert train_upscaler(config) == 0
+    assert train(config) == 0
     info = open_model(find_model(tmp_path / "runs" / "paper")).info
     assert info.network_arguments["degradation"] == "johnson"
 
