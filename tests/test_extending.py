@@ -84,7 +84,6 @@ def test_what_the_page_adds_works(
         "data.crop_px=32",
         "data.heldout_px=32",
         "network.width=8",
-        "network.residual_blocks=1",
         "loss_network=slim",
         "training.images=24",
         "training.batch_size=4",

@@ -68,7 +68,7 @@ def descend(
     Raises:
         TrainingStoppedError: the objective of the start itself is not finite.
     """
-    targets = loss.loss.content_targets(content)
+    targets = loss.content_targets(content)
     # The picture is yielded, and changed once the next is asked for.
     image = start.clone(memory_format=torch.channels_last).requires_grad_()
     stepping = OPTIMIZERS[optimizer](image, learning_rate)

@@ -47,10 +47,14 @@ class Objective(nn.Module):
         terms: dict[str, Tensor] = self.loss(stylized, content, *self._of(stylized, styles))
         return terms
 
+    def content_targets(self, content: Tensor) -> dict[str, Tensor]:
+        """Return what `against` takes, measured on photographs (N, 3, H, W) in [0, 1]."""
+        return self.loss.content_targets(content)
+
     def against(
         self, content: Mapping[str, Tensor], stylized: Tensor, styles: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return what `forward` does, with the loss's `content_targets`."""
+        """Return what `forward` does, with what `content_targets` has measured."""
         return self.loss.against(content, stylized, *self._of(stylized, styles))
 
     def _of(self, stylized: Tensor, styles: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:

@@ -273,7 +273,7 @@ def _closest(
     network: StyledNetwork, loss: Objective, photographs: list[Tensor], margin_px: int
 ) -> int:
     """Return the number of the known style whose pictures the loss of the new one likes best."""
-    targets = [loss.loss.content_targets(without_margin(x, margin_px)) for x in photographs]
+    targets = [loss.content_targets(without_margin(x, margin_px)) for x in photographs]
     totals = []
     for number in range(len(network.codes)):
         styles = torch.tensor([number], device=network.codes.device)
