@@ -116,7 +116,7 @@ def test_every_command_keeps_compiled_code_in_the_cache(tmp_path: Path):
         "import os, sys, fst.cli.app, fst.models.inspection as inspection\n"
         "shown = lambda model: {'cache': os.environ['TORCHINDUCTOR_CACHE_DIR']}\n"
         "inspection.inspect_model = shown\n"
-        "sys.argv = ['fst', 'inspect', 'x']\n"
+        "sys.argv = ['fst', 'inspect', 'starry_night']\n"
         "fst.cli.app.main()"
     )
     said = subprocess.check_output(

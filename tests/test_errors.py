@@ -52,7 +52,7 @@ def test_a_bug_in_a_command_shows_where_it_is():
         "import sys, fst.cli.app, fst.models.inspection as inspection\n"
         "def broken(model): raise ValueError('a bug')\n"
         "inspection.inspect_model = broken\n"
-        "sys.argv = ['fst', 'inspect', 'x']\n"
+        "sys.argv = ['fst', 'inspect', 'starry_night']\n"
         "fst.cli.app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -534,14 +534,14 @@ def test_ctrl_c_reports_what_was_kept(
 
 def test_the_command_says_what_ctrl_c_kept(clip: Path, tmp_path: Path, fst_here, monkeypatch):
     frames = iter(range(FRAMES))
-    whole = Stylizer.__call__
+    whole = Stylizer.render
 
     def interrupted(self: Stylizer, *given, **named):
         if next(frames) == 5:
             raise KeyboardInterrupt
         return whole(self, *given, **named)
 
-    monkeypatch.setattr(Stylizer, "__call__", interrupted)
+    monkeypatch.setattr(Stylizer, "render", interrupted)
     done = fst_here("stylize", "starry_night", clip, "-o", "out.mp4")
     assert done.returncode == 130
     assert re.search(r"interrupted after \d frames of .*: out.mp4 was not written", done.stderr)
