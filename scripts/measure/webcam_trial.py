@@ -109,7 +109,7 @@ from fst import errors
 from fst.webcam import command as webcam
 from fst.stylizing.stylizer import Stylizer
 
-call = Stylizer.__call__
+call = Stylizer.render
 
 def slowly(*args, **kwargs):
     started = time.monotonic()
@@ -117,7 +117,7 @@ def slowly(*args, **kwargs):
     time.sleep({slower - 1} * (time.monotonic() - started))
     return result
 
-Stylizer.__call__ = slowly
+Stylizer.render = slowly
 options = {options!r}
 if "output" in options:
     options["output"] = Path(options["output"])
