@@ -129,6 +129,7 @@ def evaluate(
         device: cuda, mps, cpu ...; auto takes a GPU if available.
         output: The folder for the report; run an interrupted command again to resume it.
     """
+    from fst.measuring.evaluation import Extent
     from fst.measuring.evaluation import evaluate as measure
     from fst.measuring.evaluation_report import require_plotting, write_report
     from fst.report import command_line
@@ -136,22 +137,25 @@ def evaluate(
     require_plotting()
     if output.exists() and not output.is_dir():
         raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    extent = Extent(
+        images=images,
+        sizes=_numbers("sizes", sizes),
+        curves=_numbers("curves", curves),
+        iterations=iterations,
+        start=start,
+    )
     with closing(WorkConsole()) as console:
         report = measure(
             models,
             output,
+            extent,
             photographs=photographs,
             style=style,
-            images=images,
-            sizes=_numbers("sizes", sizes),
-            curves=_numbers("curves", curves),
-            iterations=iterations,
-            start=start,
             videos=video or [],
             weights=weights,
             device=device,
-            progress=console.show,
             packages=pt2 or [],
+            progress=console.show,
         )
     command = command_line()
     written = write_report(output, report, command, device)

@@ -5,7 +5,7 @@ against what L-BFGS reaches, iteration by iteration) and table 1 (the seconds of
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,21 +118,53 @@ class _Subject:
         return torch.cat([self.stylizer.run(picture[None]) for picture in pictures])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much is measured.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    images: int = 12
+    """Photographs at the smallest size of `curves`, or 256 px; at larger sizes fewer, in proportion
+    to their pixels."""
+    sizes: Sequence[int] = (256, 512, 1024)
+    """Sides in pixels at which seconds are compared."""
+    curves: Sequence[int] = (256, 512)
+    """Sides in pixels at which the objective is compared with L-BFGS."""
+    iterations: int = 300
+    """Of L-BFGS, for the curves."""
+    start: str = "noise"
+    """What L-BFGS starts from: `noise` as in the paper, or `content`."""
+
+    def __post_init__(self) -> None:
+        for key, value in (("images", self.images), ("iterations", self.iterations)):
+            if value < 1:
+                raise UserError(f"{key}={value} must be at least 1")
+        for px in (*self.sizes, *self.curves):
+            if px < MIN_PX:
+                raise UserError(f"a size of {px} px is too small: use at least {MIN_PX}")
+        if self.start not in ("noise", "content"):
+            raise UserError(f"start={self.start} is unknown; choose noise or content")
+
+    @property
+    def size_px(self) -> int:
+        """Side of the pictures on which terms and quality are measured."""
+        return min(self.curves, default=256)
+
+
 def evaluate(
     given: Sequence[str],
     folder: Path,
+    extent: Extent,
     photographs: Path | None = None,
     style: Path | None = None,
-    images: int = 12,
-    sizes: Sequence[int] = (256, 512, 1024),
-    curves: Sequence[int] = (256, 512),
-    iterations: int = 300,
-    start: str = "noise",
     videos: Sequence[Path] = (),
     weights: Path | None = None,
     device: str = "auto",
-    progress: Progress = lambda what, done, total: None,
     packages: Sequence[Path] = (),
+    progress: Progress = lambda what, done, total: None,
 ) -> Report:
     """Evaluate models on photographs under the real VGG16.
 
@@ -140,47 +172,82 @@ def evaluate(
         given: what `find_model` takes; paths without a model, and `.pt2` files, are skipped and
             noted.
         folder: keeps the curves of L-BFGS, so that they are not computed again; see `CurveStore`.
+        extent: how much is measured.
         photographs: a folder; by default those that the first run folder's training held out.
         style: the style picture; by default the one that a run folder was trained on.
-        images: how many photographs, at the smallest size of `curves`, or 256 px; at larger sizes
-            fewer, in proportion to their pixels.
-        sizes: sides in pixels at which seconds are compared.
-        curves: sides in pixels at which the objective is compared with L-BFGS.
-        iterations: of L-BFGS, for the curves.
-        start: what L-BFGS starts from: `noise` as in the paper, or `content`.
         videos: files on each of which temporal stability is measured.
         weights: a file of VGG16 weights; by default the cache, or a download.
         device: `cuda`, `cpu` ...; see `pick_device`.
-        progress: called with the current step and the fraction done.
         packages: `.pt2` files to include; see `load_models`.
+        progress: called with the current step and the fraction done.
 
     Raises:
         FileNotFoundError: a model, photographs, style, video or VGG16 weights are missing.
-        UserError: a file is damaged, or a setting is out of range.
+        UserError: a file is damaged.
         ImportError: there are videos, and PyAV or OpenCV is not installed.
     """
-    _check(images, sizes, curves, iterations, start, videos)
-    place = pick_device(device)
+    for video in videos:
+        with VideoReader(video):  # fails now, not after the long work
+            pass
+    chosen_device = pick_device(device)
     models = load_models(given, packages, device, "fp32")
-    size_px = min(curves, default=256)
-    pictures, skipped = photographs_for(models, photographs, images, size_px)
-    contents = to_unit_range(pictures.to(place))
-    subjects = _subjects(models, style, weights, min([size_px, *curves, *sizes]), place)
+    size_px, curves = extent.size_px, extent.curves
+    pictures, skipped = photographs_for(models, photographs, extent.images, size_px)
+    contents = to_unit_range(pictures.to(chosen_device))
+    smallest_px = min([size_px, *curves, *extent.sizes])
+    subjects = _subjects(models, style, weights, smallest_px, chosen_device)
 
-    counts = {px: max(1, round(len(contents) * (size_px / px) ** 2)) for px in curves}
-    by_size = {
-        px: contents
-        if px == size_px
-        else to_unit_range(photographs_for(models, photographs, count, px)[0].to(place))
-        for px, count in counts.items()
-    }
-    store = CurveStore(folder, iterations, start, progress)
+    by_size = {size_px: contents} if curves else {}
+    for px in curves:
+        if px != size_px:
+            count = max(1, round(len(contents) * (size_px / px) ** 2))
+            larger, _ = photographs_for(models, photographs, count, px)
+            by_size[px] = to_unit_range(larger.to(chosen_device))
+    store = CurveStore(folder, extent.iterations, extent.start, progress)
+    found, examples = _curves(store, subjects, by_size, size_px)
+    progress("timing", store.done, store.total)
+    speeds = _speeds(subjects, extent.sizes, contents)
+    evaluations = [
+        _evaluation(
+            subject,
+            contents,
+            videos,
+            found[subject.name],
+            speeds[subject.name],
+            lambda what: progress(what, store.done, store.total),
+        )
+        for subject in subjects
+    ]
+    notes = [*models.notes, *unreadable_notes(skipped)]
+    if len(contents) < extent.images:
+        notes.append(f"Only {len(contents)} photographs were found, not {extent.images}.")
+    examples = {"photograph": list(torch.split(contents, 1)), **examples}
+    files = list(map(str, videos))
+    return Report(
+        evaluations,
+        len(contents),
+        size_px,
+        extent.iterations,
+        extent.start,
+        files,
+        examples,
+        notes,
+    )
+
+
+def _curves(
+    store: CurveStore, subjects: Sequence[_Subject], by_size: Mapping[int, Tensor], size_px: int
+) -> tuple[dict[str, list[Curve]], dict[str, list[Tensor]]]:
+    """Compare each model's objective with L-BFGS's at each size.
+
+    Returns:
+        The curves by model; the results at `size_px` by heading, (1, 3, S, S) each.
+    """
     pixels = sum(batch.shape[0] * batch[0, 0].numel() for batch in by_size.values())
-    store.total = len(subjects) * pixels * iterations / 1e6
-    examples = {"photograph": list(torch.split(contents, 1))}
-    found: dict[str, list[Curve]] = {}
+    store.total = len(subjects) * pixels * store.iterations / 1e6
+    found: dict[str, list[Curve]] = {subject.name: [] for subject in subjects}
+    examples: dict[str, list[Tensor]] = {}
     for subject in subjects:
-        found[subject.name] = []
         for px, batch in by_size.items():
             curve, optimized = store.measure(subject.objective, batch)
             stylized = subject.stylize(batch)
@@ -188,68 +255,44 @@ def evaluate(
             found[subject.name].append(curve)
             if px == size_px:
                 examples[subject.name] = list(torch.split(stylized, 1))
-                heading = f"L-BFGS, {iterations} iterations"
+                heading = f"L-BFGS, {store.iterations} iterations"
                 if len(subjects) > 1:
                     heading += f", for {subject.name}"
                 examples[heading] = optimized
-    progress("timing", store.done, store.total)
-    speeds = _speeds(subjects, sizes, contents)
-
-    evaluations = []
-    for subject in subjects:
-        progress(f"{subject.name}: losses, artefacts", store.done, store.total)
-        stylized = subject.stylize(contents)
-        terms = mean_terms(subject.judging, stylized, contents)
-        stability = {}
-        for video in videos:
-            progress(f"{subject.name}: stability on {video.name}", store.done, store.total)
-            stability[str(video)] = measure_stability(subject.stylizer, video)
-        evaluations.append(
-            Evaluation(
-                subject.name,
-                str(subject.ref),
-                subject.stylizer.info,
-                {f"heldout/{name}": value for name, value in terms.items()},
-                mean_terms(subject.objective, stylized, contents),
-                measure_quality(
-                    subject.judging.loss.loss_network,
-                    contents,
-                    stylized,
-                    resize(subject.style, size_px).to(place),
-                ),
-                count_faces(zip(torch.split(contents, 1), torch.split(stylized, 1), strict=True)),
-                found[subject.name],
-                speeds[subject.name],
-                measure_artefacts(subject.stylize, [contents]),
-                stability,
-            )
-        )
-    notes = [*models.notes, *unreadable_notes(skipped)]
-    if len(contents) < images:
-        notes.append(f"Only {len(contents)} photographs were found, not {images}.")
-    files = list(map(str, videos))
-    return Report(evaluations, len(contents), size_px, iterations, start, files, examples, notes)
+    return found, examples
 
 
-def _check(
-    images: int,
-    sizes: Sequence[int],
-    curves: Sequence[int],
-    iterations: int,
-    start: str,
+def _evaluation(
+    subject: _Subject,
+    contents: Tensor,
     videos: Sequence[Path],
-) -> None:
-    for key, value in (("images", images), ("iterations", iterations)):
-        if value < 1:
-            raise UserError(f"{key}={value} must be at least 1")
-    for px in (*sizes, *curves):
-        if px < MIN_PX:
-            raise UserError(f"a size of {px} px is too small: use at least {MIN_PX}")
-    if start not in ("noise", "content"):
-        raise UserError(f"start={start} is unknown; choose noise or content")
+    curves: list[Curve],
+    speeds: list[Speed],
+    progress: Callable[[str], None],
+) -> Evaluation:
+    """Measure losses, quality, artefacts and stability of one model."""
+    progress(f"{subject.name}: losses, artefacts")
+    stylized = subject.stylize(contents)
+    terms = mean_terms(subject.judging, stylized, contents)
+    pairs = zip(torch.split(contents, 1), torch.split(stylized, 1), strict=True)
+    style = resize(subject.style, contents.shape[-1]).to(contents.device)
+    stability = {}
     for video in videos:
-        with VideoReader(video):  # fails now, not after the long work
-            pass
+        progress(f"{subject.name}: stability on {video.name}")
+        stability[str(video)] = measure_stability(subject.stylizer, video)
+    return Evaluation(
+        subject.name,
+        str(subject.ref),
+        subject.stylizer.info,
+        {f"heldout/{name}": value for name, value in terms.items()},
+        mean_terms(subject.objective, stylized, contents),
+        measure_quality(subject.judging.loss.loss_network, contents, stylized, style),
+        count_faces(pairs),
+        curves,
+        speeds,
+        measure_artefacts(subject.stylize, [contents]),
+        stability,
+    )
 
 
 def _subjects(

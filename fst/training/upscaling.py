@@ -14,7 +14,6 @@ from fst.losses.upscaling import UpscalingLoss
 from fst.models.model_file import describe
 from fst.models.model_info import ModelInfo
 from fst.networks.cost import count_flops, count_parameters
-from fst.networks.downscale import Downscale
 from fst.networks.registry import build_upscaler
 from fst.networks.upscaler import Upscaler
 from fst.pictures.fidelity import psnr
@@ -35,8 +34,6 @@ class UpscalingTask(Task):
         processes = max(1, config.data.workers) * context.world.size  # each keeps its own pictures
         data.train = FullSizeDataset(data.train, KEPT_BYTES // processes)
         arguments = config.network.arguments()
-        downscale = Downscale(config.network.factor, arguments["degradation"])
-        self.downscale = downscale.to(self.device)
         loss_network = None
         if config.loss.feature_weight:
             layers = {config.loss.feature_layer}
@@ -75,7 +72,7 @@ class UpscalingTask(Task):
     @torch.no_grad()
     def small(self, original: Tensor) -> Tensor:
         """Return what the network is given for pictures (N, 3, H, W), in its memory layout."""
-        return to_unit_range(rounded(self.downscale(original)))
+        return to_unit_range(rounded(self.upscaler.downscale(original)))
 
     @torch.no_grad()
     def validate(self) -> Validation:

@@ -47,7 +47,7 @@ from fst.losses.vgg import VGG16
 from fst.measuring import evaluation_report
 from fst.measuring.comparison import compare
 from fst.measuring.comparison_report import markdown, write_comparison
-from fst.measuring.evaluation import evaluate
+from fst.measuring.evaluation import Extent, evaluate
 from fst.models.inspection import inspect_model
 from fst.models.model_file import read_model
 from fst.models.model_ref import find_model
@@ -327,9 +327,8 @@ def uses(config: TrainConfig, sound: Path, out: Path) -> Iterator[tuple[str, Cal
         assert stylized.isfinite().all(), "the picture is not finite"
 
     def evaluate_run() -> None:
-        report = evaluate(  # at 48 px, not the default 256
-            [run], out, images=1, sizes=(), curves=(48,), iterations=1, device="cpu"
-        )
+        extent = Extent(images=1, sizes=(), curves=(48,), iterations=1)  # not at 256 px
+        report = evaluate([run], out, extent, device="cpu")
         evaluation_report.markdown(report, "fst evaluate", "cpu")
 
     yield "compare", compare_runs

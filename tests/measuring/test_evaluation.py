@@ -23,7 +23,7 @@ from fst.measuring import curves as curve_store
 from fst.measuring import evaluation
 from fst.measuring.artefacts import Artefacts, measure_artefacts
 from fst.measuring.curves import Curve
-from fst.measuring.evaluation import Report, Speed, evaluate
+from fst.measuring.evaluation import Extent, Report, Speed, evaluate
 from fst.measuring.evaluation_report import markdown, sentence, write_report
 from fst.measuring.quality import measure_quality
 from fst.models.model_file import describe, read_model, save_model
@@ -33,7 +33,7 @@ from fst.pictures.image import read_image, resize, to_unit_range
 from fst.training.registry import train
 from fst.video.writer import VideoWriter
 
-QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6, "device": "cpu"}
+QUICK = {"sizes": (48,), "curves": (48, 96), "iterations": 6}
 QUICKER = QUICK | {"sizes": (), "curves": (48,), "iterations": 1}
 
 
@@ -61,6 +61,15 @@ def run(
     return config
 
 
+def evaluated(
+    given: list[str], folder: Path, photographs: Path | None = None, **settings
+) -> Report:
+    names = {each.name for each in dataclasses.fields(Extent)}
+    extent = Extent(**{key: value for key, value in settings.items() if key in names})
+    others = {key: value for key, value in settings.items() if key not in names}
+    return evaluate(given, folder, extent, photographs, device="cpu", **others)
+
+
 def last_report(config: TrainConfig) -> dict[str, float]:
     lines = (config.run_dir / "metrics.jsonl").read_text().splitlines()
     return json.loads(lines[-1])
@@ -77,7 +86,7 @@ def artefacts(monkeypatch: pytest.MonkeyPatch) -> Artefacts:
 @pytest.fixture(scope="module")
 def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("evaluation")
-    return evaluate([str(run.run_dir)], folder, images=4, **QUICK)
+    return evaluated([str(run.run_dir)], folder, images=4, **QUICK)
 
 
 def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
@@ -91,7 +100,7 @@ def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig
 def test_the_same_pictures_from_a_folder_give_the_same_bits(
     run: TrainConfig, photos: Path, tmp_path: Path
 ):
-    found = evaluate([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **QUICKER)
+    found = evaluated([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **QUICKER)
     terms = found.evaluations[0].terms
     assert terms == {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
 
@@ -101,7 +110,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
 ):
     config = compose([*tiny_overrides, "loss.style_weight=50"])
     train(config)
-    (found,) = evaluate([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
+    (found,) = evaluated([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
     terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
     expected += terms["light"]
@@ -132,7 +141,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
         assert all(len(values) == 7 for values in curve.optimized)
         assert all(values[-1] < values[0] for values in curve.optimized)
     settings = QUICK | {"sizes": (), "curves": (48,), "start": "content"}
-    again = evaluate([str(run.run_dir)], tmp_path / "content", images=4, **settings)
+    again = evaluated([str(run.run_dir)], tmp_path / "content", images=4, **settings)
     (curve,) = again.evaluations[0].curves
     assert [values[0] for values in curve.optimized] == curve.content == small.content
     assert curve.network == small.network
@@ -141,7 +150,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
 def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeypatch):
     folder = tmp_path / "evaluation"
     settings = QUICK | {"sizes": (), "iterations": 3}
-    first = evaluate([str(run.run_dir)], folder, images=2, **settings)
+    first = evaluated([str(run.run_dir)], folder, images=2, **settings)
     # Stopped in the last picture: it alone is missing.
     missing = sorted((folder / "gatys").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)[-1]
     missing.unlink()
@@ -151,11 +160,11 @@ def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeyp
         "descend",
         lambda loss, content, start: begun.append(1) or descend(loss, content, start),
     )
-    second = evaluate([str(run.run_dir)], folder, images=2, **settings)
+    second = evaluated([str(run.run_dir)], folder, images=2, **settings)
     assert len(begun) == 1
     curves = [e.evaluations[0].curves for e in (first, second)]
     assert curves[0] == curves[1]
-    evaluate([str(run.run_dir)], folder, images=2, **(settings | {"iterations": 2}))
+    evaluated([str(run.run_dir)], folder, images=2, **(settings | {"iterations": 2}))
     assert len(begun) == 1 + 3
 
 
@@ -239,7 +248,7 @@ def test_the_plot_marks_where_the_network_is(report: Report):
 
 def test_without_curves_the_report_has_none(run: TrainConfig, tmp_path: Path):
     settings = QUICK | {"curves": (), "sizes": ()}
-    report = evaluate([str(run.run_dir)], tmp_path / "e", images=1, **settings)
+    report = evaluated([str(run.run_dir)], tmp_path / "e", images=1, **settings)
     assert (report.size_px, report.images) == (256, 1)
     page = markdown(report, "fst evaluate run", "cpu")
     assert "L-BFGS" not in page
@@ -269,7 +278,7 @@ def test_stability_is_measured_on_each_of_several_clips(run: TrainConfig, tmp_pa
                 frame = still + random.integers(-spread, spread, still.shape)
                 writer.write(frame.clip(0, 255).astype(np.uint8), t / 25)
     folder = tmp_path / "e"
-    report = evaluate([str(run.run_dir)], folder, images=1, videos=clips, **QUICKER)
+    report = evaluated([str(run.run_dir)], folder, images=1, videos=clips, **QUICKER)
     found = report.evaluations[0].stability
     assert list(found) == report.videos == [str(clip) for clip in clips]
     calm, wild = (found[video].warping_error_input for video in report.videos)
@@ -304,7 +313,7 @@ def test_two_models_share_the_curves_of_one_loss(
         save_file(tensors, other, metadata=file.metadata())
     settings = QUICK | {"sizes": (), "curves": (48,), "iterations": 2}
     given = [str(run.run_dir), str(other)]
-    report = evaluate(given, tmp_path / "e", style=style_picture, images=2, **settings)
+    report = evaluated(given, tmp_path / "e", style=style_picture, images=2, **settings)
     first, second = (e.curves[0] for e in report.evaluations)
     assert first.optimized == second.optimized
     assert first.network != second.network
@@ -320,12 +329,12 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     monkeypatch,
 ):
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
-        evaluate([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **QUICKER)
-    report = evaluate(
+        evaluated([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **QUICKER)
+    report = evaluated(
         [str(foreign_model)],
         tmp_path / "e",
         photos,
-        style_picture,
+        style=style_picture,
         images=1,
         weights=random_vgg,
         **QUICKER,
@@ -352,7 +361,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
         "padding": "reflect",
     }
     with pytest.raises(FileNotFoundError, match="or give --weights FILE") as caught:
-        evaluate([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
+        evaluated([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
     assert asked == [(None, True)]
     assert "loss_network" not in str(caught.value)  # evaluate has no such setting
 
@@ -360,7 +369,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
 def test_a_style_picture_is_read_only_for_a_run(run: TrainConfig, photos: Path, tmp_path: Path):
     shutil.copy(run.run_dir / "model.safetensors", tmp_path / "copied.safetensors")
     with pytest.raises(FileNotFoundError, match=r"not in a run folder\): give --style PICTURE"):
-        evaluate([str(tmp_path / "copied.safetensors")], tmp_path / "e", photos, **QUICK)
+        evaluated([str(tmp_path / "copied.safetensors")], tmp_path / "e", photos, **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -410,10 +419,10 @@ def test_odd_configurations_in_a_model_file_are_refused(
     settings = QUICKER | {"style": style_picture, "images": 1}
     given = [str(tmp_path / "odd.safetensors")]
     if said is None:  # it is not needed
-        assert len(evaluate(given, tmp_path / "e", photos, **settings).evaluations) == 1
+        assert len(evaluated(given, tmp_path / "e", photos, **settings).evaluations) == 1
         return
     with pytest.raises(UserError, match=re.escape(said)):
-        evaluate(given, tmp_path / "e", photos, **settings)
+        evaluated(given, tmp_path / "e", photos, **settings)
 
 
 def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path: Path):
@@ -422,7 +431,7 @@ def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=config))
     (tmp_path / "config.yaml").write_text("name: run\n")
     with pytest.raises(UserError, match="not a folder of this machine"):
-        evaluate([str(tmp_path)], tmp_path / "e", photos, **QUICK)
+        evaluated([str(tmp_path)], tmp_path / "e", photos, **QUICK)
 
 
 def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_path: Path):
@@ -431,7 +440,7 @@ def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_pa
         parameter.data.fill_(3e38)  # finite, but not what they lead to
     save_model(tmp_path / "model.safetensors", network, describe(network))
     with pytest.raises(UserError, match="the result is not finite"):
-        evaluate([str(tmp_path)], tmp_path / "e", photos, style_picture, images=1, **QUICK)
+        evaluated([str(tmp_path)], tmp_path / "e", photos, style=style_picture, images=1, **QUICK)
 
 
 def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: Path, monkeypatch):
@@ -447,7 +456,7 @@ def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: P
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=data))
     (tmp_path / "config.yaml").write_text("name: run\n")
     with pytest.raises(FileNotFoundError, match="give --photographs DIR"):
-        evaluate([str(tmp_path)], tmp_path / "e", **QUICK)
+        evaluated([str(tmp_path)], tmp_path / "e", **QUICK)
     (tmp_path / "swept.pt2").write_bytes(b"native code")
     with pytest.raises(FileNotFoundError, match="add one with --pt2 FILE"):
-        evaluate([str(tmp_path / "swept.pt2")], tmp_path / "e", **QUICK)
+        evaluated([str(tmp_path / "swept.pt2")], tmp_path / "e", **QUICK)
