@@ -1,6 +1,7 @@
 """The perceptual losses' settings."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -12,6 +13,12 @@ from fst.errors import UserError
 @dataclass
 class LossConfig:
     """The perceptual loss: content, style and total variation, each with its weight."""
+
+    mixes_styles: ClassVar[bool] = False
+    """Whether what it asks of a style can be drawn anew for each picture, as `any=` does: its style
+    statistics are the moments that a style predictor sees."""
+    of_vgg16_alone: ClassVar[bool] = False
+    """Whether its terms are those of VGG16's own channels."""
 
     name: str = MISSING
     content_layer: str = "relu3_3"
@@ -64,6 +71,8 @@ class LossConfig:
 class MomentsLossConfig(LossConfig):
     """Mean and covariance of the style's features, and the content's structure: the default."""
 
+    mixes_styles = True
+
     name: str = "moments"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
     style_weight: float = 10.0
@@ -91,6 +100,8 @@ class RelativeLossConfig(LossConfig):
 class JohnsonLossConfig(LossConfig):
     """Johnson et al. 2016, section 3.2, with the weights of the official code."""
 
+    of_vgg16_alone = True
+
     name: str = "johnson"
     style_layers: list[str] = field(
         default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
@@ -103,6 +114,8 @@ class JohnsonLossConfig(LossConfig):
 @dataclass
 class GatysLossConfig(LossConfig):
     """Gatys et al. 2016, with their layers and one of their two ratios of weights."""
+
+    of_vgg16_alone = True
 
     name: str = "gatys"
     content_layer: str = "relu4_2"
@@ -119,7 +132,7 @@ TEMPORAL_PX = 32
 
 def compatible(loss: LossConfig, loss_network: LossNetworkConfig) -> None:
     """Raise UserError unless the loss network has the layers that the loss compares."""
-    if loss.name in ("johnson", "gatys") and loss_network.name == "slim":
+    if loss.of_vgg16_alone and loss_network.name == "slim":
         raise UserError(
             f"loss={loss.name} compares at {max(loss.style_layers)} and divides by the number of "
             "VGG16's channels; loss_network=slim has neither: use loss=relative, or "

@@ -158,7 +158,7 @@ class TrainConfig(RunConfig):
                 f"{TEMPORAL_PX}"
             )
         if isinstance(self.style, AnyStyleConfig):
-            if self.loss.name != "moments":
+            if not self.loss.mixes_styles:
                 raise UserError(f"loss={self.loss.name}: any= is trained with loss=moments")
             if self.loss.content_target is not None:
                 raise UserError(

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import torch
 from samples import draw_picture
 
 import fst
+from fst.config import MomentsLossConfig
+from fst.losses.registry import LOSSES
+from fst.losses.relative import MomentsLoss
 from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import find_model
@@ -206,6 +210,34 @@ def test_mistakes_are_explained(
     override = given.format(picture=paintings / "1.png")
     with pytest.raises(ValueError, match=message):
         compose([*overrides, override])
+
+
+@dataclass
+class GreyerConfig(MomentsLossConfig):
+    name: str = "greyer"
+
+
+class GreyerLoss(MomentsLoss):
+    """The default loss with a further term, as docs/extending.md adds one."""
+
+    def terms(self, targets, stylized, styles):
+        colour = (stylized - stylized.mean(1, keepdim=True)).abs().mean((1, 2, 3))
+        return {**super().terms(targets, stylized, styles), "colour": colour}
+
+    def weights(self, styles):
+        return {**super().weights(styles), "colour": 2.0}
+
+
+def test_a_loss_that_adds_a_term_to_the_default_one_trains_for_any_painting(
+    compose, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = compose([*overrides, f"runs_dir={tmp_path}"])
+    values = {each.name: getattr(config.loss, each.name) for each in fields(config.loss)}
+    loss = GreyerConfig(**{**values, "name": "greyer"})
+    monkeypatch.setitem(LOSSES, "greyer", GreyerLoss)
+    trainer = AnyStyleTrainer(replace(config, loss=loss), World(), CPU)
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert trainer.terms(images, 0)["colour"] > 0
 
 
 def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str], tmp_path):
