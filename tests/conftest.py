@@ -14,7 +14,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from samples import SHARED, draw_picture
 
-from fst.config import TrainConfig
+from fst.config import FastConfig, TrainConfig
 from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe, save_model
 from fst.models.model_ref import ModelRef
@@ -111,7 +111,7 @@ def contrasty() -> Callable[..., Fast]:
 
     def make(**settings: int) -> Fast:
         torch.manual_seed(0)
-        network = Fast(width=8, **settings).eval().requires_grad_(False)
+        network = Fast(FastConfig(width=8, **settings)).eval().requires_grad_(False)
         network.head[-2].weight *= 5
         return network
 

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from fst.config import literal, nested_keys, setting_keys, unknown_key
+from fst.config import SCHEMAS, literal, nested_keys, setting_keys, unknown_key
 from fst.errors import UserError, one_line
 from fst.models.model_name import exists, split_models
 
@@ -198,9 +198,11 @@ def _quoted_text(text: str) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """Return the names of a group's configurations in `conf/`."""
-    files = (resources.files("fst.conf") / group).iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    """Return the names of a group's choices: its schemas, and its files in `conf/`."""
+    folder = resources.files("fst.conf") / group
+    files = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    named = {file.removesuffix(".yaml") for file in files if file.endswith(".yaml")}
+    return sorted(named | {Path(path).name for path in SCHEMAS if path.startswith(f"{group}/")})
 
 
 def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:

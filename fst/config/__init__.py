@@ -23,6 +23,7 @@ from fst.config.loss import (
     large_enough,
 )
 from fst.config.loss_network import (
+    SLIM_CHANNELS,
     SLIM_LAYERS,
     VGG16_LAYERS,
     LossNetworkConfig,
@@ -31,6 +32,8 @@ from fst.config.loss_network import (
     Vgg16Config,
 )
 from fst.config.network import (
+    NETWORKS,
+    AnyNetworkConfig,
     FastConfig,
     JohnsonConfig,
     NetworkConfig,
@@ -69,6 +72,7 @@ from fst.config.training import (
 from fst.config.upscaling import (
     DEGRADATIONS,
     LARGEST_FACTOR,
+    UPSCALERS,
     FastUpscalerConfig,
     JohnsonUpscalerConfig,
     PerceptualLossConfig,
@@ -79,6 +83,7 @@ from fst.config.upscaling import (
 )
 
 __all__ = [
+    "AnyNetworkConfig",
     "AnyStyleConfig",
     "DEGRADATIONS",
     "LARGEST_FACTOR",
@@ -95,6 +100,7 @@ __all__ = [
     "LossConfig",
     "LossNetworkConfig",
     "MomentsLossConfig",
+    "NETWORKS",
     "NetworkConfig",
     "OptimizeConfig",
     "OptimizerConfig",
@@ -110,6 +116,7 @@ __all__ = [
     "RelativeLossConfig",
     "RunConfig",
     "SCHEMAS",
+    "SLIM_CHANNELS",
     "SLIM_LAYERS",
     "ScheduleConfig",
     "SlimConfig",
@@ -117,6 +124,7 @@ __all__ = [
     "TrainConfig",
     "TrainUpscalerConfig",
     "TrainingConfig",
+    "UPSCALERS",
     "UpscalerConfig",
     "UpscalingLossConfig",
     "VGG16_LAYERS",

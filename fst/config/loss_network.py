@@ -13,8 +13,9 @@ VGG16_LAYERS = tuple(
     for conv in range(1, convs + 1)
 )
 """Names of VGG16's thirteen rectified convolutions, from the picture down."""
-SLIM_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
-"""The layers that the small loss network has."""
+SLIM_CHANNELS = {"relu1_2": 32, "relu2_2": 96, "relu3_3": 192}
+"""The layers that the small loss network can compare at, and the channels of each."""
+SLIM_LAYERS = tuple(SLIM_CHANNELS)
 Padding: TypeAlias = Literal["reflect", "zeros"]
 """What is beyond the border of a loss network's features."""
 

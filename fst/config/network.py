@@ -1,7 +1,7 @@
-"""The networks' settings."""
+"""The networks' settings, which are what their constructors take."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -11,12 +11,15 @@ from fst.errors import UserError
 
 @dataclass
 class AnyNetworkConfig:
-    """A network: its name in `fst.networks.registry`, then its arguments."""
+    """A network: its name in configurations and model files, then its settings."""
+
+    network: ClassVar[str]
+    """Where its class is, `package.module.Class`: importing it here would import torch."""
 
     name: str = MISSING
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of the network's constructor."""
+        """Return the settings without the name, as a model file keeps them."""
         return {key: value for key, value in vars(self).items() if key != "name"}
 
 
@@ -28,6 +31,8 @@ class NetworkConfig(AnyNetworkConfig):
 @dataclass
 class JohnsonConfig(NetworkConfig):
     """Johnson et al. 2016, supplementary material, table 1."""
+
+    network = "fst.networks.johnson.Johnson"
 
     name: str = "johnson"
     width: int = 32
@@ -53,6 +58,8 @@ class JohnsonConfig(NetworkConfig):
 class FastConfig(NetworkConfig):
     """The default: the same job at a fraction of the cost (see `fst.networks.fast.Fast`)."""
 
+    network = "fst.networks.fast.Fast"
+
     name: str = "fast"
     width: int = 40
     """Channels at quarter resolution; more is slower, and better after a long training."""
@@ -64,10 +71,6 @@ class FastConfig(NetworkConfig):
     """Residual blocks at an eighth of the resolution: large shapes; 0 leaves the stage out."""
     full_width: int = 12
     """Channels at full resolution, before the last convolution."""
-    upsample: str = "linear"
-    """`linear` leaves no grid; `nearest` is that of older models."""
-    border: str = "pixels"
-    """What is mirrored at the border: `pixels`, or `patches` of 4x4 as in older models."""
 
     def __post_init__(self) -> None:
         at_least("network.width", self.width, 8, LARGEST_WIDTH)
@@ -77,5 +80,7 @@ class FastConfig(NetworkConfig):
             raise UserError(f"network.coarse_width={self.coarse_width} must be a multiple of 4")
         at_least("network.coarse_blocks", self.coarse_blocks, 0, MOST_BLOCKS)
         at_least("network.full_width", self.full_width, 1, LARGEST_WIDTH)
-        one_of("network.upsample", self.upsample, ("linear", "nearest"))
-        one_of("network.border", self.border, ("pixels", "patches"))
+
+
+NETWORKS: dict[str, type[NetworkConfig]] = {each.name: each for each in (JohnsonConfig, FastConfig)}
+"""The transformer networks' settings by name."""

@@ -19,13 +19,12 @@ from fst.config.loss import (
     RelativeLossConfig,
 )
 from fst.config.loss_network import SlimConfig, Vgg16Config
-from fst.config.network import FastConfig, JohnsonConfig
+from fst.config.network import NETWORKS
 from fst.config.optimize import OptimizeConfig
 from fst.config.style import AnyStyleConfig, PictureConfig, PicturesConfig
 from fst.config.training import OptimizerConfig, RunConfig, TrainConfig
 from fst.config.upscaling import (
-    FastUpscalerConfig,
-    JohnsonUpscalerConfig,
+    UPSCALERS,
     PerceptualLossConfig,
     PixelLossConfig,
     TrainUpscalerConfig,
@@ -36,8 +35,7 @@ SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "train-upscaler": TrainUpscalerConfig,
     "optimize": OptimizeConfig,
-    "network/johnson": JohnsonConfig,
-    "network/fast": FastConfig,
+    **{f"network/{name}": settings for name, settings in NETWORKS.items()},
     "loss/moments": MomentsLossConfig,
     "loss/relative": RelativeLossConfig,
     "loss/gatys": GatysLossConfig,
@@ -51,23 +49,27 @@ SCHEMAS: dict[str, type] = {
     "style/picture": PictureConfig,
     "style/pictures": PicturesConfig,
     "style/any": AnyStyleConfig,
-    "upscaling/network/fast": FastUpscalerConfig,
-    "upscaling/network/johnson": JohnsonUpscalerConfig,
+    **{
+        f"upscaling/network/{name.removesuffix('_upscaler')}": settings
+        for name, settings in UPSCALERS.items()
+    },
     "upscaling/loss/pixel": PixelLossConfig,
     "upscaling/loss/perceptual": PerceptualLossConfig,
 }
 
 
 def register_schemas() -> None:
-    """Put every schema into Hydra's store, under `schema/`, for the files of `conf/` to extend.
+    """Put every schema into Hydra's store, as a choice of its group.
 
+    One that has a file in `conf/` is put under `schema/` instead, for that file to extend.
     `${packaged:FILE}` in those files is the path of a file beside them.
     """
     OmegaConf.register_new_resolver(
         "packaged", lambda name: str(resources.files("fst.conf") / name), replace=True
     )
     for path, schema in SCHEMAS.items():
-        group, _, name = f"schema/{path}".rpartition("/")
+        has_file = (resources.files("fst.conf") / f"{path}.yaml").is_file()
+        group, _, name = (f"schema/{path}" if has_file else path).rpartition("/")
         ConfigStore.instance().store(group=group, name=name, node=schema)
 
 

@@ -19,39 +19,44 @@ al. 2016, section 4.2)."""
 
 @dataclass
 class UpscalerConfig(AnyNetworkConfig):
-    """A super-resolution network: its name in `fst.networks.registry`, then its arguments."""
+    """A super-resolution network: its name in configurations and model files, then its settings."""
 
     factor: int = 4
     """Enlargement: how many times as wide and as high."""
+    degradation: str = "bicubic"
+    """How pictures are downscaled: `bicubic`, or the paper's `johnson`, which blurs first."""
 
     def __post_init__(self) -> None:
-        at_least("network.factor", self.factor, 2)
-        if self.factor > LARGEST_FACTOR:
-            raise UserError(f"network.factor={self.factor} must be at most {LARGEST_FACTOR}")
+        if type(self.factor) is not int or not 2 <= self.factor <= LARGEST_FACTOR:
+            raise UserError(
+                f"network.factor={self.factor} must be an integer in [2, {LARGEST_FACTOR}]"
+            )
+        one_of("network.degradation", self.degradation, DEGRADATIONS)
 
 
 @dataclass
 class FastUpscalerConfig(UpscalerConfig):
     """The default, for real time (see `fst.networks.upscaler.FastUpscaler`)."""
 
+    network = "fst.networks.upscaler.FastUpscaler"
+
     name: str = "fast_upscaler"
     width: int = 32
     """Channels; 64 with 16 layers is for GPUs."""
     layers: int = 8
     """Convolutions between the first and the last."""
-    degradation: str = "bicubic"
-    """How pictures are downscaled: `bicubic`, or the paper's `johnson`, which blurs first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("network.width", self.width, 1, LARGEST_WIDTH)
         at_least("network.layers", self.layers, 1, MOST_BLOCKS)
-        one_of("network.degradation", self.degradation, DEGRADATIONS)
 
 
 @dataclass
 class JohnsonUpscalerConfig(UpscalerConfig):
     """Johnson et al. 2016, supplementary material, table 2; factors 2, 4 and 8."""
+
+    network = "fst.networks.upscaler.JohnsonUpscaler"
 
     name: str = "johnson_upscaler"
     width: int = 64
@@ -67,7 +72,12 @@ class JohnsonUpscalerConfig(UpscalerConfig):
             raise UserError(f"network.factor={self.factor} must be 2, 4 or 8 with network=johnson")
         at_least("network.width", self.width, 1, LARGEST_WIDTH)
         at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
-        one_of("network.degradation", self.degradation, DEGRADATIONS)
+
+
+UPSCALERS: dict[str, type[UpscalerConfig]] = {
+    each.name: each for each in (FastUpscalerConfig, JohnsonUpscalerConfig)
+}
+"""The super-resolution networks' settings by name."""
 
 
 @dataclass

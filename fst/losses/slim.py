@@ -16,16 +16,17 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fst.config import SLIM_LAYERS, Padding
+from fst.config import SLIM_CHANNELS, SLIM_LAYERS, Padding
+from fst.losses.vgg import deepest
 
 CHANNELS = {
     "relu1_1": (3, 32),
-    "relu1_2": (32, 32),
-    "relu2_1": (32, 64),
-    "relu2_2": (64, 96),
-    "relu3_1": (96, 128),
+    "relu1_2": (32, SLIM_CHANNELS["relu1_2"]),
+    "relu2_1": (SLIM_CHANNELS["relu1_2"], 64),
+    "relu2_2": (64, SLIM_CHANNELS["relu2_2"]),
+    "relu3_1": (SLIM_CHANNELS["relu2_2"], 128),
     "relu3_2": (128, 128),
-    "relu3_3": (128, 192),
+    "relu3_3": (128, SLIM_CHANNELS["relu3_3"]),
 }
 """Inputs and outputs of each convolution: half of VGG16's, more where features are compared."""
 VGG16_CHANNELS = {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256}
@@ -69,7 +70,7 @@ class Slim(nn.Module):
         """
         features = {}
         x = 4 * (image - 0.45)  # about VGG16's mean, so that padding with zeros is grey as there
-        last_layer = max(layers)
+        last_layer = deepest(layers)
         for layer, convolution in self.convolutions.items():
             if layer.endswith("_1") and layer != "relu1_1":
                 x = F.max_pool2d(x, 2)

@@ -29,7 +29,7 @@ from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_ref import find_model
 from fst.networks.cost import count_flops
 from fst.networks.plain import plain
-from fst.networks.registry import NETWORKS, network_name
+from fst.networks.registry import NETWORKS, build_network
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
 from fst.report import number, table
@@ -249,7 +249,7 @@ def _as_file(name: str, folder: Path) -> Path:
     """Return the model's file; a style of several, or a network's random weights, is written."""
     if name in NETWORKS:
         torch.manual_seed(0)
-        network = NETWORKS[name]()
+        network = build_network(name, {})
         info = describe(network, title=name)
     else:
         ref = find_model(name)
@@ -294,9 +294,8 @@ def _bytes_moved(network: TransformerNetwork, height: int, width: int) -> int:
         nonlocal moved
         moved += 2 * (inputs[0].numel() + output.numel())
 
-    with torch.device("meta"):
-        shapes = plain(NETWORKS[network_name(network)](**network.arguments))
-        image = torch.empty(1, 3, height, width)
+    shapes = plain(network).to("meta", torch.float32)
+    image = torch.empty(1, 3, height, width, device="meta")
     for module in shapes.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_hook(count)

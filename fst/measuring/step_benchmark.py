@@ -22,9 +22,8 @@ from torch import Tensor
 
 from fst.atomic import write_texts
 from fst.config import (
-    FastConfig,
+    NETWORKS,
     FolderDataConfig,
-    JohnsonConfig,
     LossNetworkConfig,
     MomentsLossConfig,
     NetworkConfig,
@@ -47,8 +46,6 @@ from fst.report import table
 from fst.training.distributed import World
 from fst.training.run import Run
 from fst.training.style import StyleTask
-
-NETWORKS: dict[str, type[NetworkConfig]] = {"fast": FastConfig, "johnson": JohnsonConfig}
 
 
 @dataclass
@@ -95,7 +92,7 @@ def benchmark_steps(
     """Time training steps with the default settings and loss, plain and ours in turns.
 
     Args:
-        networks: of `NETWORKS`.
+        networks: of `fst.config.NETWORKS`.
         loss_network: `vgg16` or `slim`.
         weights: VGG16's weights; None takes the cache, or a download.
         batch_size: images per step.

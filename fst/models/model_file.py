@@ -22,7 +22,6 @@ from fst.models.model import Model, Network
 from fst.models.model_info import (
     FORMAT_VERSION,
     METADATA_KEY,
-    PALETTES_SINCE,
     ModelInfo,
     read_info,
 )
@@ -32,7 +31,6 @@ from fst.networks.registry import (
     UPSCALERS,
     build_network,
     build_upscaler,
-    complete_arguments,
     network_name,
 )
 from fst.networks.styled import StyledNetwork
@@ -90,8 +88,6 @@ def read_model(path: str | Path) -> Model:
         _check_shapes(path, info, shapes)
     check_weights(tensors, path)
     network = _build(info, shapes)
-    if _lacks_palettes(info):
-        tensors["palettes"] = network.get_buffer("palettes")
     network.load_state_dict(tensors)
     return Model(path, network.eval().requires_grad_(False), info)
 
@@ -106,19 +102,13 @@ def _build(info: ModelInfo, shapes: Shapes) -> Network:
     """Return the network of a file, its codes and mapper as large as there."""
     if info.network in UPSCALERS:
         return build_upscaler(info.network, info.network_arguments)
-    arguments = complete_arguments(info.network, info.network_arguments)
-    network = build_network(info.network, arguments)
+    network = build_network(info.network, info.network_arguments)
     if not info.has_choice:
         return network
     predicts = bool(info.predictor_px)
     # 0 gives a mapper of the usual size, which is then found to differ from the file's.
     hidden, inputs = (shapes.get(MAPPER, ()) + (0, 0))[:2]
     return StyledNetwork(network, len(info.styles), predicts, max(0, inputs - predicts), hidden)
-
-
-def _lacks_palettes(info: ModelInfo) -> bool:
-    """Return whether a file of several styles is older than palettes: then they are zeros."""
-    return info.has_choice and info.format_version < PALETTES_SINCE
 
 
 def _check_shapes(path: Path, info: ModelInfo, shapes: Shapes) -> None:
@@ -136,8 +126,6 @@ def _check_shapes(path: Path, info: ModelInfo, shapes: Shapes) -> None:
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = f"{info.network} cannot be built with its arguments: {one_line(error)}"
         raise UserError(f"{path} does not fit the network it names: {reason}") from error
-    if _lacks_palettes(info):
-        del expected["palettes"]
     wanted = {name: tuple(value.shape) for name, value in expected.items()}
     differing = sorted(
         name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name)

@@ -16,9 +16,7 @@ from fst.config import PREDICTOR_PX
 from fst.errors import UserError, one_line
 
 FORMAT_VERSION = 3
-"""The newest: 2 has several styles, 3 their palettes. Models of one style are still version 1."""
-PALETTES_SINCE = 3
-"""The first version with palettes."""
+"""The newest: 3 has several styles with palettes. Models of one style are still version 1."""
 METADATA_KEY = "fst"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fst.networks.predictor import predictor_input
+from fst.networks.predictor import SEEN, predictor_input
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
@@ -116,11 +116,10 @@ def _not_elongated(painting: Tensor) -> Tensor:
 @cache
 def predictor_moments(device: torch.device) -> "MomentsLoss":
     """Return the loss whose `style_targets` a predictor sees, whatever the network's loss was."""
-    from fst.config import MomentsLossConfig, SlimConfig  # here: models without one need no loss
+    from fst.config import SlimConfig  # here: models without one need no loss
     from fst.losses.loss_network import load_loss_network
     from fst.losses.relative import MomentsLoss
 
-    config = MomentsLossConfig()
-    slim = load_loss_network(SlimConfig(), config.style_layers)
+    slim = load_loss_network(SlimConfig(), SEEN.style_layers)
     slim = slim.to(device).to(memory_format=torch.channels_last)
-    return MomentsLoss(slim, config)
+    return MomentsLoss(slim, SEEN)

@@ -21,9 +21,8 @@ def count_flops(network: TransformerNetwork | Upscaler, height: int, width: int)
     They are those of the network as it is written (`plain`), whatever is saved in computing it.
     Nothing is computed: the network is run on shapes alone.
     """
-    with torch.device("meta"):
-        shapes = plain(type(network)(**network.arguments))
-        image = torch.empty(1, 3, height, width)
+    shapes = plain(network).to("meta", torch.float32)
+    image = torch.empty(1, 3, height, width, device="meta")
     with torch.no_grad():
         return flops_of(shapes, image)
 

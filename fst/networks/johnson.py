@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from fst.config import JohnsonConfig
 from fst.networks.layers import (
     Clamp,
     InstanceNorm,
@@ -26,23 +27,10 @@ class Johnson(TransformerNetwork):
     upsampling with a convolution, which leaves no checkerboard (Odena et al. 2016).
     """
 
-    def __init__(
-        self,
-        width: int = 32,
-        residual_blocks: int = 5,
-        norm: str = "instance",
-        upsample: str = "nearest",
-        output: str = "tanh",
-    ) -> None:
-        super().__init__(
-            width=width,
-            residual_blocks=residual_blocks,
-            norm=norm,
-            upsample=upsample,
-            output=output,
-        )
-        normalise = NORMS[norm]
-        up = UPSAMPLINGS[upsample]
+    def __init__(self, settings: JohnsonConfig) -> None:
+        super().__init__(settings)
+        width = settings.width
+        normalise, up = NORMS[settings.norm], UPSAMPLINGS[settings.upsample]
         self.down = nn.Sequential(
             convolution(3, width, 9), normalise(width), nn.ReLU(inplace=True),
             convolution(width, 2 * width, 3, stride=2), normalise(2 * width), nn.ReLU(inplace=True),
@@ -50,12 +38,12 @@ class Johnson(TransformerNetwork):
             nn.ReLU(inplace=True),
         )  # fmt: skip
         self.residual = nn.Sequential(
-            *(ResidualBlock(4 * width, normalise) for _ in range(residual_blocks))
+            *(ResidualBlock(4 * width, normalise) for _ in range(settings.residual_blocks))
         )
         self.up = nn.Sequential(
             up(4 * width, 2 * width), normalise(2 * width), nn.ReLU(inplace=True),
             up(2 * width, width), normalise(width), nn.ReLU(inplace=True),
-            OutputConvolution(width, 9), OUTPUTS[output](),
+            OutputConvolution(width, 9), OUTPUTS[settings.output](),
         )  # fmt: skip
 
     def units(self) -> list[nn.Module]:

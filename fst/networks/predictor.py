@@ -9,10 +9,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fst.config import SLIM_CHANNELS, MomentsLossConfig
+
 HIDDEN = 256
 """Width of the predictor's two hidden layers."""
-STATISTICS = 3 * 2 * (32 + 96 + 192)
-"""At three sizes the mean and the deviation of each channel of the slim network's layers."""
+SEEN = MomentsLossConfig()
+"""What a predictor sees are the style's statistics in this loss and the slim loss network."""
+STATISTICS = 2 * SEEN.style_levels * sum(SLIM_CHANNELS[layer] for layer in SEEN.style_layers)
+"""The mean and the deviation of each channel of its layers, at each of its sizes."""
 SMALLEST_VARIANCE = 1e-6
 """Added before the logarithm of a variance: features may be constant."""
 

@@ -1,36 +1,38 @@
-"""The networks by name."""
+"""The networks by name, and one from its settings."""
 
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeVar
 
 from torch import nn
 
+from fst import config
+from fst.config import AnyNetworkConfig
 from fst.errors import UserError
-from fst.networks.fast import Fast
-from fst.networks.johnson import Johnson
 from fst.networks.transformer import TransformerNetwork
-from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
+from fst.networks.upscaler import Upscaler
 
-NETWORKS: dict[str, type[TransformerNetwork]] = {"johnson": Johnson, "fast": Fast}
+Settings = TypeVar("Settings", bound=AnyNetworkConfig)
+
+
+def _class_of(settings: type[AnyNetworkConfig]) -> Any:
+    module, _, name = settings.network.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+NETWORKS: dict[str, type[TransformerNetwork]] = {
+    name: _class_of(settings) for name, settings in config.NETWORKS.items()
+}
 """The networks by the name that the configuration and the model file give."""
 UPSCALERS: dict[str, type[Upscaler]] = {
-    "fast_upscaler": FastUpscaler,
-    "johnson_upscaler": JohnsonUpscaler,
+    name: _class_of(settings) for name, settings in config.UPSCALERS.items()
 }
 """The super-resolution networks, likewise."""
+RETIRED = {"fast": {"upsample": "linear", "border": "pixels"}}
+"""Settings in model files of before: the networks have only this value of each left."""
 
 
-def complete_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that a model file means, which may be older than some of them."""
-    if name != "fast":
-        return arguments
-    if "coarse_blocks" not in arguments:
-        full_width = arguments.get("width", 40) // 5
-        without_coarse = {"width": 40, "residual_blocks": 4, "coarse_blocks": 0}
-        arguments = without_coarse | arguments | {"full_width": full_width}
-    return {"upsample": "nearest", "border": "patches"} | arguments
-
-
-def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
+def build_network(name: str, arguments: Mapping[str, Any]) -> TransformerNetwork:
     """Return a new network.
 
     Raises:
@@ -38,21 +40,29 @@ def build_network(name: str, arguments: dict[str, Any]) -> TransformerNetwork:
     """
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}")
-    try:
-        return NETWORKS[name](**arguments)
-    except (TypeError, KeyError) as error:
-        raise UserError(f"cannot build network {name!r} with {arguments}: {error}") from error
+    return NETWORKS[name](_settings(config.NETWORKS[name], arguments))
 
 
-def build_upscaler(name: str, arguments: dict[str, Any]) -> Upscaler:
+def build_upscaler(name: str, arguments: Mapping[str, Any]) -> Upscaler:
     """Return a new super-resolution network; raise UserError if it takes no such arguments."""
+    return UPSCALERS[name](_settings(config.UPSCALERS[name], arguments))
+
+
+def _settings(kind: type[Settings], arguments: Mapping[str, Any]) -> Settings:
+    retired = RETIRED.get(kind.name, {})
+    for name, left in retired.items():
+        if arguments.get(name, left) != left:
+            raise UserError(
+                f"{name}={arguments[name]} is of an older {kind.name!r} network, which this "
+                "version of fst does not have: train it again"
+            )
     try:
-        return UPSCALERS[name](**arguments)
-    except (TypeError, KeyError) as error:
-        raise UserError(f"cannot build network {name!r} with {arguments}: {error}") from error
+        return kind(**{name: value for name, value in arguments.items() if name not in retired})
+    except TypeError as error:
+        raise UserError(f"cannot build network {kind.name!r} with {arguments}: {error}") from error
 
 
 def network_name(network: nn.Module) -> str:
     """Return the name of the network in `NETWORKS` or `UPSCALERS`."""
-    known = {**NETWORKS, **UPSCALERS}
-    return next(name for name, kind in known.items() if type(network) is kind)
+    assert isinstance(network, TransformerNetwork | Upscaler)
+    return network.settings.name

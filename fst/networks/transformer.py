@@ -9,6 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fst.config import NetworkConfig
+
 
 class TransformerNetwork(nn.Module, ABC):
     """Any input size from 1x1 up gives exactly that size: `forward` pads, runs `body` and crops."""
@@ -22,10 +24,18 @@ class TransformerNetwork(nn.Module, ABC):
     margin_px: int = 8
     """No unit's convolutions see farther than this many pixels of its input."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, settings: NetworkConfig) -> None:
         super().__init__()
-        self.arguments = arguments
+        self.settings = settings
+
+    @property
+    def arguments(self) -> dict[str, Any]:
         """What the network was built with, as the model file keeps it."""
+        return self.settings.arguments()
+
+    def steps(self) -> list[nn.Module]:
+        """Return the steps of `body`: the units, several of which may be joined to one."""
+        return self.units()
 
     @abstractmethod
     def units(self) -> list[nn.Module]:
@@ -40,8 +50,8 @@ class TransformerNetwork(nn.Module, ABC):
 
     def body(self, image: Tensor) -> Tensor:
         """Stylize (N, 3, H, W) of a size that `stride` and `min_px` allow."""
-        for unit in self.units():
-            image = unit(image)
+        for step in self.steps():
+            image = step(image)
         return image
 
     def padded_px(self, px: int) -> int:

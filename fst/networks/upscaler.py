@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fst.config import LARGEST_FACTOR
-from fst.errors import UserError
+from fst.config import FastUpscalerConfig, JohnsonUpscalerConfig, UpscalerConfig
 from fst.networks.downscale import Downscale
 
 
@@ -23,15 +22,17 @@ class Upscaler(nn.Module, ABC):
     margin_px: int
     """No pixel of the result depends on what is farther away than this in the small picture."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, settings: UpscalerConfig) -> None:
         super().__init__()
-        self.arguments = arguments
-        """What the network was built with, as the model file keeps it."""
-        self.factor = arguments["factor"]
-        if type(self.factor) is not int or not 2 <= self.factor <= LARGEST_FACTOR:
-            raise UserError(f"factor={self.factor} must be an integer in [2, {LARGEST_FACTOR}]")
-        self.downscale = Downscale(self.factor, arguments["degradation"])
+        self.settings = settings
+        self.factor = settings.factor
+        self.downscale = Downscale(settings.factor, settings.degradation)
         """How the small pictures were made that it was trained to enlarge."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the network was built with, as the model file keeps it."""
+        return self.settings.arguments()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,10 +61,9 @@ class FastUpscaler(Upscaler):
     of the input whatever the loss. No norms, which cost contrast (Lim et al. 2017).
     """
 
-    def __init__(
-        self, factor: int = 4, width: int = 32, layers: int = 8, degradation: str = "bicubic"
-    ) -> None:
-        super().__init__(factor=factor, width=width, layers=layers, degradation=degradation)
+    def __init__(self, settings: FastUpscalerConfig) -> None:
+        super().__init__(settings)
+        factor, width, layers = settings.factor, settings.width, settings.layers
         steps: list[nn.Module] = []
         for inputs in [3, *[width] * layers]:
             steps += [nn.Conv2d(inputs, width, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
@@ -91,26 +91,17 @@ class FastUpscaler(Upscaler):
 class JohnsonUpscaler(Upscaler):
     """Johnson et al. 2016, supplementary material, table 2."""
 
-    def __init__(
-        self,
-        factor: int = 4,
-        width: int = 64,
-        residual_blocks: int = 4,
-        degradation: str = "johnson",
-    ) -> None:
-        super().__init__(
-            factor=factor, width=width, residual_blocks=residual_blocks, degradation=degradation
-        )
-        if factor not in (2, 4, 8):
-            raise UserError(f"factor={factor} must be 2, 4 or 8 in Johnson's network")
-        doublings = factor.bit_length() - 1
+    def __init__(self, settings: JohnsonUpscalerConfig) -> None:
+        super().__init__(settings)
+        width, blocks = settings.width, settings.residual_blocks
+        doublings = settings.factor.bit_length() - 1
         self.first = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.ReLU(inplace=True))
-        self.residual = nn.Sequential(*(_Block(width) for _ in range(residual_blocks)))
+        self.residual = nn.Sequential(*(_Block(width) for _ in range(blocks)))
         self.rest = nn.Sequential(
             *(layer for _ in range(doublings) for layer in _doubling(width)),
             nn.Conv2d(width, 3, 9, padding=4),
         )
-        self.margin_px = 4 + 2 * residual_blocks + doublings + 4
+        self.margin_px = 4 + 2 * blocks + doublings + 4
 
     def enlarged(self, image: Tensor) -> Tensor:
         """Return (N, 3, factor H, factor W) for (N, 3, H, W)."""

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fst.config import FastConfig
 from fst.models.model_file import describe, save_model
 from fst.networks.fast import Fast
 from fst.pictures.image import write_image
@@ -259,7 +260,7 @@ def make_inputs(folder: Path) -> None:
     (folder / "list.mp4").write_text(listed, encoding="utf-8")
     (folder / "camera.cr2").write_bytes(b"II*\0\x10\0\0\0CR\x02\0" + bytes(200))
     Image.new("L", (8, 8), 1).save(folder / "classes.png")
-    network = Fast()
+    network = Fast(FastConfig())
     save_model(folder / "model.safetensors", network, describe(network))
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "other.safetensors")
     (folder / "cut.safetensors").write_bytes((folder / "other.safetensors").read_bytes()[:300])

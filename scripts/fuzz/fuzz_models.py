@@ -28,6 +28,7 @@ from PIL import Image
 from safetensors.torch import save
 
 import fst
+from fst.config import FastConfig, JohnsonConfig
 from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.foreign import _FOREIGN_LAYERS
 from fst.models.inspection import inspect_model
@@ -45,7 +46,7 @@ Case = tuple[str, bytes]
 def model_cases(seed: int) -> Iterator[Case]:
     """Yield damaged model files without end."""
     torch.manual_seed(seed)
-    network = Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8)
+    network = Fast(FastConfig(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8))
     tensors, info = network.state_dict(), describe(network, title="Stripes")
     values = vars(info)
     exported = export_metadata(info, ExportInfo("fp32", "cpu", size=(48, 64)))
@@ -91,7 +92,7 @@ def model_cases(seed: int) -> Iterator[Case]:
 
 def foreign_state() -> dict[str, torch.Tensor]:
     """Return the state dict of the widespread port, of width 4 without residual blocks."""
-    ours = Johnson(width=4, residual_blocks=0, output="clamp").state_dict()
+    ours = Johnson(JohnsonConfig(width=4, residual_blocks=0, output="clamp")).state_dict()
     names = {own: theirs for theirs, own in _FOREIGN_LAYERS.items()}
     state = {}
     for name, value in ours.items():

@@ -16,6 +16,7 @@ import torch
 from fuzzing import ODD_VALUES, damaged
 from onnx import TensorProto, helper, numpy_helper
 
+from fst.config import FastConfig
 from fst.models.export import export_onnx
 from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe
@@ -48,7 +49,7 @@ def onnx_cases(seed: int) -> Iterator[tuple[str, bytes]]:
 def exported(seed: int) -> bytes:
     """Return a small model as `fst export` writes it."""
     torch.manual_seed(seed)
-    network = Fast(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8).eval()
+    network = Fast(FastConfig(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8)).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export_onnx(path, network, describe(network, title="Stripes"), ExportOptions())

@@ -24,7 +24,7 @@ from distill_vgg16 import least_squares
 from torch import Tensor
 
 from fst.cli.train import composed
-from fst.config import SLIM_LAYERS, RelativeLossConfig
+from fst.config import SLIM_LAYERS, FastConfig, RelativeLossConfig
 from fst.losses.loss_network import LossNetwork
 from fst.losses.objective import towards
 from fst.losses.relative import RelativeLoss
@@ -214,7 +214,7 @@ def measure_step(given: argparse.Namespace) -> None:
         )
         for name, network in networks.items()
     }
-    fast = Fast().to(memory_format=torch.channels_last)
+    fast = Fast(FastConfig()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(fast.parameters(), 2e-3)
     print("| crops | vgg16 | slim | ratio |\n|---|---|---|---|")
     for batch_size, crop_px in ((2, 128), (4, 256)):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fst.config import FastUpscalerConfig, JohnsonUpscalerConfig
 from fst.measuring.machine import machine_line, seconds_of
 from fst.models.model_file import describe
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
@@ -32,9 +33,9 @@ def main() -> None:
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     networks: dict[str, Upscaler] = {
-        "fast": FastUpscaler(FACTOR),
-        "wide": FastUpscaler(FACTOR, width=64, layers=16),
-        "johnson": JohnsonUpscaler(FACTOR),
+        "fast": FastUpscaler(FastUpscalerConfig(factor=FACTOR)),
+        "wide": FastUpscaler(FastUpscalerConfig(factor=FACTOR, width=64, layers=16)),
+        "johnson": JohnsonUpscaler(JohnsonUpscalerConfig(factor=FACTOR)),
     }
     image = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
     pixels = (image * 255).byte()

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fst.atomic import replacing
-from fst.config import SLIM_LAYERS, FolderDataConfig
+from fst.config import SLIM_LAYERS, FastConfig, FolderDataConfig
 from fst.data.batches import content_batches, open_data
 from fst.losses.slim import CHANNELS, Slim
 from fst.losses.statistics import differences, gram_matrix
@@ -116,7 +116,7 @@ class Opponent:
 
 def new_painter(photos: Tensor, style: Tensor) -> Opponent:
     """Return a network that has just begun to learn a style."""
-    painter = Opponent(Fast(), None, style, rate=2e-3)
+    painter = Opponent(Fast(FastConfig()), None, style, rate=2e-3)
     painter.steps_left = random.randint(100, 800)
     return painter
 

@@ -20,6 +20,7 @@ from fst.batch.console import StylizeConsole
 from fst.batch.failures import failure
 from fst.batch.files import Job, about_skipped, find_inputs, plan, take_shard
 from fst.batch.stylizing import stylize_pictures, stylize_videos
+from fst.config import FastConfig
 from fst.errors import UserError
 from fst.models.model_file import describe, save_model
 from fst.models.model_ref import find_models
@@ -34,7 +35,7 @@ from fst.video.formats import is_video
 @pytest.fixture(scope="module")
 def stylizers() -> dict[str, Stylizer]:
     torch.manual_seed(0)
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     return {"m": Stylizer(network, describe(network), torch.device("cpu"), torch.float32)}
 
 
@@ -148,7 +149,7 @@ def test_a_stop_finishes_the_pictures_that_are_being_written(photos, tmp_path: P
 
 
 def test_the_folder_of_a_sweep_names_its_runs(tmp_path: Path, monkeypatch):
-    network = Fast(width=8, residual_blocks=0)
+    network = Fast(FastConfig(width=8, residual_blocks=0))
     for run in ("a", "b"):
         path = tmp_path / "runs" / "sweep" / run / "model.safetensors"
         save_model(path, network, describe(network))
@@ -207,7 +208,7 @@ def test_a_folder_may_have_a_dot_in_its_name(photos, tmp_path: Path):
 
 
 def test_titles_do_not_lead_out_of_the_folder(tmp_path: Path):
-    network = Fast(width=8, residual_blocks=0)
+    network = Fast(FastConfig(width=8, residual_blocks=0))
     for name, title in (("a", "../../up"), ("b", "/etc"), ("c", "same"), ("d", "same")):
         save_model(tmp_path / f"{name}.safetensors", network, describe(network, title=title))
     paths = ",".join(str(tmp_path / f"{name}.safetensors") for name in "abcd")
@@ -434,7 +435,7 @@ def test_the_stylizer_takes_tensors_pictures_and_frames(stylizers):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near_and_sane_on_flat_frames(dtype: torch.dtype):
     torch.manual_seed(0)
-    network = Fast()
+    network = Fast(FastConfig())
     exact = Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
     image = torch.rand(1, 3, 64, 64)
     expected = exact(image)

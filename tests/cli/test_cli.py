@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import fst
+from fst.config import FastConfig
 from fst.models.model_file import describe, save_model
 from fst.networks.fast import Fast
 
@@ -20,7 +21,7 @@ from fst.networks.fast import Fast
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(tmp_path / "model.safetensors", network, describe(network))
     return tmp_path / "model.safetensors"
 
@@ -78,7 +79,7 @@ def test_range_is_that_of_the_flag(fst_here, model):
 
 
 def test_a_model_with_nan_weights_fails_and_writes_nothing(fst_here, photos, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     torch.nn.init.constant_(next(network.parameters()), float("nan"))
     save_model(tmp_path / "nan.safetensors", network, describe(network))
     done = fst_here("stylize", "nan.safetensors", photos / "00.png", "-o", "x.png")

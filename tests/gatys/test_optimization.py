@@ -18,7 +18,7 @@ from torch import Tensor
 
 import fst
 from fst.cli.optimize import expand
-from fst.config import GatysLossConfig, OptimizeConfig, RelativeLossConfig
+from fst.config import FastConfig, GatysLossConfig, OptimizeConfig, RelativeLossConfig
 from fst.errors import TrainingStoppedError
 from fst.gatys import optimization
 from fst.gatys.optimization import descend, needed_bytes, optimize
@@ -258,7 +258,7 @@ def test_every_kind_of_start(init: str, compose_optimize, overrides, photos, tmp
         given = str(tmp_path / "start.png")
         write_image(start, given)
     if init == "model":
-        network = Fast(width=8, residual_blocks=1)
+        network = Fast(FastConfig(width=8, residual_blocks=1))
         given = str(tmp_path / "model.safetensors")
         save_model(given, network, describe(network))
         start = fst.load(given, dtype="fp32")(content)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fst.config import FastConfig
 from fst.config.loss import TEMPORAL_PX
 from fst.losses import temporal
 from fst.losses.temporal import (
@@ -130,7 +131,7 @@ def test_second_views_depend_on_seed_and_position_alone():
 
 
 def test_the_gradient_reaches_the_network_from_both_views():
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1))
     picture = torch.rand(1, 3, *SIZE)
     stylized = network(picture).detach().requires_grad_()
     temporal_term(network, picture, stylized, 0, 0).backward()

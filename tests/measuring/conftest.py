@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fst.config import JohnsonConfig
 from fst.measuring import benchmark, step_benchmark
 from fst.measuring.machine import Machine
 from fst.networks.johnson import Johnson
@@ -22,7 +23,7 @@ PORT_NAMES = {
 @pytest.fixture
 def foreign_model(tmp_path: Path) -> Path:
     """A state dict as other projects write it, which says nothing of any training."""
-    network = Johnson(width=4, residual_blocks=1, output="clamp")
+    network = Johnson(JohnsonConfig(width=4, residual_blocks=1, output="clamp"))
     state = {}
     for name, value in network.state_dict().items():
         layer, _, kind = name.rpartition(".")

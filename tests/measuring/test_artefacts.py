@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fst.config import JohnsonConfig
 from fst.measuring.artefacts import (
     BORDER_PX,
     blown_share,
@@ -97,7 +98,7 @@ def test_transposed_convolutions_are_distinguished_from_nearest_upsampling():
     for upsample in ("transposed", "nearest"):
         torch.manual_seed(0)
         measured[upsample] = measure_artefacts(
-            Johnson(width=16, upsample=upsample).eval(), [PICTURES[:1]], count=2
+            Johnson(JohnsonConfig(width=16, upsample=upsample)).eval(), [PICTURES[:1]], count=2
         )
     assert measured["transposed"].grid_ratio > 5 * measured["nearest"].grid_ratio
     assert measured["transposed"].grid_levels > 3 * measured["nearest"].grid_levels

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fst.cli.app import app
+from fst.config import FastConfig
 from fst.measuring.benchmark import ENGINES, REFERENCE, benchmark, markdown, write_report
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
@@ -22,7 +23,7 @@ def test_rows_are_measured_against_the_reference_and_the_machine(tmp_path: Path)
     assert ours.times_reference == pytest.approx(reference.milliseconds / ours.milliseconds)
     assert ours.psnr_db is not None
     assert ours.psnr_db > 90  # the same picture, but for rounding
-    done = count_flops(Fast(), 256, 256) / ours.milliseconds / 1e6
+    done = count_flops(Fast(FastConfig()), 256, 256) / ours.milliseconds / 1e6
     assert ours.matmul_share == pytest.approx(done / max(machine.matmul_gflops.values()))
     assert ours.end_to_end_milliseconds > 0
     page, values = write_report(tmp_path, found, "fst benchmark --rounds 2")

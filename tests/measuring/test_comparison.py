@@ -11,6 +11,7 @@ import torch
 
 import fst
 from fst.cli.app import main
+from fst.config import FastConfig
 from fst.data.heldout import heldout_of, squared_pictures
 from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
@@ -65,7 +66,7 @@ def info_of(loss_network: str = "vgg16", **values: object) -> ModelInfo:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model file without a training configuration."""
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(tmp_path / "bare.safetensors", network, describe(network, title="bare"))
     return tmp_path / "bare.safetensors"
 
@@ -208,7 +209,7 @@ def test_nothing_is_invented_for_a_foreign_model(model, foreign_model, photos):
 
 
 def test_terms_are_taken_from_the_models_by_name(model, photos, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     losses = {"total": 3.0, "content": 1.0, "edges": 2.0, "edges/relu1_2": 0.5}
     save_model(tmp_path / "new.safetensors", network, describe(network, losses=losses))
     compared = compare([str(model), str(tmp_path / "new.safetensors")], photos, 1, 32, "cpu")
@@ -227,7 +228,7 @@ def test_model_files_choose_no_data(compose, tiny_overrides, photos, tmp_path, m
         raise AssertionError("loaded a data set that a model file names")
 
     monkeypatch.setattr(datasets, "load_dataset", forbidden)
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     for kind in ("coco", "parquet"):
         training = config_of(data__kind=kind, data__path="evil/builder", data__files="train")
         info = describe(network, training_config=training | {"runs_dir": "runs"})
@@ -399,7 +400,7 @@ def test_invalid_arguments_give_one_line_and_no_files(model, photos, tmp_path, m
     (tmp_path / "notes.yaml").write_text("a: 1\n")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(model.read_bytes()[:300])
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     config = config_of(data__path="data", data__workers=0)
     gone = describe(network, training_config=config | {"runs_dir": "runs"})
     save_model(tmp_path / "gone" / "model.safetensors", network, gone)
@@ -448,7 +449,7 @@ def test_the_command_prints_the_table_and_the_files(fst_command, model, photos, 
 
 
 def test_a_model_of_several_styles_needs_a_choice(sweep: list[Path], tmp_path: Path):
-    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    network = StyledNetwork(Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1)), 2)
     several = tmp_path / "several.safetensors"
     save_model(several, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
     models = load_models(
@@ -462,7 +463,7 @@ def test_a_model_of_several_styles_needs_a_choice(sweep: list[Path], tmp_path: P
 
 
 def test_a_misspelt_style_is_not_taken_for_a_path_without_a_model(tmp_path: Path):
-    network = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1), 2)
+    network = StyledNetwork(Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1)), 2)
     several = tmp_path / "several.safetensors"
     save_model(several, network, describe(network, styles=[StyleInfo("sea"), StyleInfo("sky")]))
     with pytest.raises(ValueError, match="has no style se: did you mean sea"):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fst
-from fst.config import TrainConfig
+from fst.config import FastConfig, TrainConfig
 from fst.data.heldout import squared_pictures
 from fst.errors import UserError
 from fst.gatys.optimization import descend
@@ -414,7 +414,7 @@ def test_invalid_arguments_are_one_line(flags, said, run: TrainConfig, fst_here,
 def test_odd_configurations_in_a_model_file_are_refused(
     config, said, photos: Path, style_picture: Path, tmp_path: Path
 ):
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(tmp_path / "odd.safetensors", network, describe(network, training_config=config))
     settings = QUICKER | {"style": style_picture, "images": 1}
     given = [str(tmp_path / "odd.safetensors")]
@@ -426,7 +426,7 @@ def test_odd_configurations_in_a_model_file_are_refused(
 
 
 def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     config = {"style": {"picture": r"\\host\share\a.jpg"}}
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=config))
     (tmp_path / "config.yaml").write_text("name: run\n")
@@ -435,7 +435,7 @@ def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path
 
 
 def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_path: Path):
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     for parameter in network.parameters():
         parameter.data.fill_(3e38)  # finite, but not what they lead to
     save_model(tmp_path / "model.safetensors", network, describe(network))
@@ -451,7 +451,7 @@ def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: P
 
     monkeypatch.setattr(datasets, "load_dataset", forbidden)
     monkeypatch.setitem(EXPORTED, ".pt2", forbidden)
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     data = {"data": {"kind": "parquet", "path": "evil/builder"}, "seed": 0, "runs_dir": "runs"}
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=data))
     (tmp_path / "config.yaml").write_text("name: run\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from samples import SHARED, draw_picture
 
+from fst.config import FastUpscalerConfig
 from fst.measuring.upscaling import evaluate_upscalers
 from fst.models.model_file import describe, save_model
 from fst.networks.upscaler import FastUpscaler
@@ -13,7 +14,7 @@ from fst.networks.upscaler import FastUpscaler
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    network = FastUpscaler(4, width=8, layers=1)
+    network = FastUpscaler(FastUpscalerConfig(factor=4, width=8, layers=1))
     save_model(tmp_path / "x4.safetensors", network, describe(network))
     return tmp_path / "x4.safetensors"
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import fst
+from fst.config import FastConfig, JohnsonConfig
 from fst.errors import UserError
 from fst.measuring.subjects import load_models
 from fst.models import export
@@ -30,8 +31,10 @@ from fst.pictures.image import read_image
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'fst-style-transfer[export]'")
 pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
 NETWORKS = {
-    "johnson": lambda: Johnson(width=4, residual_blocks=0),
-    "paper": lambda: Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
+    "johnson": lambda: Johnson(JohnsonConfig(width=4, residual_blocks=0)),
+    "paper": lambda: Johnson(
+        JohnsonConfig(width=4, residual_blocks=1, norm="batch", upsample="transposed")
+    ),
 }
 
 
@@ -83,7 +86,7 @@ def test_half_precision_export_is_close_to_fp32(tiny_model: Path, tmp_path: Path
 
 
 def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
-    styled = StyledNetwork(Fast(width=8, residual_blocks=1, coarse_blocks=0), 3)
+    styled = StyledNetwork(Fast(FastConfig(width=8, residual_blocks=1, coarse_blocks=0)), 3)
     torch.nn.init.normal_(styled.residuals, std=0.3)
     torch.nn.init.normal_(styled.palettes, std=0.3)
     info = describe(styled, styles=[StyleInfo(name) for name in ("sea", "night", "red")])
@@ -288,7 +291,7 @@ def test_a_package_is_inspected_without_loading_its_machine_code(tmp_path: Path,
         raise AssertionError("native code was loaded")
 
     monkeypatch.setattr(torch._inductor, "aoti_load_package", load)
-    network = Fast(width=10, residual_blocks=1)
+    network = Fast(FastConfig(width=10, residual_blocks=1))
     info = describe(network, title="Stripes")
     path = package(tmp_path / "a.pt2", export_metadata(info, ExportInfo("bf16", "cpu")))
     facts = inspect_model(ModelRef(path))
@@ -297,7 +300,7 @@ def test_a_package_is_inspected_without_loading_its_machine_code(tmp_path: Path,
 
 
 def test_a_zip_bomb_in_a_package_is_refused(tmp_path: Path):
-    info = describe(Fast(width=10, residual_blocks=1))
+    info = describe(Fast(FastConfig(width=10, residual_blocks=1)))
     content = export_metadata(info, ExportInfo("fp32", "cpu"))
     path = package(tmp_path / "bomb.pt2", content, zipfile.ZIP_DEFLATED)
     with pytest.raises(UserError, match="unpack to"):
@@ -313,7 +316,7 @@ def test_a_zip_bomb_in_a_package_is_refused(tmp_path: Path):
     ids=str,
 )  # fmt: skip
 def test_export_metadata_of_a_wrong_type_is_refused(tmp_path: Path, change: dict[str, object]):
-    info = describe(Fast(width=10, residual_blocks=1))
+    info = describe(Fast(FastConfig(width=10, residual_blocks=1)))
     content = export_metadata(info, ExportInfo("fp32", "cpu"))
     content["fst_export"] = json.dumps(json.loads(content["fst_export"]) | change)
     with pytest.raises(UserError, match="damaged metadata"):

@@ -13,7 +13,7 @@ from PIL import Image
 
 import fst
 from fst.cli.app import app
-from fst.config import RUNS_DIR, OptimizeConfig, RunConfig
+from fst.config import RUNS_DIR, FastConfig, OptimizeConfig, RunConfig
 from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import ModelRef, find_model, find_models
@@ -50,7 +50,9 @@ def counted() -> Iterator[Counter[str]]:
 def painting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    network = StyledNetwork(Fast(width=8, coarse_width=8, residual_blocks=1), 0, predicts=True)
+    network = StyledNetwork(
+        Fast(FastConfig(width=8, coarse_width=8, residual_blocks=1)), 0, predicts=True
+    )
     info = describe(network, predictor_px=64, palette_share=0.5)
     save_model(tmp_path / "runs" / "any" / "model.safetensors", network.eval(), info)
     Image.effect_noise((70, 80), 60).convert("RGB").save("sea.jpg")
@@ -115,7 +117,7 @@ def test_lists_hold_a_reference_for_each_model():
 def test_names_are_looked_up_where_trainings_write_by_default(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert RunConfig.runs_dir == OptimizeConfig.runs_dir == RUNS_DIR
-    network = Fast(width=8, residual_blocks=0)
+    network = Fast(FastConfig(width=8, residual_blocks=0))
     for folder in (RUNS_DIR, "elsewhere"):
         save_model(Path(folder, folder, "model.safetensors"), network, describe(network))
     assert find_model(RUNS_DIR).path == Path(RUNS_DIR, RUNS_DIR, "model.safetensors")
@@ -127,7 +129,7 @@ def test_names_are_looked_up_where_trainings_write_by_default(tmp_path: Path, mo
 @pytest.mark.parametrize("command", [["inspect"], ["export", "-o", "a.onnx"]])
 def test_every_command_names_the_runs_of_a_sweep(command: list[str], tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    network = Fast(width=8, residual_blocks=0)
+    network = Fast(FastConfig(width=8, residual_blocks=0))
     for run in "ab":
         save_model(Path("runs/sweep", run, "model.safetensors"), network, describe(network))
     with pytest.raises(
@@ -137,7 +139,7 @@ def test_every_command_names_the_runs_of_a_sweep(command: list[str], tmp_path: P
 
 
 def test_a_model_in_one_style_says_what_it_is_not(tmp_path: Path):
-    styled = StyledNetwork(Fast(width=8, residual_blocks=0), 2)
+    styled = StyledNetwork(Fast(FastConfig(width=8, residual_blocks=0)), 2)
     path = tmp_path / "two.safetensors"
     save_model(path, styled, describe(styled, styles=[StyleInfo("sea"), StyleInfo("sky")]))
     whole = read_model(path)

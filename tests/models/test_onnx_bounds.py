@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fst
+from fst.config import FastConfig
 from fst.errors import UserError
 from fst.models import onnx_session
 from fst.models.export_info import ExportInfo, export_metadata
@@ -54,7 +55,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=8, functions=list(functions)
         )
-        info = describe(Fast(width=8), styles=[StyleInfo(name) for name in styles])
+        info = describe(Fast(FastConfig(width=8)), styles=[StyleInfo(name) for name in styles])
         helper.set_model_props(model, export_metadata(info, ExportInfo("fp32", **export)))
         onnx.save(model, tmp_path / "model.onnx")
         return tmp_path / "model.onnx"

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from fst.cli.app import app
+from fst.config import FastConfig
 from fst.errors import UserError
 from fst.models import released
 from fst.models.model_file import describe, open_model, read_model, save_model
@@ -26,7 +27,7 @@ CARD = {"artist": "Edvard Munch", "year": "1893", "rights": "public domain", "no
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one released model, the_scream, in fp16."""
-    network = Fast(width=10, residual_blocks=1)
+    network = Fast(FastConfig(width=10, residual_blocks=1))
     save_model(tmp_path / "run.safetensors", network, describe(network, title="The Scream"))
     (tmp_path / "released").mkdir()
     monkeypatch.setattr(released, "released_folder", lambda: tmp_path / "released")
@@ -73,7 +74,7 @@ def test_released_models_are_listed_with_their_cards(folder: Path):
 
 
 def test_a_model_of_several_styles_is_released_with_those_of_the_table(folder: Path, capsys):
-    network = StyledNetwork(Fast(width=10, residual_blocks=1), 3)
+    network = StyledNetwork(Fast(FastConfig(width=10, residual_blocks=1)), 3)
     styles = [StyleInfo(name, f"/home/me/{name}.jpg", {"total": 2.0}) for name in "abc"]
     save_model("several.safetensors", network, describe(network, styles=styles))
     Path("styles.csv").write_text(

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fst import config
+from fst.config import FastConfig, JohnsonConfig
 from fst.losses.perceptual import PerceptualLoss
 from fst.models.model_file import read_model
 from fst.models.released import released_path
@@ -17,19 +19,20 @@ from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.layers import InstanceNorm, UpsampleLinear, UpsampleNearest
 from fst.networks.plain import plain
-from fst.networks.registry import NETWORKS, build_network, complete_arguments
+from fst.networks.registry import NETWORKS, build_network, build_upscaler, network_name
 from fst.networks.styled import norm_parameters
 from fst.networks.transformer import TransformerNetwork
 
 torch.manual_seed(0)
 VARIANTS = {
-    "johnson": Johnson(width=4, residual_blocks=1),
-    "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
-    "fast": Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1, full_width=4),
-    "without coarse": Fast(width=8, residual_blocks=1, coarse_blocks=0),
-    "nearest": Fast(
-        width=8, residual_blocks=1, coarse_blocks=0, upsample="nearest", border="patches"
+    "johnson": Johnson(JohnsonConfig(width=4, residual_blocks=1)),
+    "paper": Johnson(
+        JohnsonConfig(width=4, residual_blocks=1, norm="batch", upsample="transposed")
     ),
+    "fast": Fast(
+        FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1, full_width=4)
+    ),
+    "without coarse": Fast(FastConfig(width=8, residual_blocks=1, coarse_blocks=0)),
 }
 
 
@@ -84,7 +87,7 @@ def test_every_parameter_learns(name: str):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_black_and_constant_frames_give_sane_output(name: str):
     torch.manual_seed(0)
-    network = NETWORKS[name]().eval()
+    network = build_network(name, {}).eval()
     for value in (0.0, 0.5, 1.0):
         result = network(torch.full((1, 3, 64, 64), value))
         assert result.flatten(2).std(-1).max() < 0.01  # instance norm must not blow up rounding
@@ -116,7 +119,7 @@ def test_a_flat_picture_is_calm_and_the_same_in_every_dtype_and_batch(model: str
     assert (levels - levels[:1]).abs().max() < 2
 
 
-@pytest.mark.parametrize("name", ["fast", "nearest", "johnson"])
+@pytest.mark.parametrize("name", ["fast", "without coarse", "johnson"])
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_a_flat_picture_gives_a_bounded_gradient_also_beside_others(name: str, pictures: int):
     network = copy.deepcopy(VARIANTS[name])
@@ -175,7 +178,7 @@ def test_flops_of_johnson_agree_with_a_count_by_hand():
         + 9 * 64 * 32
         + 81 * 32 * 3
     )
-    assert count_flops(Johnson(), 64, 128) == 2 * by_hand * 64 * 128
+    assert count_flops(Johnson(JohnsonConfig()), 64, 128) == 2 * by_hand * 64 * 128
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -188,13 +191,32 @@ def test_units_one_after_the_other_give_what_the_body_gives(name: str):
     torch.testing.assert_close(step, network.body(image), rtol=0, atol=1e-12)
 
 
-def test_a_model_file_from_before_the_coarse_stage_means_the_same_network():
-    network = build_network("fast", complete_arguments("fast", {"width": 40}))
-    assert network.coarse is None
-    assert len(network.residual) == 4
-    assert network.head[3][1].out_channels == 8
-    assert isinstance(network.head[0], UpsampleNearest)
-    assert (network.stride, network.min_px) == (4, 12)
+def test_what_a_network_is_built_with_are_its_settings():
+    for name, settings in config.NETWORKS.items():
+        network = build_network(name, {"width": 8})
+        assert network.settings == settings(width=8)
+        assert network.arguments == {**settings().arguments(), "width": 8}
+        assert type(network) is NETWORKS[name]
+        assert network_name(network) == name
+
+
+def test_settings_of_before_load_where_they_say_what_networks_still_are():
+    network = build_network("fast", {"width": 8, "upsample": "linear", "border": "pixels"})
+    assert network.arguments == FastConfig(width=8).arguments()
+    for retired in ({"upsample": "nearest"}, {"border": "patches"}):
+        with pytest.raises(ValueError, match="of an older 'fast' network, .*: train it again"):
+            build_network("fast", retired)
+    paper = build_network("johnson", {"width": 4, "upsample": "transposed"})  # has it still
+    assert paper.arguments["upsample"] == "transposed"
+
+
+def test_settings_out_of_range_are_refused_wherever_they_come_from():
+    with pytest.raises(ValueError, match="network.width=4 must be at least 8"):
+        build_network("fast", {"width": 4})
+    with pytest.raises(ValueError, match="network.norm=layer is unknown"):
+        build_network("johnson", {"norm": "layer"})
+    with pytest.raises(ValueError, match=r"network.factor=4.0 must be an integer in \[2, 8\]"):
+        build_upscaler("johnson_upscaler", {"factor": 4.0})
 
 
 def test_a_ramp_upsampled_linearly_is_a_ramp():
@@ -221,13 +243,15 @@ def test_a_compiled_upsampling_learns_what_an_eager_one_does(upsampling: type[nn
 
 
 def test_fast_costs_a_fraction_of_johnson():
-    assert count_flops(Fast(), 256, 256) * 7 < count_flops(Johnson(), 256, 256)
+    assert count_flops(Fast(FastConfig()), 256, 256) * 7 < count_flops(
+        Johnson(JohnsonConfig()), 256, 256
+    )
 
 
 def test_the_paper_s_upsampling_doubles_the_size_like_nearest_does():
     image = torch.rand(1, 3, 16, 24)
     for upsample in ("nearest", "transposed"):
-        network = Johnson(width=4, residual_blocks=0, upsample=upsample)
+        network = Johnson(JohnsonConfig(width=4, residual_blocks=0, upsample=upsample))
         assert network.body(image).shape == image.shape
 
 
@@ -235,7 +259,7 @@ def test_reflection_padding_leaves_no_border_on_a_pattern_that_mirrors_itself():
     # Rows of cosine with an extremum on each border are their own reflection: without the norm a
     # shift-invariant network must answer every row of a vertical wave alike.
     x = torch.linspace(0, torch.pi * 4, 65)[None, None, None, :].cos().expand(1, 3, 65, 65)
-    network = Johnson(width=4, residual_blocks=0)
+    network = Johnson(JohnsonConfig(width=4, residual_blocks=0))
     first = network.down[0]
     result = first(x)
     assert (result - result[:, :, 32:33]).abs().max() < 1e-5

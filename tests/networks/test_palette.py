@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fst.config import FastConfig, JohnsonConfig
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.palette import (
@@ -21,8 +22,8 @@ from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import resize
 
 NETWORKS = {
-    "tanh": lambda: Fast(width=8, coarse_width=8),
-    "clamp": lambda: Johnson(width=8, residual_blocks=1, output="clamp"),
+    "tanh": lambda: Fast(FastConfig(width=8, coarse_width=8)),
+    "clamp": lambda: Johnson(JohnsonConfig(width=8, residual_blocks=1, output="clamp")),
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fst.config import FastConfig
 from fst.losses.statistics import moments
 from fst.networks.fast import Fast
 from fst.networks.predictor import STATISTICS, StylePredictor, predictor_input
@@ -44,7 +45,7 @@ def test_an_odd_painting_is_not_taken_out_of_what_the_layers_know():
 
 @pytest.fixture
 def styled() -> StyledNetwork:
-    network = Fast(width=8, coarse_width=8, coarse_blocks=1, full_width=8)
+    network = Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1, full_width=8))
     styled = StyledNetwork(network, 2, predicts=True)
     torch.nn.init.normal_(styled.mapper[-1].weight, std=0.3)
     return styled

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fst.config import FastConfig, JohnsonConfig
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
 from fst.networks.plain import plain
@@ -14,8 +15,8 @@ def styled(request: pytest.FixtureRequest) -> StyledNetwork:
     """Three styles that are far apart."""
     torch.manual_seed(0)
     network = {
-        "fast": lambda: Fast(width=8, coarse_width=8, coarse_blocks=1, full_width=8),
-        "johnson": lambda: Johnson(width=4, residual_blocks=1),
+        "fast": lambda: Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1, full_width=8)),
+        "johnson": lambda: Johnson(JohnsonConfig(width=4, residual_blocks=1)),
     }[request.param]()
     styled = StyledNetwork(network, 3)
     torch.nn.init.normal_(styled.residuals, std=0.5)
@@ -23,11 +24,11 @@ def styled(request: pytest.FixtureRequest) -> StyledNetwork:
 
 
 def test_a_style_of_the_default_network_is_1672_numbers():
-    assert len(style_vector(Fast())) == 1672
+    assert len(style_vector(Fast(FastConfig()))) == 1672
 
 
 def test_all_styles_start_near_the_network_s_own():
-    network = Fast(width=8, coarse_width=8, coarse_blocks=1, full_width=8)
+    network = Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1, full_width=8))
     vectors = StyledNetwork(network, 4).vectors()
     assert (vectors - style_vector(network)).abs().max() < 0.2
     assert not torch.equal(vectors[0], vectors[1])

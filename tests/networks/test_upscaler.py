@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fst.config import FastUpscalerConfig, JohnsonUpscalerConfig
 from fst.errors import UserError
 from fst.networks.downscale import Downscale
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
@@ -45,14 +46,16 @@ def test_how_small_pictures_are_made_belongs_to_every_network(kind: type[Upscale
 
 
 def test_a_new_network_repeats_pixels_and_keeps_a_flat_picture():
-    network = FastUpscaler(4, width=8, layers=1).eval()
+    network = FastUpscaler(FastUpscalerConfig(factor=4, width=8, layers=1)).eval()
     flat = torch.tensor([0.2, 0.5, 0.9])[None, :, None, None].expand(1, 3, 6, 5)
     expected = flat[..., :1, :1].expand(1, 3, 24, 20)
     torch.testing.assert_close(network(flat), expected, rtol=0, atol=1e-6)
 
 
 def test_back_projection_keeps_the_colours_of_the_picture():
-    network = randomised(FastUpscaler(4, width=8, layers=2)).train()  # not cut to [0, 1]
+    network = randomised(
+        FastUpscaler(FastUpscalerConfig(factor=4, width=8, layers=2))
+    ).train()  # not cut to [0, 1]
     network.head.bias += 0.2  # it would make everything lighter
     image = torch.rand(1, 3, 40, 40)
     result = network(image)
@@ -62,7 +65,11 @@ def test_back_projection_keeps_the_colours_of_the_picture():
 
 @pytest.mark.parametrize(
     "network",
-    [FastUpscaler(3, 8, 2), FastUpscaler(4, 8, 0, "johnson"), JohnsonUpscaler(4, 4, 1)],
+    [
+        FastUpscaler(FastUpscalerConfig(factor=3, width=8, layers=2)),
+        FastUpscaler(FastUpscalerConfig(factor=4, width=8, layers=1, degradation="johnson")),
+        JohnsonUpscaler(JohnsonUpscalerConfig(factor=4, width=4, residual_blocks=1)),
+    ],
     ids=["x3", "x4 without layers", "johnson"],
 )
 def test_nothing_farther_away_than_the_margin_is_seen(network: Upscaler):
@@ -81,7 +88,7 @@ def test_nothing_farther_away_than_the_margin_is_seen(network: Upscaler):
 
 
 def test_results_are_cut_to_the_range_of_pictures_only_in_use():
-    network = randomised(FastUpscaler(2, 8, 1))
+    network = randomised(FastUpscaler(FastUpscalerConfig(factor=2, width=8, layers=1)))
     network.head.bias += torch.randn_like(network.head.bias)
     image = torch.rand(1, 3, 8, 8)
     inside = network(image)

@@ -7,6 +7,7 @@ import torch
 from samples import draw_picture
 from torch import Tensor
 
+from fst.config import FastConfig
 from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe
 from fst.models.model_ref import ModelRef
@@ -40,7 +41,7 @@ class Stripes(Unchanged):
 
 
 def stylizer(network: TransformerNetwork) -> Stylizer:
-    info = describe(Fast(width=8, coarse_width=8, coarse_blocks=1))
+    info = describe(Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1)))
     return Stylizer(network, info, torch.device("cpu"), torch.float32)
 
 
@@ -79,7 +80,7 @@ def test_any_size_keeps_its_size_and_type():
 
 def test_mask_strength_and_tiles_apply(photo: Tensor):
     torch.manual_seed(0)
-    stylize = stylizer(Fast(width=8, coarse_width=8, coarse_blocks=1))
+    stylize = stylizer(Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1)))
     mask = torch.zeros(1, 1, *photo.shape[-2:])
     assert torch.equal(stylize(photo, strokes=2, mask=mask), photo)
     whole = stylize(photo, strokes=2)
@@ -99,7 +100,7 @@ def test_a_model_exported_for_one_size_keeps_its_strokes(tmp_path: Path):
     from fst.models.model_file import save_model
     from fst.stylizing.stylizer import load
 
-    network = Fast(width=8, coarse_width=8, coarse_blocks=1)
+    network = Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1))
     save_model(tmp_path / "model.safetensors", network, describe(network))
     export_model(
         ModelRef(tmp_path / "model.safetensors"),

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from fst.config import FastConfig
 from fst.errors import UserError
 from fst.models import style_choice
 from fst.models.model_file import describe
@@ -22,12 +23,12 @@ from fst.stylizing.stylizer import Stylizer, load
 
 @pytest.fixture
 def stylize() -> Stylizer:
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1))
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 
 
 def broken(value: float) -> Stylizer:
-    network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1))
     nn.init.constant_(next(network.parameters()), value)
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 

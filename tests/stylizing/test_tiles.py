@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from fst.config import FastConfig, JohnsonConfig
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
@@ -14,10 +15,12 @@ from fst.stylizing.tiles import split
 
 torch.manual_seed(0)
 NETWORKS = {
-    "fast": Fast(width=8, residual_blocks=2, coarse_width=8, coarse_blocks=2),
-    "without coarse": Fast(width=8, residual_blocks=2, coarse_blocks=0),
-    "johnson": Johnson(width=4, residual_blocks=2),
-    "paper": Johnson(width=4, residual_blocks=1, norm="batch", upsample="transposed"),
+    "fast": Fast(FastConfig(width=8, residual_blocks=2, coarse_width=8, coarse_blocks=2)),
+    "without coarse": Fast(FastConfig(width=8, residual_blocks=2, coarse_blocks=0)),
+    "johnson": Johnson(JohnsonConfig(width=4, residual_blocks=2)),
+    "paper": Johnson(
+        JohnsonConfig(width=4, residual_blocks=1, norm="batch", upsample="transposed")
+    ),
 }
 
 
@@ -90,7 +93,7 @@ import resource, sys, torch
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.stylizing.stylizer import Stylizer
-network = Fast(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1)
+network = Fast(FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1))
 stylize = Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 stylize(torch.zeros(1, 3, 512, 512, dtype=torch.uint8), tile_px=256)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,7 +8,7 @@ import pytest
 import torch
 from samples import draw_picture
 
-from fst.config import MomentsLossConfig
+from fst.config import FastConfig, MomentsLossConfig
 from fst.errors import TrainingStoppedError
 from fst.losses.objective import towards
 from fst.losses.relative import MomentsLoss
@@ -26,7 +26,9 @@ CONFIG = MomentsLossConfig(style_levels=1, content_target=None, light_weight=0)
 
 @pytest.fixture
 def network() -> StyledNetwork:
-    styled = StyledNetwork(Fast(width=8, coarse_width=8, coarse_blocks=1, full_width=8), 3)
+    styled = StyledNetwork(
+        Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1, full_width=8)), 3
+    )
     torch.nn.init.normal_(styled.residuals, std=0.3)
     return styled
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import fst
 from fst import folder_lock
-from fst.config import OptimizerConfig, TrainConfig
+from fst.config import FastConfig, OptimizerConfig, TrainConfig
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.relative import MomentsLoss
 from fst.losses.terms import Term
@@ -179,7 +179,11 @@ def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: P
 def test_init_requires_an_existing_model_of_the_same_architecture(
     compose, tiny_overrides, tmp_path: Path
 ):
-    save_model(tmp_path / "wide.safetensors", Fast(16, 1), describe(Fast(16, 1)))
+    save_model(
+        tmp_path / "wide.safetensors",
+        Fast(FastConfig(width=16, residual_blocks=1)),
+        describe(Fast(FastConfig(width=16, residual_blocks=1))),
+    )
     wide = compose([*tiny_overrides, f"init={tmp_path / 'wide.safetensors'}"])
     with pytest.raises(ValueError, match=r"network.width=16.*this run trains.*network.width=8"):
         train(wide)
@@ -710,7 +714,10 @@ def test_the_learning_rate_rises_then_falls_to_zero_whatever_the_batch():
 
 
 def test_the_average_is_the_exponential_one():
-    network, average = Fast(width=8, residual_blocks=0), Fast(width=8, residual_blocks=0)
+    network, average = (
+        Fast(FastConfig(width=8, residual_blocks=0)),
+        Fast(FastConfig(width=8, residual_blocks=0)),
+    )
     history = [copy.deepcopy(average.state_dict())]
     for _ in range(3):
         for parameter in network.parameters():

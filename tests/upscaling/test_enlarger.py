@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import fst
+from fst.config import FastConfig, FastUpscalerConfig, JohnsonUpscalerConfig
 from fst.errors import UserError
 from fst.models.export import export_model
 from fst.models.model_file import describe, open_model, save_model
@@ -20,7 +21,7 @@ from fst.upscaling.enlarger import Enlarger, load_enlarger
 
 
 def made(factor: int = 4) -> Enlarger:
-    network = FastUpscaler(factor, width=8, layers=2)
+    network = FastUpscaler(FastUpscalerConfig(factor=factor, width=8, layers=2))
     for parameter in network.parameters():
         parameter.data += torch.randn_like(parameter) * 0.05
     network.requires_grad_(False)
@@ -99,7 +100,7 @@ def test_the_package_names_what_enlarges():
 
 
 def test_small_pictures_are_made_as_for_the_network_whatever_its_file_leaves_out(tmp_path: Path):
-    network = JohnsonUpscaler(4, width=4, residual_blocks=1)
+    network = JohnsonUpscaler(JohnsonUpscalerConfig(factor=4, width=4, residual_blocks=1))
     info = describe(network)
     del info.network_arguments["degradation"]  # the network's own default is then meant
     save_model(tmp_path / "paper.safetensors", network, info)
@@ -110,7 +111,7 @@ def test_small_pictures_are_made_as_for_the_network_whatever_its_file_leaves_out
 def test_models_are_told_apart(model: Path, tmp_path: Path):
     with pytest.raises(UserError, match="super-resolution: use it with fst upscale"):
         load(model)
-    network = Fast(width=8, residual_blocks=1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(tmp_path / "style.safetensors", network, describe(network))
     for chosen in ("", ":udnie"):  # whether it has styles is beside the point
         with pytest.raises(UserError, match="stylizes: use it with fst stylize"):
@@ -194,7 +195,7 @@ def test_a_style_cannot_be_chosen(model: Path):
         ({"factor": 4.0}, "factor=4.0 must be an integer"),
         ({"factor": 400}, "factor=400 must be an integer in"),
         ({"width": 8}, "tensors differ"),
-        ({"degradation": "none"}, "unknown degradation"),
+        ({"degradation": "none"}, "network.degradation=none is unknown"),
         ({"layers": 10**9}, "layers"),
     ],
 )
