@@ -38,6 +38,7 @@ def extended(tmp_path: Path) -> Path:
             path.write_text(source.replace(before, after))
         elif title:
             assert not path.exists()
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     return site
 
@@ -115,3 +116,16 @@ def test_what_the_page_adds_works(
     assert (tmp_path / "trails.mp4").is_file()
 
     assert len(run(units).splitlines()) == 3
+
+    test = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--rootdir",
+        str(extended),
+        str(extended / "tests"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(extended)}
+    done = subprocess.run(test, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout

@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def expand(override: str) -> list[str]:
-    """Return an override as Hydra takes it: `network=` and `loss=` choose from `conf/upscaling`.
+    """Return an override as Hydra takes it: `network=` and `loss=` choose from `upscaling/`.
 
     Raises:
         UserError: the group belongs to styles.

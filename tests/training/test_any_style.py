@@ -15,6 +15,7 @@ import fst
 from fst.config import MomentsLossConfig
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss
+from fst.losses.terms import Term
 from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import find_model
@@ -217,15 +218,18 @@ class GreyerConfig(MomentsLossConfig):
     name: str = "greyer"
 
 
+class Colour(Term):
+    name = "colour"
+
+    def __call__(self, stylized: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (stylized - stylized.mean(1, keepdim=True)).abs().mean((1, 2, 3))
+
+
 class GreyerLoss(MomentsLoss):
     """The default loss with a further term, as docs/extending.md adds one."""
 
-    def terms(self, targets, stylized, styles):
-        colour = (stylized - stylized.mean(1, keepdim=True)).abs().mean((1, 2, 3))
-        return {**super().terms(targets, stylized, styles), "colour": colour}
-
-    def weights(self, styles):
-        return {**super().weights(styles), "colour": 2.0}
+    def further_terms(self) -> list[Term]:
+        return [*super().further_terms(), Colour(2.0)]
 
 
 def test_a_loss_that_adds_a_term_to_the_default_one_trains_for_any_painting(
@@ -235,9 +239,9 @@ def test_a_loss_that_adds_a_term_to_the_default_one_trains_for_any_painting(
     values = {each.name: getattr(config.loss, each.name) for each in fields(config.loss)}
     loss = GreyerConfig(**{**values, "name": "greyer"})
     monkeypatch.setitem(LOSSES, "greyer", GreyerLoss)
-    trainer = AnyStyleTrainer(replace(config, loss=loss), World(), CPU)
+    task = Run(AnyStyleTask, replace(config, loss=loss), World(), CPU).task
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    assert trainer.terms(images, 0)["colour"] > 0
+    assert task.terms(images, 0)["colour"] > 0
 
 
 def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str], tmp_path):
