@@ -96,7 +96,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path: Path):
 def test_new_files_have_the_permissions_of_the_umask(tmp_path: Path, umask_027):
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("a")
-    network = Fast(FastConfig(width=5, residual_blocks=1))
+    network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(tmp_path / "b.safetensors", network, describe(network))
     assert [mode_of(path) for path in sorted(tmp_path.iterdir())] == [0o640, 0o640]
 
@@ -138,7 +138,7 @@ def test_the_file_is_flushed_through_a_writable_descriptor(tmp_path: Path, monke
 
 def test_the_model_reads_back_after_a_parallel_save(tmp_path: Path):
 
-    networks = [Fast(FastConfig(width=5, residual_blocks=1)) for _ in range(6)]
+    networks = [Fast(FastConfig(width=8, residual_blocks=1)) for _ in range(6)]
     paths = [tmp_path / f"{'x' * 70}{i}.safetensors" for i in range(6)]
     with ThreadPoolExecutor(6) as pool:
         jobs = zip(paths, networks, strict=True)
@@ -211,7 +211,7 @@ def test_a_disk_that_fills_while_saving_is_an_os_error_and_keeps_the_old_file(
             network = Fast(FastConfig(width=width, residual_blocks=1))
             save_model(folder.model, network, describe(network))
 
-    save(4)
+    save(8)
     (file,) = tmp_path.iterdir()
     old = file.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -21,7 +21,7 @@ class Unchanged(TransformerNetwork):
     """Gives the picture back, and keeps the sizes of what it was given."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(FastConfig())
         self.sizes: list[tuple[int, ...]] = []
 
     def units(self) -> list[torch.nn.Module]:

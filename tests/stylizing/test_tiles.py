@@ -90,6 +90,7 @@ def test_progress_rises_to_one():
 def test_memory_does_not_grow_with_the_picture():
     code = """
 import resource, sys, torch
+from fst.config import FastConfig
 from fst.models.model_file import describe
 from fst.networks.fast import Fast
 from fst.stylizing.stylizer import Stylizer
