@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from fst.config import FastUpscalerConfig, JohnsonUpscalerConfig
 from fst.errors import UserError
 from fst.networks.downscale import Downscale
+from fst.networks.registry import UPSCALERS, build_upscaler
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
 
 
@@ -35,14 +36,14 @@ def test_the_paper_s_degradation_blurs_first():
     torch.testing.assert_close(found[inner], expected[inner], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [FastUpscaler, JohnsonUpscaler])
-def test_how_small_pictures_are_made_belongs_to_every_network(kind: type[Upscaler]):
+@pytest.mark.parametrize("name", UPSCALERS)
+def test_how_small_pictures_are_made_belongs_to_every_network(name: str):
     image = torch.rand(1, 3, 16, 16)
     for degradation in ("bicubic", "johnson"):
-        found = kind(width=4, degradation=degradation).downscale(image)
-        assert torch.equal(found, Downscale(4, degradation)(image))
-    with pytest.raises(UserError, match="unknown degradation 'none'"):
-        kind(width=4, degradation="none")
+        network = build_upscaler(name, {"width": 4, "degradation": degradation})
+        assert torch.equal(network.downscale(image), Downscale(4, degradation)(image))
+    with pytest.raises(UserError, match="network.degradation=none is unknown"):
+        build_upscaler(name, {"degradation": "none"})
 
 
 def test_a_new_network_repeats_pixels_and_keeps_a_flat_picture():

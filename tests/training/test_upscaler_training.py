@@ -162,7 +162,7 @@ def test_a_start_from_a_model_has_its_architecture(composed: Composing, tmp_path
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("network.factor=9", "network.factor=9 must be at most 8"),
+        ("network.factor=9", r"network.factor=9 must be an integer in \[2, 8\]"),
         ("network.factor=5", "data.crop_px=32 must be a multiple of network.factor=5"),
         ("data.margin_px=4", "data.margin_px=4 is for styles"),
         ("loss.pixel=cubed", "loss.pixel=cubed"),
