@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import absl.logging
 import pytest
@@ -217,7 +218,6 @@ def fst_here(
     from fst.cli.app import main
 
     monkeypatch.chdir(tmp_path)
-    # What commands change for the rest of their process.
     terminate = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
@@ -231,5 +231,6 @@ def fst_here(
             status = end.code or 0
         return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
 
-    yield run
+    with patch.dict(os.environ):  # commands set caches and how threads wait, for their process
+        yield run
     signal.signal(signal.SIGTERM, terminate)

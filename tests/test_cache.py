@@ -1,10 +1,11 @@
 """The cache: in the user's folder, or where a user without a home can write."""
 
 import os
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,19 +13,21 @@ import torch
 from fst.cache import cached, prepare_caches
 from fst.device import prepare_compiler
 from fst.errors import UserError
+from fst.models import inspection
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="where Linux has these folders")
 
 
 @pytest.fixture(autouse=True)
-def temporary(monkeypatch, tmp_path: Path) -> Path:
+def temporary(monkeypatch, tmp_path: Path) -> Iterator[Path]:
     """The temporary folder; nothing else is set."""
     for variable in ("FST_CACHE", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "HF_HOME"):
         monkeypatch.delenv(variable, raising=False)
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+    with patch.dict(os.environ):
+        yield folder
 
 
 def own(temporary: Path) -> Path:
@@ -111,17 +114,12 @@ def test_code_is_compiled_where_the_path_has_neither_blanks_nor_quotes(
         prepare_compiler(torch.device("cpu"))
 
 
-def test_every_command_keeps_compiled_code_in_the_cache(tmp_path: Path):
-    code = (
-        "import os, sys, fst.cli.app, fst.models.inspection as inspection\n"
-        "shown = lambda model: {'cache': os.environ['TORCHINDUCTOR_CACHE_DIR']}\n"
-        "inspection.inspect_model = shown\n"
-        "sys.argv = ['fst', 'inspect', 'starry_night']\n"
-        "fst.cli.app.main()"
+def test_every_command_keeps_compiled_code_in_the_cache(fst_here, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("FST_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        inspection, "inspect_model", lambda _: {"cache": os.environ["TORCHINDUCTOR_CACHE_DIR"]}
     )
-    said = subprocess.check_output(
-        [sys.executable, "-c", code],
-        env={**os.environ, "FST_CACHE": str(tmp_path)},
-        text=True,
-    )
-    assert said.split() == ["cache", str(tmp_path / "compiled")]
+    assert fst_here("inspect", "starry_night").stdout.split() == [
+        "cache",
+        str(tmp_path / "compiled"),
+    ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fst.errors import UserError, is_out_of_memory, one_line_errors
+from fst.models import inspection
 
 
 def end_of(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
@@ -47,18 +48,14 @@ def test_the_cpu_allocator_of_torch_counts_as_out_of_memory():
     assert is_out_of_memory(failed.value)
 
 
-def test_a_bug_in_a_command_shows_where_it_is():
-    code = (
-        "import sys, fst.cli.app, fst.models.inspection as inspection\n"
-        "def broken(model): raise ValueError('a bug')\n"
-        "inspection.inspect_model = broken\n"
-        "sys.argv = ['fst', 'inspect', 'starry_night']\n"
-        "fst.cli.app.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert done.stderr.endswith("ValueError: a bug\n")
+def test_a_bug_in_a_command_shows_where_it_is(fst_here, monkeypatch):
+    def broken(model: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(inspection, "inspect_model", broken)
+    with pytest.raises(ValueError, match="^a bug$") as raised:  # Python prints its traceback
+        fst_here("inspect", "starry_night")
+    assert raised.traceback[-1].name == "broken"
 
 
 def test_what_fails_in_tensorboard_s_thread_is_not_printed_twice(capfd):

@@ -14,12 +14,6 @@ from fst.config import SCHEMAS, FastConfig, JohnsonConfig
 ROOT = Path(__file__).parents[2]
 
 
-def run_train(fst_command, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*fst_command, "train", *overrides], cwd=cwd, capture_output=True, text=True
-    )
-
-
 def test_every_schema_is_a_choice_of_its_group(compose, tiny_overrides):
     for path in SCHEMAS:
         group, _, name = path.rpartition("/")
@@ -185,9 +179,9 @@ def test_a_setting_written_as_a_flag_shows_how_it_is_written(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_sweep_names_the_run_that_starts(fst_command, tiny_overrides, tmp_path: Path):
+def test_a_sweep_names_the_run_that_starts(fst_here, tiny_overrides):
     short = ["training.images=4", "data.heldout_images=0", "loss.style_weight=1,2"]
-    done = run_train(fst_command, "-m", *tiny_overrides, *short, cwd=tmp_path)
+    done = fst_here("train", "-m", *tiny_overrides, *short)
     assert done.returncode == 0, done.stderr
     assert "run 1 of 2: run/loss.style_weight=1\n" in done.stdout
     assert "run 2 of 2: run/loss.style_weight=2\n" in done.stdout
@@ -199,13 +193,14 @@ def test_threads_sleep_while_they_wait(fst_command, tiny_overrides, tmp_path: Pa
     monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     short = ["training.images=1", "training.batch_size=1", "data.heldout_images=0"]
-    done = run_train(fst_command, *tiny_overrides, *short, cwd=tmp_path)
+    command = [*fst_command, "train", *tiny_overrides, *short]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
 
 
-def test_what_is_required_is_named(fst_command, style_picture, tmp_path: Path):
-    without_style = run_train(fst_command, "data.path=.", cwd=tmp_path)
+def test_what_is_required_is_named(fst_here, style_picture):
+    without_style = fst_here("train", "data.path=.")
     assert "style is required" in without_style.stderr
-    without_data = run_train(fst_command, f"style={style_picture}", cwd=tmp_path)
+    without_data = fst_here("train", f"style={style_picture}")
     assert "data.path is required" in without_data.stderr
     assert without_style.returncode == without_data.returncode == 2

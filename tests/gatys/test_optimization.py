@@ -2,10 +2,9 @@
 
 import itertools
 import json
+import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -297,18 +296,20 @@ def test_it_stops_at_the_tolerance(compose_optimize, overrides):
     assert [r["iteration"] for r in reports_of(eager) if r["size_px"] == 32][-1] == 10
 
 
-def test_a_stopped_optimisation_writes_its_picture(overrides: list[str], tmp_path: Path):
-    command = [sys.executable, "-u", "-m", "fst", "optimize", *overrides, "iterations=100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            if " 30/100000" in line:
-                running.send_signal(signal.SIGTERM)
-                break
-        said = running.stdout.read()
-    assert running.returncode == 128 + signal.SIGTERM
+def test_a_stopped_optimisation_writes_its_picture(
+    overrides: list[str], fst_here, tmp_path: Path, monkeypatch
+):
+    def stopped(*arguments: object) -> Iterator[tuple[Tensor, dict[str, float]]]:
+        for iteration, found in enumerate(descend(*arguments)):
+            if iteration == 30:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield found
+
+    monkeypatch.setattr(optimization, "descend", stopped)
+    done = fst_here("optimize", *overrides, "iterations=100000")
+    assert done.returncode == 128 + signal.SIGTERM
     result = tmp_path / "runs" / "run" / "stylized.png"
-    assert f"init={result} resumes from there" in said
+    assert f"init={result} resumes from there" in done.stdout
     assert min(read_image(result).shape[-2:]) == 32
 
 

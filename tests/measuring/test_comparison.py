@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,23 +70,28 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "bare.safetensors"
 
 
-@pytest.fixture
-def sweep(compose, tiny_overrides) -> list[Path]:
-    """The folders of two runs that differ in their style weight, as a sweep leaves them."""
-    configs = [
-        compose(
-            [
-                *tiny_overrides,
-                f"name='sweep/loss.style_weight={weight}'",
+@pytest.fixture(scope="session")
+def trained_sweep(compose, tiny_overrides_in, made_once) -> Path:
+    """The folder of two runs that differ in their style weight, as a sweep leaves them."""
+
+    def make(folder: Path) -> None:
+        for weight, every in ((2, 8), (7, 12)):
+            overrides = [
+                *tiny_overrides_in(folder.parent),
+                f"name='{folder.name}/loss.style_weight={weight}'",
                 f"loss.style_weight={weight}",
                 f"training.save_every={every}",  # does not affect the model
             ]
-        )
-        for weight, every in ((2, 8), (7, 12))
-    ]
-    for config in configs:
-        train(config)
-    return [config.run_dir for config in configs]
+            train(compose(overrides))
+
+    return made_once("sweep", make)
+
+
+@pytest.fixture
+def sweep(trained_sweep: Path, tmp_path: Path) -> list[Path]:
+    """Copies of the two runs."""
+    shutil.copytree(trained_sweep, tmp_path / "runs" / "sweep")
+    return sorted((tmp_path / "runs" / "sweep").iterdir())
 
 
 def cells(page: str) -> list[dict[str, str]]:
@@ -435,10 +439,9 @@ def test_invalid_arguments_give_one_line_and_no_files(model, photos, tmp_path, m
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command_prints_the_table_and_the_files(fst_command, model, photos, tmp_path: Path):
-    command = [*fst_command, "compare", "bare.safetensors", "--photographs", photos]
-    done = subprocess.run(
-        [*command, "--images", "1", "--size", "32"], cwd=tmp_path, capture_output=True, text=True
+def test_the_command_prints_the_table_and_the_files(fst_here, model, photos, tmp_path: Path):
+    done = fst_here(
+        "compare", "bare.safetensors", "--photographs", photos, "--images", 1, "--size", 32
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "comparison" / "comparison.md").read_text() in done.stdout

@@ -2,7 +2,6 @@
 
 import dataclasses
 import runpy
-import subprocess
 from argparse import Namespace
 from pathlib import Path
 
@@ -150,9 +149,8 @@ def test_every_checkpoint_matches_its_checksum():
             assert open_model(find_model(":".join([model.name, *model.styles[:1]]))).stylizer
 
 
-def test_the_command_prints_a_table(fst_command: list[str], tmp_path: Path):
-    done = subprocess.run(
-        [*fst_command, "models"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+def test_the_command_prints_a_table(fst_here):
+    done = fst_here("models")
+    assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert names == ["NAME", *released.released_names()]
