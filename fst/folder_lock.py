@@ -36,7 +36,7 @@ def locked(folder: Path, otherwise: str) -> Iterator[None]:
         lock.acquire(timeout=TIMEOUT_SECONDS)
     except Timeout:
         raise UserError(
-            f"{_named(owner)} is working in {folder}: wait until it ends, or {otherwise}"
+            f"{_name_owner(owner)} is working in {folder}: wait until it ends, or {otherwise}"
         ) from None
     try:
         owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
@@ -46,7 +46,7 @@ def locked(folder: Path, otherwise: str) -> Iterator[None]:
         lock.release()
 
 
-def _named(owner: Path) -> str:
+def _name_owner(owner: Path) -> str:
     try:
         text = owner.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -66,7 +66,7 @@ def note(*lines: object) -> None:
 
 def visible(text: str) -> str:
     r"""Return a text on one line that cannot control a terminal: `\x1b` for an escape character."""
-    return _HARMFUL.sub(_escaped, text)
+    return _HARMFUL.sub(_escape, text)
 
 
 def is_watched() -> bool:
@@ -135,7 +135,7 @@ def _discard(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code in _A_BYTE:
         code &= 0xFF

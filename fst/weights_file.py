@@ -52,7 +52,7 @@ def read_weights(path: Path, anchor: str) -> dict[str, Tensor]:
         raise UserError(
             f"{path} is not a weights file: neither .safetensors nor a plain state dict of torch"
         ) from error
-    named = _named(content)
+    named = _name_tensors(content)
     places = sorted({name[: -len(anchor)] for name in named if f".{name}".endswith(f".{anchor}")})
     if len(places) > 1:
         held = " and ".join(place.rstrip(".") or "the file itself" for place in places[:2])
@@ -102,7 +102,7 @@ def refuse_zip_bombs(path: Path) -> None:
         )
 
 
-def _named(content: Any) -> dict[str, Tensor]:
+def _name_tensors(content: Any) -> dict[str, Tensor]:
     """Return the tensors in dicts of dicts, by the names on the way joined with dots."""
     tensors: dict[str, Tensor] = {}
     waiting, seen = [("", content)], {id(content)}

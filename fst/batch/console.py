@@ -100,9 +100,9 @@ class StylizeConsole:
         self.close()
         ended = len(self.done) + len(self.failed)
         parts = [
-            _counted(existing, "already exist (use --overwrite to replace them)"),
-            _counted(len(self.failed) if ended > 1 else 0, "failed (see above)"),
-            _counted(self.total - ended, "not done (run the same command again to resume)"),
+            _count_of(existing, "already exist (use --overwrite to replace them)"),
+            _count_of(len(self.failed) if ended > 1 else 0, "failed (see above)"),
+            _count_of(self.total - ended, "not done (run the same command again to resume)"),
             about_skipped(skipped),
         ]
         if any(parts):
@@ -113,5 +113,5 @@ class StylizeConsole:
         return 1 if self.done or existing or bug else 2
 
 
-def _counted(count: int, what: str) -> str:
+def _count_of(count: int, what: str) -> str:
     return f"{count} {what}" if count else ""

@@ -101,16 +101,16 @@ def about_skipped(skipped: Sequence[Path]) -> str:
     parts = []
     if raw:
         what = "camera raw file" + "s" * (len(raw) > 1)
-        parts.append(f"{len(raw)} {what}, to be developed first ({_named(raw)})")
+        parts.append(f"{len(raw)} {what}, to be developed first ({_first_names(raw)})")
     if others:
         what = "files that are neither pictures nor videos"
         if len(others) == 1:
             what = "file that is neither a picture nor a video"
-        parts.append(f"{len(others)} {what} ({_named(others)})")
+        parts.append(f"{len(others)} {what} ({_first_names(others)})")
     return f"skipped {', and '.join(parts)}"
 
 
-def _named(files: Sequence[Path]) -> str:
+def _first_names(files: Sequence[Path]) -> str:
     return few([file.name for file in files])
 
 

@@ -47,20 +47,20 @@ def change_pictures(
     with ThreadPoolExecutor(_AHEAD) as readers, ThreadPoolExecutor(_AHEAD) as writers:
         try:
             for batch in _batches(jobs, readers, decode):
-                done = batch if isinstance(batch, Outcome) else _changed(batch, change)
+                done = batch if isinstance(batch, Outcome) else _change(batch, change)
                 for result in [done] if isinstance(done, Outcome) else done:
                     if isinstance(result, Outcome):
-                        yield from _written(encoding, 0)
+                        yield from _finish_writing(encoding, 0)
                         yield result
                         continue
                     job, picture = result
                     encoding.append((job, writers.submit(_write, job, picture, quality)))
                     large = picture.rgb[0, 0].numel() > _AHEAD_PX
-                    yield from _written(encoding, 0 if large else _AHEAD)
+                    yield from _finish_writing(encoding, 0 if large else _AHEAD)
         except KeyboardInterrupt:
-            yield from _written(encoding, 0)
+            yield from _finish_writing(encoding, 0)
             raise
-        yield from _written(encoding, 0)
+        yield from _finish_writing(encoding, 0)
 
 
 def _batches(
@@ -101,7 +101,7 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
     return same and pixels <= _BATCH_PX
 
 
-def _changed(
+def _change(
     batch: _Batch, change: Callable[[str, Tensor], Tensor]
 ) -> Sequence[tuple[Job, Picture] | Outcome]:
     """Change a batch in place; if that fails, one by one, so that only those at fault fail."""
@@ -113,7 +113,7 @@ def _changed(
     except Exception as error:
         if len(batch) == 1:
             return [failure(batch[0][0], error)]
-        return [result for one in batch for result in _changed([one], change)]
+        return [result for one in batch for result in _change([one], change)]
     for (_, picture), changed in zip(batch, torch.split(results, 1), strict=True):
         picture.replace_pixels(changed)  # in place, which frees the original
     return batch
@@ -126,7 +126,7 @@ def _write(job: Job, picture: Picture, quality: int) -> tuple[str, ...]:
     return (*first, *picture.notes, *dropped)
 
 
-def _written(encoding: _Encoding, keep: int) -> Iterator[Outcome]:
+def _finish_writing(encoding: _Encoding, keep: int) -> Iterator[Outcome]:
     """Wait until at most `keep` pictures are being encoded; yield the outcomes of the others."""
     while len(encoding) > keep:
         job, future = encoding.popleft()

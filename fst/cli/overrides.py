@@ -41,7 +41,7 @@ LISTS_OF_PATHS = frozenset({"style.pictures", "styles"})
 TEXTS = frozenset({"data.files", "data.image_column", "style.title"})
 """Keys whose values are any text: a pattern, a name."""
 _LAUNCHER = "hydra/launcher"
-_MOST_COMMAS = 20
+_MAX_COMMAS = 20
 _DEEPEST = 10
 
 
@@ -58,7 +58,7 @@ def checked(override: str, command: str, groups: Sequence[str]) -> str:
     """
     key, _, given = override.partition("=")
     if key == _LAUNCHER or key.lstrip("+").startswith("hydra.launcher."):
-        value = _parsed(override).value()
+        value = _parse(override).value()
         if key == _LAUNCHER and not isinstance(value, str):
             raise UserError(f"{override} does not name a launcher")
         return override
@@ -72,7 +72,7 @@ def checked(override: str, command: str, groups: Sequence[str]) -> str:
     }
     if key in by_key:
         known = choices(by_key[key])
-        if any(name not in known for name in _chosen(_parsed(override))):
+        if any(name not in known for name in _choices_in(_parse(override))):
             raise UserError(
                 f"{plain_key(key)}={given} is unknown; choose one of {', '.join(known)}"
             )
@@ -81,11 +81,11 @@ def checked(override: str, command: str, groups: Sequence[str]) -> str:
     elif key not in setting_keys(command):
         raise UserError(unknown_key(key, command))
     else:
-        _parsed(override)
+        _parse(override)
     return override
 
 
-def _parsed(override: str) -> Override:
+def _parse(override: str) -> Override:
     """Return what an override says; raise UserError if it is not in Hydra's grammar."""
     shown = override if len(override) < 80 else f"{override[:80]}..."
     if re.search(r"[=,[][-+]?\d{300}", override):  # more than Python's floats, and ints, have
@@ -112,7 +112,7 @@ def _nesting(value: object) -> int:
     return 1 + max(map(_nesting, value), default=0) if isinstance(value, list) else 0
 
 
-def _chosen(override: Override) -> list[str | None]:
+def _choices_in(override: Override) -> list[str | None]:
     """Return the names that a group is set to; None for a value that is not a name."""
     value = override.value()
     values = value.list if isinstance(value, ChoiceSweep) else value
@@ -133,11 +133,11 @@ def quote_paths(override: str) -> str:
     if value in ("", "null"):
         return override
     if key in TEXTS:
-        return f"{key}={_quoted_text(_unquoted(value))}"
+        return f"{key}={_quoted_text(_unquote(value))}"
     if key in LISTS_OF_PATHS:
         return f"{key}={quoted_list(value)}"
     if key in NEW_PATHS:
-        return f"{key}={quoted(_unquoted(value))}"
+        return f"{key}={quoted(_unquote(value))}"
     if key not in PATHS:
         return override
     paths = split_models(value) if key == "init" and value[0] not in "'\"" else listed(value)
@@ -156,17 +156,17 @@ def listed(value: str) -> list[str]:
     A comma in quotes, or in the name of a file that exists, separates nothing.
     """
     if "," not in value or exists(value):
-        return [_unquoted(value)]
+        return [_unquote(value)]
     parts = value.split(",")
     paths = []
     while parts:
-        most = min(len(parts), _MOST_COMMAS)
+        most = min(len(parts), _MAX_COMMAS)
         joined = ((count, ",".join(parts[:count]).strip()) for count in range(most, 0, -1))
         count, path = next(
             (
-                (count, _unquoted(path))
+                (count, _unquote(path))
                 for count, path in joined
-                if exists(path) or _unquoted(path) != path
+                if exists(path) or _unquote(path) != path
             ),
             (1, parts[0].strip()),
         )
@@ -175,7 +175,7 @@ def listed(value: str) -> list[str]:
     return paths
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """Return what Hydra's grammar takes a text in quotes for, and any other text as it is."""
     if text[:1] not in ("'", '"') or exists(text):
         return text
@@ -226,7 +226,7 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
     for key, _, value in (override.partition("=") for override in task):
         if plain_key(key) in named:
             key = plain_key(key)
-            plain = re.sub(r"[/\\]", "_", _unquoted(value))
+            plain = re.sub(r"[/\\]", "_", _unquote(value))
             parts.append(f"{key}={plain}")
     return "/".join([name, *filter(None, ["+".join(parts)])])
 

@@ -12,7 +12,7 @@ LARGEST_PX = 4096
 """Largest side of a picture that is trained on or judged by."""
 LARGEST_WIDTH = 4096
 """Largest number of channels: a model file with more is not loaded."""
-MOST_BLOCKS = 1000
+MAX_BLOCKS = 1000
 """Largest number of blocks or layers."""
 LARGEST_RATE = 1000
 """Largest learning rate: Adam moves each weight by about this much in a step."""

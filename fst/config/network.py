@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from fst.config.checks import LARGEST_WIDTH, MOST_BLOCKS, at_least, one_of
+from fst.config.checks import LARGEST_WIDTH, MAX_BLOCKS, at_least, one_of
 from fst.errors import UserError
 
 
@@ -48,7 +48,7 @@ class JohnsonConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         at_least("network.width", self.width, 1, LARGEST_WIDTH)
-        at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
+        at_least("network.residual_blocks", self.residual_blocks, 0, MAX_BLOCKS)
         one_of("network.norm", self.norm, ("instance", "batch"))
         one_of("network.upsample", self.upsample, ("nearest", "transposed"))
         one_of("network.output", self.output, ("tanh", "clamp"))
@@ -74,11 +74,11 @@ class FastConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         at_least("network.width", self.width, 8, LARGEST_WIDTH)
-        at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
+        at_least("network.residual_blocks", self.residual_blocks, 0, MAX_BLOCKS)
         at_least("network.coarse_width", self.coarse_width, 4, LARGEST_WIDTH)
         if self.coarse_width % 4:
             raise UserError(f"network.coarse_width={self.coarse_width} must be a multiple of 4")
-        at_least("network.coarse_blocks", self.coarse_blocks, 0, MOST_BLOCKS)
+        at_least("network.coarse_blocks", self.coarse_blocks, 0, MAX_BLOCKS)
         at_least("network.full_width", self.full_width, 1, LARGEST_WIDTH)
 
 

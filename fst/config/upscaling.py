@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from fst.config.checks import LARGEST_WIDTH, MOST_BLOCKS, at_least, chosen_by_group, one_of
+from fst.config.checks import LARGEST_WIDTH, MAX_BLOCKS, at_least, chosen_by_group, one_of
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import AnyNetworkConfig
 from fst.config.training import RunConfig, ScheduleConfig
@@ -49,7 +49,7 @@ class FastUpscalerConfig(UpscalerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("network.width", self.width, 1, LARGEST_WIDTH)
-        at_least("network.layers", self.layers, 1, MOST_BLOCKS)
+        at_least("network.layers", self.layers, 1, MAX_BLOCKS)
 
 
 @dataclass
@@ -71,7 +71,7 @@ class JohnsonUpscalerConfig(UpscalerConfig):
         if self.factor not in (2, 4, 8):
             raise UserError(f"network.factor={self.factor} must be 2, 4 or 8 with network=johnson")
         at_least("network.width", self.width, 1, LARGEST_WIDTH)
-        at_least("network.residual_blocks", self.residual_blocks, 0, MOST_BLOCKS)
+        at_least("network.residual_blocks", self.residual_blocks, 0, MAX_BLOCKS)
 
 
 UPSCALERS: dict[str, type[UpscalerConfig]] = {

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fst.config import DataConfig
 from fst.data.heldout import hold_out, squared_pictures
-from fst.data.sources import MOST_UNUSABLE, Skipped, Source, open_source
+from fst.data.sources import MAX_UNUSABLE, Skipped, Source, open_source
 from fst.data.waiting import SILENCE_SECONDS, FeedError, awaited
 from fst.errors import one_line
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
@@ -95,7 +95,7 @@ class ContentDataset(Dataset[Crop]):
         random = Stream.CROP.random(self.seed, position)
         index = self.index_at(position)
         skipped: Skipped = []
-        while len(skipped) < MOST_UNUSABLE:
+        while len(skipped) < MAX_UNUSABLE:
             try:
                 if self.left_out and self.source.name(index) in self.left_out:
                     raise UnreadableImageError(SPOILED)
@@ -228,21 +228,23 @@ def content_batches(
             pin_memory=pin_memory,
             prefetch_factor=4 if workers and firsts else None,
         )
-        with _sigchld_kept():
+        with _keep_sigchld():
             batches: Iterator[Crop | str] = iter(loader)
     except OSError as error:  # semaphores are kept there, too
-        raise FeedError(f"cannot start data workers: {error}; {_less_shared(workers)}") from error
+        raise FeedError(
+            f"cannot start data workers: {error}; {_shared_memory_advice(workers)}"
+        ) from error
     processes = set(multiprocessing.active_children()) - others
 
     def silence() -> str:
-        return no_answer(dataset) + (f", or {_less_shared(workers)}" if workers else "")
+        return no_answer(dataset) + (f", or {_shared_memory_advice(workers)}" if workers else "")
 
     if stopping is not None:
         batches = awaited(batches, stopping, silence, lambda: last_sign.value)
     try:
         for batch in batches:
             if isinstance(batch, str):
-                raise FeedError(f"{batch}; {_less_shared(workers)}")
+                raise FeedError(f"{batch}; {_shared_memory_advice(workers)}")
             images, skipped = batch
             if images is None:
                 raise unusable(dataset, skipped)
@@ -255,7 +257,7 @@ def content_batches(
             raise
         how = f"was killed by signal {-ends[0]}" if ends[0] < 0 else f"ended with {ends[0]}"
         raise FeedError(
-            f"a data worker {how}: memory ran out, or {_less_shared(workers)}"
+            f"a data worker {how}: memory ran out, or {_shared_memory_advice(workers)}"
         ) from error
 
 
@@ -273,7 +275,7 @@ class _Watched(Dataset[Crop]):
 
 
 @contextmanager
-def _sigchld_kept() -> Iterator[None]:
+def _keep_sigchld() -> Iterator[None]:
     """Undo torch's handler, which raises an error in the midst of a step when a worker dies."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
@@ -285,7 +287,7 @@ def _sigchld_kept() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
 
 
-def _less_shared(workers: int) -> str:
+def _shared_memory_advice(workers: int) -> str:
     return (
         f"/dev/shm is too small for data.workers={workers}: use data.workers=0, or give the "
         "container more (docker run --shm-size=1g)"
@@ -304,7 +306,7 @@ def unusable(dataset: ContentDataset, skipped: Skipped) -> FeedError:
         return FeedError(f"{root} no longer exists")
     name, reason = skipped[-1]
     return FeedError(
-        f"{MOST_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"
+        f"{MAX_UNUSABLE} pictures in a row are unusable, the last one {name}: {reason}"
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import FileMetaData
 
-MOST_GROWTH = 20
+MAX_GROWTH = 20
 """A file may hold this many times its own size in pictures, as these are compressed already ..."""
 ALLOWANCE = 256_000_000
 """... and this many bytes in any case."""
@@ -52,16 +52,16 @@ def open_pictures(files: Sequence[Path], column: str) -> "datasets.Dataset":
     import datasets
 
     bar = Bar(files, desc="reading", unit="file", disable=not is_watched(), leave=False)
-    copies = [str(_copied(file, column)) for file in bar]
+    copies = [str(_copy(file, column)) for file in bar]
     rows = datasets.concatenate_datasets([datasets.Dataset.from_file(copy) for copy in copies])
     return rows.cast_column(column, datasets.Image(decode=False))
 
 
-def _copied(file: Path, column: str) -> Path:
+def _copy(file: Path, column: str) -> Path:
     """Return the copy of a file's pictures in the cache folder, made now if there is none."""
     import pyarrow as pa
 
-    with _named(file):
+    with _naming(file):
         found = file.stat()
     what = (os.path.realpath(file), found.st_size, found.st_mtime_ns, column)
     name = hashlib.sha256(repr(what).encode("utf-8", "replace")).hexdigest()[:32]
@@ -87,7 +87,7 @@ def _batches(file: Path, size: int, column: str) -> Iterator["pa.StructArray"]:
     import pyarrow.parquet as pq
 
     taken = 0
-    with _named(file), file.open("rb") as content:
+    with _naming(file), file.open("rb") as content:
         parquet = pq.ParquetFile(content, page_checksum_verification=True)
         check_column(file, parquet.schema_arrow, column)
         _refuse_growth(file, _claimed_bytes(parquet.metadata, column), size)
@@ -100,7 +100,7 @@ def _batches(file: Path, size: int, column: str) -> Iterator["pa.StructArray"]:
 
 
 @contextmanager
-def _named(file: Path) -> Iterator[None]:
+def _naming(file: Path) -> Iterator[None]:
     """Have an error in reading a parquet file name the file."""
     import pyarrow as pa
 
@@ -168,7 +168,7 @@ def _claimed_bytes(metadata: "FileMetaData", column: str) -> int:
 
 def _refuse_growth(file: Path, pictures: int, size: int) -> None:
     """Raise UserError if the pictures of a file of `size` bytes take too many."""
-    if pictures > MOST_GROWTH * size + ALLOWANCE:
+    if pictures > MAX_GROWTH * size + ALLOWANCE:
         raise UserError(
             f"{file} has {size / 1e6:,.1f} MB, but its pictures would take "
             f"{pictures / 1e6:,.0f} MB or more, as no photographs do: leave it out"

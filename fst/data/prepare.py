@@ -22,8 +22,8 @@ from PIL import ExifTags, Image
 from fst.atomic import replacing, write_texts
 from fst.config import DataConfig
 from fst.data.sources import (
+    MAX_UNUSABLE,
     MIN_PX,
-    MOST_UNUSABLE,
     RECORD,
     UNFINISHED,
     Skipped,
@@ -285,7 +285,7 @@ def _refuse_a_lost_disk(
     for picture in found:
         if isinstance(picture, _Photograph):
             failures = 0
-        elif (failures := failures + 1) == MOST_UNUSABLE:
+        elif (failures := failures + 1) == MAX_UNUSABLE:
             name, reason = picture
             raise UserError(
                 f"{failures} pictures in a row are unusable, the last one {name}: {reason}. Once "

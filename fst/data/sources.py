@@ -20,7 +20,7 @@ from fst.pictures.raw import is_camera_raw
 
 MIN_PX = 32
 """Pictures with a shorter side below this are skipped."""
-MOST_UNUSABLE = 100
+MAX_UNUSABLE = 100
 """So long a run of unusable pictures means a disk that is gone, not damaged pictures."""
 UNFINISHED = ".unfinished"
 """A file in a folder that `fst prepare` has not completed."""

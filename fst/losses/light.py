@@ -43,16 +43,16 @@ def large_areas(image: Tensor) -> Tensor:
     """
     with torch.autocast(image.device.type, enabled=False):
         grey = luminance(at_least_fp32(image))
-        return torch.cat([_standardised(_blurred(grey, px)) for px in CELLS_PX], 1)
+        return torch.cat([_standardise(_blur(grey, px)) for px in CELLS_PX], 1)
 
 
-def _blurred(grey: Tensor, cell_px: int) -> Tensor:
+def _blur(grey: Tensor, cell_px: int) -> Tensor:
     """Return the mean luminance around each cell of (N, 1, H, W), (N, cells)."""
     cells = F.avg_pool2d(grey, min(cell_px, *grey.shape[-2:]))
     return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False).flatten(1)
 
 
-def _standardised(values: Tensor) -> Tensor:
+def _standardise(values: Tensor) -> Tensor:
     centred = values - values.mean(1, keepdim=True)
     # Not `std`: at a picture without contrast its gradient is infinite.
     deviation = (centred.square().mean(1, keepdim=True) + 1e-8).sqrt()

@@ -119,7 +119,7 @@ class PerceptualLoss(nn.Module, ABC):
 
     def _style_distances(self, features: Tensor, target: Tensor, tiles: int) -> list[Tensor]:
         """Return the mean distance of the tiles and, of more than one, that of the whole."""
-        parts = self.style_statistic(_tiled(features, tiles))
+        parts = self.style_statistic(_cut_into_tiles(features, tiles))
         of_parts = self.style_distance(parts, target.repeat_interleave(tiles**2, 0))
         distances = [of_parts.view(-1, tiles**2).mean(1)]
         if tiles > 1:  # strokes everywhere, and the palette of the whole
@@ -160,7 +160,7 @@ def _pyramid(image: Tensor, levels: int) -> Iterator[Tensor]:
         yield image
 
 
-def _tiled(features: Tensor, tiles: int) -> Tensor:
+def _cut_into_tiles(features: Tensor, tiles: int) -> Tensor:
     """Return (N, C, H, W) cut into tiles: (N * tiles^2, C, H // tiles, W // tiles)."""
     if tiles == 1:
         return features

@@ -35,7 +35,7 @@ _HALO_PX = 8  # around an object, where strokes follow its edge
 
 
 @dataclass(frozen=True)
-class Motion:
+class SecondView:
     """Where a second view is taken from: a whole-pixel shift, and a warp on top of it."""
 
     top: int
@@ -88,17 +88,17 @@ def temporal_term(
     return ((error * background).sum((1, 2)) / background.sum((1, 2))).mean()
 
 
-def random_motion(random: np.random.Generator, image: Tensor) -> Motion:
+def random_motion(random: np.random.Generator, image: Tensor) -> SecondView:
     """Draw a motion for an image (C, H, W)."""
     slack = (MARGIN_PX - SHIFT_PX) // 2
     top, left = (int(shift) + slack for shift in random.integers(0, SHIFT_PX + 1, 2))
     if not FLOW_PX:
-        return Motion(top, left)
+        return SecondView(top, left)
     height, width = (px - MARGIN_PX for px in image.shape[-2:])
     corners = height // _CELL_PX + 2, width // _CELL_PX + 2
     cells = torch.from_numpy(random.uniform(-FLOW_PX, FLOW_PX, (1, 2, *corners))).to(image)
     flow = F.interpolate(cells, (height, width), mode="bicubic", align_corners=True)
-    return Motion(top, left, flow[0].clamp(-FLOW_PX, FLOW_PX))
+    return SecondView(top, left, flow[0].clamp(-FLOW_PX, FLOW_PX))
 
 
 def with_object(image: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:

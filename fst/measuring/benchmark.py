@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from fst.atomic import write_texts
 from fst.device import pick_device
 from fst.errors import UserError, one_line
-from fst.measuring.engines import ENGINES, REFERENCE, Case, Run
+from fst.measuring.engines import ENGINES, REFERENCE, Case, Runner
 from fst.measuring.machine import Machine, measure_machine, seconds_of, with_peak_memory
 from fst.models.export import Agreement
 from fst.models.model_file import describe, open_model, read_model, save_model
@@ -46,7 +46,7 @@ SIZES = {
 
 
 @dataclass
-class Row:
+class BenchmarkRow:
     """One engine with one network at one size."""
 
     network: str
@@ -73,7 +73,7 @@ class Benchmark:
     """The result of `benchmark`."""
 
     machine: Machine
-    rows: list[Row]
+    rows: list[BenchmarkRow]
     unavailable: dict[str, str]
     """Engines that could not be prepared, with the reasons."""
 
@@ -105,9 +105,9 @@ def benchmark(
             raise UserError(f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}")
     if rounds < 1:
         raise UserError(f"rounds={rounds} must be at least 1")
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     progress("measuring the machine")
-    machine = measure_machine(place)
+    machine = measure_machine(chosen_device)
     found = Benchmark(machine, [], {})
     with tempfile.TemporaryDirectory() as folder:
         for name in networks:
@@ -116,7 +116,7 @@ def benchmark(
                 read = read_model(model)
                 network, info = read.stylizer, read.info
                 here = Path(folder) / f"{len(found.rows)}"
-                case = Case(network, model, SIZES[size], place, here)
+                case = Case(network, model, SIZES[size], chosen_device, here)
                 names = [
                     e for e in dict.fromkeys([REFERENCE, *engines]) if e not in found.unavailable
                 ]
@@ -137,7 +137,7 @@ def measure_case(
 ) -> None:
     """Time the engines on one network and size, interleaved, and add a row for each to `found`."""
     image = _picture(*case.size).to(case.device)
-    runs: dict[str, Run] = {}
+    runs: dict[str, Runner] = {}
     results: dict[str, Tensor] = {}
     memory: dict[str, float | None] = {}
     for engine in engines:
@@ -168,7 +168,7 @@ def measure_case(
         moved = _bytes_moved(case.network, *case.size) / median / 1e9
         copied = found.machine.copy_gigabytes_per_second
         found.rows.append(
-            Row(
+            BenchmarkRow(
                 label,
                 size,
                 engine,
@@ -214,7 +214,7 @@ _COLUMNS = (
 )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: BenchmarkRow) -> list[str]:
     return [
         row.network,
         row.size,
@@ -282,7 +282,7 @@ def _encode(image: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _end_to_end(run: Run, jpeg: bytes, device: torch.device) -> bytes:
+def _end_to_end(run: Runner, jpeg: bytes, device: torch.device) -> bytes:
     return _encode(run(_decode(jpeg).to(device)).cpu())
 
 

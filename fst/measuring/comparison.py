@@ -43,7 +43,7 @@ _MAX_SIDE_PX = 65_500
 
 
 @dataclass
-class Row:
+class ComparisonRow:
     """What is known of a model and what was measured here; None means unknown."""
 
     name: str
@@ -76,7 +76,7 @@ class Row:
 class Comparison:
     """The result of `compare`."""
 
-    rows: list[Row]
+    rows: list[ComparisonRow]
     sheet: Tensor
     """(1, 3, H, W) in [0, 1]: one row per photograph, one column per model."""
     size: int
@@ -116,7 +116,7 @@ def compare(
         raise UserError(f"images={images} must be at least 1")
     if size < MIN_PX:
         raise UserError(f"size={size} must be at least {MIN_PX} pixels")
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     models = load_models(given, packages, device)
     stylizers, infos, names = models.stylizers, models.infos, models.names
     longest = max(images, len(stylizers) + 1) * (size + GAP_PX)
@@ -140,7 +140,7 @@ def compare(
         for i, (name, (ref, stylizer)) in enumerate(zip(names, stylizers.items(), strict=True))
     ]
     notes = [*cautions(infos), *models.notes, *unreadable_notes(skipped)]
-    return Comparison(rows, sheet, size, machine_line(place), notes)
+    return Comparison(rows, sheet, size, machine_line(chosen_device), notes)
 
 
 def differing_settings(infos: Sequence[ModelInfo]) -> list[dict[str, Any]]:
@@ -202,10 +202,10 @@ def _time(
 
 def _row(
     name: str, ref: ModelRef, stylizer: Stylizer, settings: dict[str, Any], milliseconds: float
-) -> Row:
+) -> ComparisonRow:
     info, network, path = stylizer.info, stylizer.network, ref.path
     run = RunFolder(path.parent)
-    return Row(
+    return ComparisonRow(
         name=name,
         model=str(ref),
         settings=settings,

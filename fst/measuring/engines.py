@@ -19,7 +19,7 @@ from fst.stylizing.stylizer import Stylizer
 
 REFERENCE = "reference"
 """A plain fp32 eager pass of the network as in the paper, NCHW: the baseline of all others."""
-Run = Callable[[Tensor], Tensor]
+Runner = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -36,10 +36,10 @@ class Case:
     """For temporary files of this case."""
 
 
-def eager(dtype: str, compiled: bool = False) -> Callable[[Case], Run]:
+def eager(dtype: str, compiled: bool = False) -> Callable[[Case], Runner]:
     """Return a factory of our own path in torch, in `auto`, `fp32`, `bf16` or `fp16`."""
 
-    def make(case: Case) -> Run:
+    def make(case: Case) -> Runner:
         model = read_model(case.model)
         chosen = fast_dtype(case.device) if dtype == "auto" else DTYPES[dtype]
         stylizer = Stylizer(model.stylizer, model.info, case.device, chosen)
@@ -50,15 +50,15 @@ def eager(dtype: str, compiled: bool = False) -> Callable[[Case], Run]:
     return make
 
 
-def reference(case: Case) -> Run:
+def reference(case: Case) -> Runner:
     """Return the plain pass."""
     return plain(case.network).to(case.device)
 
 
-def exported(suffix: str, half: bool) -> Callable[[Case], Run]:
+def exported(suffix: str, half: bool) -> Callable[[Case], Runner]:
     """Return a factory that exports the network and runs the file; a `.pt2` for one size only."""
 
-    def make(case: Case) -> Run:
+    def make(case: Case) -> Runner:
         path = case.folder / f"{'half' if half else 'full'}{suffix}"
         size = "x".join(map(str, case.size)) if suffix == ".pt2" else None
         options = ExportOptions(half=half, size=size, device=str(case.device))
@@ -68,7 +68,7 @@ def exported(suffix: str, half: bool) -> Callable[[Case], Run]:
     return make
 
 
-def openvino(case: Case) -> Run:
+def openvino(case: Case) -> Runner:
     """Return OpenVINO's runtime on the exported ONNX file, in the precision it chooses."""
     try:
         import openvino
@@ -84,7 +84,7 @@ def openvino(case: Case) -> Run:
     return run
 
 
-ENGINES: dict[str, Callable[[Case], Run]] = {
+ENGINES: dict[str, Callable[[Case], Runner]] = {
     REFERENCE: reference,
     "fst": eager("auto"),
     "fst-fp32": eager("fp32"),

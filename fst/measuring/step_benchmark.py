@@ -112,9 +112,9 @@ def benchmark_steps(
         raise UserError(f"unknown loss network {loss_network!r}; choose vgg16 or slim")
     if rounds < 1 or batch_size < 1:
         raise UserError(f"rounds={rounds} and batch={batch_size} must be at least 1")
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     progress("measuring the machine")
-    found = StepBenchmark(measure_machine(place), loss_network, batch_size, crop_px, [])
+    found = StepBenchmark(measure_machine(chosen_device), loss_network, batch_size, crop_px, [])
     features = (
         SlimConfig()
         if loss_network == "slim"
@@ -123,7 +123,7 @@ def benchmark_steps(
     for name in networks:
         with tempfile.TemporaryDirectory() as folder:
             config = _config(NETWORKS[name](), features, batch_size, crop_px, device, Path(folder))
-            run = Run(StyleTask, config, World(), place)
+            run = Run(StyleTask, config, World(), chosen_device)
         found.rows += _rows(name, run, found.machine, rounds, progress)
     return found
 

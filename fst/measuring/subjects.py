@@ -104,7 +104,7 @@ def load_models(
             raise UserError(f"--pt2 {package} is not a .pt2 file: give it without --pt2")
         _load(models, find_model(package), str(package), device, dtype)
     opened = {ref.path for ref in models.stylizers}
-    models.packages = [name for name in models.packages if _resolved(Path(name)) not in opened]
+    models.packages = [name for name in models.packages if _resolve(Path(name)) not in opened]
     _refuse_none(models)
     return models
 
@@ -211,7 +211,7 @@ def _refuse_none(models: Models) -> None:
 
 
 def _load(models: Models, found: ModelRef, name: str, device: str, dtype: str) -> None:
-    ref = replace(found, path=_resolved(found.path))
+    ref = replace(found, path=_resolve(found.path))
     if ref in models.stylizers:
         return
     try:
@@ -224,7 +224,7 @@ def _load(models: Models, found: ModelRef, name: str, device: str, dtype: str) -
         models.stylizers[ref] = stylizer
 
 
-def _resolved(path: Path) -> Path:
+def _resolve(path: Path) -> Path:
     """Return the path with its folder resolved; the name of a link stays."""
     return path.parent.resolve() / path.name
 

@@ -107,7 +107,7 @@ def evaluate_upscalers(
             for file in files:
                 progress(f"{name} x{factor}", done, total)
                 done += 1
-                figures, enlarged, original = _scored(file, enlarge, downscale)
+                figures, enlarged, original = _score(file, enlarge, downscale)
                 found.append(figures)
                 if folder == folders[0] and len(columns[-1]) < SHOWN:
                     columns[-1].append((_detail(enlarged), _detail(original)))
@@ -130,7 +130,7 @@ def _exact(name: str, device: str) -> Enlarger:
     return open_enlarger(ref, device, "auto" if ref.is_exported else "fp32")
 
 
-def _scored(
+def _score(
     file: Path, enlarge: Callable[[Tensor], Tensor], downscale: Downscale
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return PSNR, SSIM, GMSD and the difference in colour; the result; and the original."""

@@ -35,9 +35,9 @@ def read_foreign(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     """
     state = read_weights(path, _ANCHOR)
     if not {f"{name}.conv2d.weight" for name in ("conv1", "deconv1", "deconv3")} <= state.keys():
-        raise _unknown(path)
+        raise _unknown_layout(path)
     if not state["conv1.conv2d.weight"].ndim:
-        raise _unknown(path)
+        raise _unknown_layout(path)
     tensors = {
         _own_name(key, path): value for key, value in state.items() if not key.endswith(_UNUSED)
     }
@@ -59,15 +59,15 @@ def _own_name(key: str, path: Path) -> str:
     """Turn `res2.conv1.conv2d.weight` into `residual.1.conv1.weight`."""
     match = _KEY.fullmatch(key)
     if match is None:
-        raise _unknown(path)
+        raise _unknown_layout(path)
     layer = match["layer"] or match["norm"]
     if layer is not None:
         if layer not in _FOREIGN_LAYERS:
-            raise _unknown(path)
+            raise _unknown_layout(path)
         return f"{_FOREIGN_LAYERS[layer]}.{match['kind']}"
     part = match["part"] or match["part_norm"].replace("in", "norm")
     return f"residual.{int(match['block']) - 1}.{part}.{match['kind']}"
 
 
-def _unknown(path: Path) -> UserError:
+def _unknown_layout(path: Path) -> UserError:
     return UserError(f"{path} is not a state dict of a known style transfer network")

@@ -26,7 +26,7 @@ def inspect_model(ref: ModelRef) -> dict[str, str]:
     path, style = ref.path, ref.choice
     facts = {"file": f"{path} ({path.stat().st_size / 1e6:.2f} MB)"}
     if ref.is_exported:
-        info, export, engine = _exported(path)
+        info, export, engine = _inspect_exported(path)
         if not export.blend:
             refuse_style(path, style)
         elif style:
@@ -60,7 +60,7 @@ def inspect_model(ref: ModelRef) -> dict[str, str]:
     return facts | _of_the_model(info)
 
 
-def _exported(path: Path) -> tuple[ModelInfo, ExportInfo, str]:
+def _inspect_exported(path: Path) -> tuple[ModelInfo, ExportInfo, str]:
     """Return what an exported file says, and the name of what runs it."""
     if path.suffix == ".pt2":  # machine code: opening it would run it
         return *read_package(path), "AOTInductor"

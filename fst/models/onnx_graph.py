@@ -28,7 +28,7 @@ def refuse_unbounded(path: Path) -> None:
         UserError: it has such nodes or tensors, or is not an ONNX model.
     """
     try:
-        found = set(_unbounded(memoryview(path.read_bytes())))
+        found = set(_find_unbounded(memoryview(path.read_bytes())))
     except (IndexError, ValueError) as error:
         raise UserError(f"{path} is damaged or not an ONNX model") from error
     if found:
@@ -38,7 +38,7 @@ def refuse_unbounded(path: Path) -> None:
         )
 
 
-def _unbounded(model: memoryview) -> Iterator[str]:
+def _find_unbounded(model: memoryview) -> Iterator[str]:
     nodes: list[memoryview] = []
     for field, content in _messages(model):
         if field == _GRAPH:

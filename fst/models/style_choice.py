@@ -16,9 +16,9 @@ from fst.pictures.image import read_image, resize
 if TYPE_CHECKING:
     from fst.losses.relative import MomentsLoss
 
-MOST_ELONGATED = 4
+MAX_ELONGATED = 4
 """Of a painting that is longer than this many times its width, the middle is seen."""
-_MOST_PX = 16_000_000
+_MAX_PX = 16_000_000
 """Larger paintings are reduced before they become floats; they are seen at a few hundred pixels."""
 
 
@@ -66,8 +66,8 @@ class StyleChoice:
 
 
 def read_painting(file: str | Path) -> Tensor:
-    """Return a painting, (1, 3, H, W) in [0, 1], of at most `_MOST_PX` pixels."""
-    return read_image(file, _MOST_PX)
+    """Return a painting, (1, 3, H, W) in [0, 1], of at most `_MAX_PX` pixels."""
+    return read_image(file, _MAX_PX)
 
 
 def with_painting(
@@ -81,7 +81,7 @@ def with_painting(
         side_px: shorter side at which the predictor sees it.
         palette_share: how far its colours are moved towards the painting's, as in `fit_palette`.
     """
-    painting = _not_elongated(painting)
+    painting = _crop_elongated(painting)
     network = network.with_style(predicted_code(network, painting, side_px))
     network.fit_palette(-1, painting.to(network.codes.device), palette_share)
     return network
@@ -99,16 +99,16 @@ def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Te
     assert network.predictor is not None
     device = network.codes.device
     seen = predictor_moments(device).style_targets(
-        resize(_not_elongated(painting), side_px).to(device)
+        resize(_crop_elongated(painting), side_px).to(device)
     )
     codes: Tensor = network.predictor(predictor_input(seen))
     return codes[0]
 
 
-def _not_elongated(painting: Tensor) -> Tensor:
-    """Return the middle of (1, 3, H, W), at most `MOST_ELONGATED` times as long as it is wide."""
+def _crop_elongated(painting: Tensor) -> Tensor:
+    """Return the middle of (1, 3, H, W), at most `MAX_ELONGATED` times as long as it is wide."""
     height, width = painting.shape[-2:]
-    longest = MOST_ELONGATED * min(height, width)
+    longest = MAX_ELONGATED * min(height, width)
     top, left = (max(0, length - longest) // 2 for length in (height, width))
     return painting[..., top : top + longest, left : left + longest]
 

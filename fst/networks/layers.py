@@ -48,7 +48,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         """With one picture, its statistics are the batch's."""
         weight, bias = self.weight.view(-1), self.bias.view(-1)
         y, _, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0, self.eps)
-        return self._flattened(y, inverse[None], bias[None])
+        return self._flatten(y, inverse[None], bias[None])
 
     def _of_several(self, x: Tensor) -> Tensor:
         """One channel per group, centred first: squares of large means would cost all precision."""
@@ -61,9 +61,9 @@ class InstanceNorm(nn.InstanceNorm2d):
         )
         if not shared:
             y = (y * self.weight[:, :, None, None] + self.bias[:, :, None, None]).to(x.dtype)
-        return self._flattened(y, inverse, self.bias.view(-1, channels))
+        return self._flatten(y, inverse, self.bias.view(-1, channels))
 
-    def _flattened(self, y: Tensor, inverse: Tensor, bias: Tensor) -> Tensor:
+    def _flatten(self, y: Tensor, inverse: Tensor, bias: Tensor) -> Tensor:
         """Put the shift in the place of flat channels, whose inverse deviation is the largest.
 
         Args:
@@ -157,7 +157,7 @@ class UpsampleNearest(nn.Sequential):
         # Row t: which of the 3 taps meet in tap t. An output of even index sees its own source
         # pixel by two taps and the one before by one, of odd index its own by two and the next.
         meet = x.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        return _upsampled(x, self[-1], meet)
+        return _upsample(x, self[-1], meet)
 
 
 class UpsampleLinear(nn.Sequential):
@@ -181,25 +181,25 @@ class UpsampleLinear(nn.Sequential):
         """Return (N, outputs, 2 H, 2 W) for x of (N, inputs, H, W)."""
         # Row t: how much of each of the 2 taps meets in tap t.
         meet = x.new_tensor([[0, 1], [1, 2], [2, 1], [1, 0]]) / 2
-        return _upsampled(x, self[-1], meet)
+        return _upsample(x, self[-1], meet)
 
 
-def _upsampled(x: Tensor, convolution: nn.Module, meet: Tensor) -> Tensor:
+def _upsample(x: Tensor, convolution: nn.Module, meet: Tensor) -> Tensor:
     """Upsample and convolve by one transposed convolution, with taps joined as `meet` says."""
     assert isinstance(convolution, nn.Conv2d)
     weight = torch.einsum("oiyx,ty,sx->iots", convolution.weight, meet, meet)
     corner = x[:, :, :1, :1].detach()
     flat = (x[:, :, ::8, ::8] == corner).all(dim=3).all(dim=2).all(dim=1)  # if not, no harm is done
     if _none(flat):
-        return _transposed(x, weight, convolution.bias)
+        return _transpose(x, weight, convolution.bias)
     # Sums of taps round differently at odd and even pixels, and a norm behind would make a picture
     # of that where there is none: the level of a flat picture is added afterwards.
     level = corner * flat.view(-1, 1, 1, 1)
     added = F.conv2d(level, convolution.weight.sum((2, 3), keepdim=True))
-    return _transposed(x - level, weight, convolution.bias) + added
+    return _transpose(x - level, weight, convolution.bias) + added
 
 
-def _transposed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _transpose(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # A reflection by one pixel of what is twice the size repeats the border of what is not.
     return F.conv_transpose2d(_repeat_border(x), weight, bias, 2, padding=3)
 

@@ -26,9 +26,9 @@ PAINTING_PX = 224
 """Shorter side of the painting, if it is larger: scans have grain that is not the painter's."""
 DARKEST, LIGHTEST = 0.05, 0.95
 """Values are clamped to this range: the nonlinearity cannot be inverted at 0 and 1."""
-LEAST_VARIANCE = 1e-3
+MIN_VARIANCE = 1e-3
 """Added to the variances of z: colours may lie in a plane or on a line."""
-MOST_CONTRAST = 3.0
+MAX_CONTRAST = 3.0
 """The most that contrast is raised or lowered along any axis."""
 
 
@@ -43,7 +43,7 @@ def fit_palette(
 
     Of all matrices that do, this is the symmetric one, which moves the colours least: Pitié and
     Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour
-    transfer". Ours never changes the contrast along an axis by more than `MOST_CONTRAST`. The
+    transfer". Ours never changes the contrast along an axis by more than `MAX_CONTRAST`. The
     network is measured on noise that has the spectrum of photographs.
 
     Args:
@@ -70,7 +70,7 @@ def fit_palette(
     root = _root(covariance)
     inverse = torch.linalg.inv(root)
     factors, axes = torch.linalg.eigh(inverse @ _root(root @ aimed @ root) @ inverse)
-    matrix = (axes * factors.clamp(1 / MOST_CONTRAST, MOST_CONTRAST)) @ axes.T
+    matrix = (axes * factors.clamp(1 / MAX_CONTRAST, MAX_CONTRAST)) @ axes.T
     offset = aim - matrix @ mean
     change = torch.cat([matrix - torch.eye(3, dtype=matrix.dtype), offset[:, None]], dim=1)
     return (share * change).float().to(painting.device)
@@ -103,7 +103,7 @@ def pink_noise() -> Tensor:
 def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (3,) and the covariance (3, 3) of all pixels, float64 on the CPU."""
     pixels = z.transpose(0, 1).flatten(1).cpu().double()
-    least = LEAST_VARIANCE * torch.eye(3, dtype=pixels.dtype)
+    least = MIN_VARIANCE * torch.eye(3, dtype=pixels.dtype)
     correction = int(pixels.shape[1] > 1)  # a painting of one pixel is a plain colour
     return pixels.mean(1), torch.cov(pixels, correction=correction) + least
 

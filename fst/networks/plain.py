@@ -14,10 +14,10 @@ from fst.networks.layers import (
     convolution,
 )
 
-Network = TypeVar("Network", bound=nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 
 
-def plain(network: Network) -> Network:
+def plain(network: Module) -> Module:
     """Return a copy that computes each step as it is written in the papers.
 
     It has the same weights and gives the same pictures. Other runtimes know its operations well and

@@ -12,7 +12,7 @@ from fst.pictures.colour import declared_by_picture
 from fst.pictures.image import split_srgb
 from fst.pictures.transparency import alpha_of, continued
 
-Picture = TypeVar("Picture", Tensor, Image.Image, np.ndarray)
+Form = TypeVar("Form", Tensor, Image.Image, np.ndarray)
 
 
 def to_images(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
@@ -50,7 +50,7 @@ def from_unit_range(result: Tensor, like: Tensor) -> Tensor:
     return result.to(like.device, like.dtype)
 
 
-def in_form_of(result: Tensor, picture: Picture) -> Picture:
+def in_form_of(result: Tensor, picture: Form) -> Form:
     """Return (N, 3, H, W), of any size, in the form in which the picture was passed."""
     if isinstance(picture, Tensor):  # in its layout, as a copy of a large picture costs memory
         interleaved = not picture.is_contiguous() and picture.is_contiguous(

@@ -37,7 +37,7 @@ PICTURE_SUFFIXES = frozenset(
     )
 )  # fmt: skip
 """The usual suffixes of pictures; `fst.pictures.formats.is_picture` looks at the content."""
-MOST_PIXELS = 178_956_970
+MAX_PIXELS = 178_956_970
 """No picture is scaled to more pixels than this, which is also the most that Pillow decodes."""
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".avif": {},
@@ -167,7 +167,7 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
         size_px: scale the shorter side to this many pixels; None keeps the size.
 
     Raises:
-        UserError: scaled, the picture would have more than `MOST_PIXELS`.
+        UserError: scaled, the picture would have more than `MAX_PIXELS`.
     """
     decoded = decode(path)
     colours, alpha = decoded.colours, decoded.alpha
@@ -300,7 +300,7 @@ def resize(image: Tensor, size_px: int) -> Tensor:
     """Scale so that the shorter side has `size_px` pixels, antialiased.
 
     Raises:
-        UserError: the result would have more than `MOST_PIXELS`.
+        UserError: the result would have more than `MAX_PIXELS`.
     """
     size = scaled_size(image.shape[-2], image.shape[-1], size_px)
     return F.interpolate(image, list(size), mode="bicubic", antialias=True).clamp(0, 1)
@@ -317,7 +317,7 @@ def scaled_size(height: int, width: int, size_px: int) -> tuple[int, int]:
     """Return the height and width at which the shorter side has `size_px` pixels."""
     scale = size_px / min(height, width)
     scaled = max(1, round(height * scale)), max(1, round(width * scale))
-    if scaled[0] * scaled[1] > MOST_PIXELS:
+    if scaled[0] * scaled[1] > MAX_PIXELS:
         raise UserError(
             f"a picture of {width}x{height} pixels would become {scaled[1]}x{scaled[0]} with a "
             f"shorter side of {size_px}: choose a smaller size"

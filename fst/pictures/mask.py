@@ -11,7 +11,7 @@ from fst.errors import UserError
 from fst.pictures.colour import declared_by_picture
 from fst.pictures.image import at_most, decode, split_srgb
 
-_MOST_PX = 16_000_000
+_MAX_PX = 16_000_000
 """Larger masks are reduced to this many pixels."""
 _CLASSES = 20
 """No brighter than this of 255, a mask is taken for the numbers of classes."""
@@ -25,7 +25,7 @@ def read_mask(path: Path) -> Image.Image:
         UserError: it cannot be decoded, or its values are next to each other.
     """
     decoded = decode(path)
-    return at_most(_mask(decoded.colours, decoded.alpha, str(path)), _MOST_PX)
+    return at_most(_mask(decoded.colours, decoded.alpha, str(path)), _MAX_PX)
 
 
 def stretched(mask: Image.Image, height: int, width: int) -> Tensor:

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PROFILE = b"iCCP"
-_MOST_PROFILE_BYTES = 16_000_000
+_MAX_PROFILE_BYTES = 16_000_000
 UNREAD = "unread"
 """The key of a picture's `info` for notes on what of its file was not read."""
 
@@ -26,7 +26,7 @@ def open_without_text(file: Path | io.BytesIO) -> ImageFile.ImageFile | None:
     lean, profile, lost = [_SIGNATURE], b"", []
     for kind, chunk in _chunks(content):
         if kind == _PROFILE:
-            profile = _decompressed(chunk[8:-4].partition(b"\0")[2][1:])
+            profile = _decompress(chunk[8:-4].partition(b"\0")[2][1:])
             lost += [] if profile else ["its colour profile"]
         elif kind in _TEXTS:
             lost += [] if "its text" in lost else ["its text"]
@@ -62,11 +62,11 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-def _decompressed(content: bytes) -> bytes:
+def _decompress(content: bytes) -> bytes:
     """Return a profile, empty if it is damaged or too long."""
     stream = zlib.decompressobj()
     try:
-        profile = stream.decompress(content, _MOST_PROFILE_BYTES)
+        profile = stream.decompress(content, _MAX_PROFILE_BYTES)
     except zlib.error:
         return b""
     return b"" if stream.unconsumed_tail else profile

@@ -20,7 +20,7 @@ _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _SUBFILE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
 _SENSOR = (32803, 34892)
 """Values of the photometric interpretation: colour filter array, linear raw."""
-_MOST_IFDS, _MOST_ENTRIES = 32, 1000
+_MAX_IFDS, _MAX_ENTRIES = 32, 1000
 
 
 class CameraRawError(Exception):
@@ -58,14 +58,14 @@ def holds_raw(file: BinaryIO, suffix: str = "") -> bool:
 def _ifds(file: BinaryIO, order: str, start: int) -> Iterator[dict[int, int]]:
     """Yield the first value of each tag of a TIFF file's pictures, those of SubIFDs as well."""
     waiting, seen = [start], set[int]()
-    while waiting and len(seen) < _MOST_IFDS:
+    while waiting and len(seen) < _MAX_IFDS:
         place = waiting.pop(0)
         if not place or place in seen:
             continue
         seen.add(place)
         file.seek(place)
         (count,) = struct.unpack(order + "H", file.read(2).ljust(2, b"\0"))
-        if count > _MOST_ENTRIES:
+        if count > _MAX_ENTRIES:
             continue
         entries = file.read(12 * count)
         following = file.read(4)
@@ -78,7 +78,7 @@ def _ifds(file: BinaryIO, order: str, start: int) -> Iterator[dict[int, int]]:
                 waiting.append(tags[tag])
             elif tag == _SUB_IFDS:
                 file.seek(tags[tag])
-                listed = file.read(4 * min(values, _MOST_IFDS))
+                listed = file.read(4 * min(values, _MAX_IFDS))
                 waiting += struct.unpack(order + f"{len(listed) // 4}I", listed[: len(listed) & ~3])
         yield tags
         if len(following) == 4:

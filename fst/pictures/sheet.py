@@ -101,8 +101,8 @@ def labelled_sheet(
     if row_names and len(row_names) != len(rows):
         raise ValueError(f"{len(row_names)} names for {len(rows)} rows")
     width = max(row[0].shape[-1] for row in rows)
-    headings = _written(columns, width)
-    names = _written(row_names, width) or [torch.ones(0, 0)] * len(rows)
+    headings = _render_names(columns, width)
+    names = _render_names(row_names, width) or [torch.ones(0, 0)] * len(rows)
     heading_height = max(heading.shape[0] for heading in headings)
     # A name of many lines may be higher than the pictures of its row.
     heights = [max(row[0].shape[-2], name.shape[0]) for row, name in zip(rows, names, strict=True)]
@@ -125,7 +125,7 @@ def _put(sheet: Tensor, picture: Tensor, top: int, left: int) -> None:
     sheet[0, :, top : top + height, left : left + width] = picture
 
 
-def _written(names: Sequence[str], width: int) -> list[Tensor]:
+def _render_names(names: Sequence[str], width: int) -> list[Tensor]:
     """Return the names as grey pictures (H, `width`) in [0, 1], all in one font size."""
     pieces = [re.findall(r"[^ _=+/.,-]*[ _=+/.,-]?", " ".join(name.split())) for name in names]
     for size in range(min(max(width // 14, _FONT_PX[0]), _FONT_PX[1]), _SMALLEST_FONT_PX - 1, -1):
@@ -134,7 +134,7 @@ def _written(names: Sequence[str], width: int) -> list[Tensor]:
         whole = all(font.getlength(piece) <= width for name in pieces for piece in name)
         if whole and all(len(name) <= _LINES for name in lines):
             break
-    return [_drawn(name, font, width) for name in lines]
+    return [_render_lines(name, font, width) for name in lines]
 
 
 def _lines(pieces: Sequence[str], font: Font, width: int) -> list[str]:
@@ -148,7 +148,7 @@ def _lines(pieces: Sequence[str], font: Font, width: int) -> list[str]:
     return lines
 
 
-def _drawn(lines: Sequence[str], font: Font, width: int) -> Tensor:
+def _render_lines(lines: Sequence[str], font: Font, width: int) -> Tensor:
     _, _, _, bottom = font.getbbox("Ag")
     line_height = round(1.25 * bottom)
     picture = Image.new("L", (width, line_height * len(lines)), "white")

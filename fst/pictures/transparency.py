@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fst.pictures.depth import is_deep, strips
 
-LEAST_ALPHA = 8
+MIN_ALPHA = 8
 """Up to this alpha, of 255, colours are lost in rounding, and not visible."""
 _AT_ONCE_PX = 1_000_000
 """Pixels that are processed at once, and of the picture in which colours are continued; roughly."""
@@ -60,13 +60,13 @@ def resized(
         last = min(colours.height, math.ceil(bottom * scale) + margin)
         part = (0, first, colours.width, last)
         box = (0, top * scale - first, colours.width, min(bottom * scale, colours.height) - first)
-        scaled[top:bottom] = _weighted(
+        scaled[top:bottom] = _weight_by_alpha(
             colours.crop(part), alpha.crop(part), (width, bottom - top), box
         )
     return Image.fromarray(scaled), alpha.resize(size, bicubic)
 
 
-def _weighted(
+def _weight_by_alpha(
     colours: Image.Image,
     alpha: Image.Image,
     size: tuple[int, int],
@@ -92,16 +92,16 @@ def _times(channel: Image.Image, alpha: Image.Image) -> Image.Image:
 def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     """Continue the colours of a picture of mode RGB to where it is transparent, in place.
 
-    Those with an alpha above `LEAST_ALPHA` stay.
+    Those with an alpha above `MIN_ALPHA` stay.
     """
     if alpha is None:
         return colours
     least, most = alpha.getextrema()
-    if not isinstance(least, int) or least > LEAST_ALPHA or most <= LEAST_ALPHA:
+    if not isinstance(least, int) or least > MIN_ALPHA or most <= MIN_ALPHA:
         return colours
-    hidden = alpha.point([255 * (value <= LEAST_ALPHA) for value in range(256)])
+    hidden = alpha.point([255 * (value <= MIN_ALPHA) for value in range(256)])
     factor = math.ceil(math.sqrt(colours.width * colours.height / _AT_ONCE_PX))
-    small = _filled(*_reduced(colours, hidden, factor))
+    small = _fill(*_reduced(colours, hidden, factor))
     filling = Image.fromarray(small[0].permute(1, 2, 0).round().byte().numpy())
     step = max(1, _AT_ONCE_PX // colours.width)
     for top in range(0, colours.height, step):
@@ -132,7 +132,7 @@ def _reduced(colours: Image.Image, hidden: Image.Image, factor: int) -> tuple[Te
     return whole[:, :3], whole[:, 3:]
 
 
-def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+def _fill(weighted: Tensor, weight: Tensor) -> Tensor:
     """Return colours (1, 3, H, W); unknown ones come from a picture of half the size.
 
     Args:
@@ -144,6 +144,6 @@ def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
     if known.all():
         return colours
     halved = F.avg_pool2d(torch.cat([weighted, weight], 1), 2, ceil_mode=True)
-    coarse = _filled(halved[:, :3], halved[:, 3:])
+    coarse = _fill(halved[:, :3], halved[:, 3:])
     around = F.interpolate(coarse, list(weight.shape[-2:]), mode="bilinear")
     return torch.where(known, colours, around)

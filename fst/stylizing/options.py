@@ -6,7 +6,7 @@ from pathlib import Path
 from fst.errors import UserError
 
 MIN_TILE_PX = 32
-MOST_STRENGTH = 1.5
+MAX_STRENGTH = 1.5
 """The largest strength of models whose strength was trained; for others it is 1."""
 STROKES = (0.25, 16)
 """Smallest and largest factor of the strokes' size."""
@@ -62,10 +62,10 @@ class Options:
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0
 
 
-def check_strength(strength: float, most: float = MOST_STRENGTH) -> None:
+def check_strength(strength: float, most: float = MAX_STRENGTH) -> None:
     """Raise UserError if a strength is out of range, or more than a model's largest."""
-    if not 0 <= strength <= MOST_STRENGTH:
-        raise UserError(f"strength={strength} must be in [0, {MOST_STRENGTH}]")
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise UserError(f"strength={strength} must be in [0, {MAX_STRENGTH}]")
     if strength > most:
         raise UserError(f"strength={strength}: above 1 it needs a model that takes any painting")
 

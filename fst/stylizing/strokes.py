@@ -15,7 +15,7 @@ from fst.pictures.image import luminance
 
 def scaled(image: Tensor, factor: float) -> Tensor:
     """Return (N, 3, H, W) in [0, 1] with height and width times `factor`, at least a pixel each."""
-    return _fitted(image, [max(1, round(length * factor)) for length in image.shape[-2:]])
+    return _fit(image, [max(1, round(length * factor)) for length in image.shape[-2:]])
 
 
 def with_details(stylized: Tensor, content: Tensor, seen: Tensor) -> Tensor:
@@ -33,11 +33,11 @@ def with_details(stylized: Tensor, content: Tensor, seen: Tensor) -> Tensor:
         (N, 3, H, W) in [0, 1].
     """
     size = list(content.shape[-2:])
-    result = _fitted(stylized, size)
+    result = _fit(stylized, size)
     if seen.shape[-1] < content.shape[-1]:
-        result += luminance(content) - _fitted(luminance(seen), size)
+        result += luminance(content) - _fit(luminance(seen), size)
     return result.clamp_(0, 1)
 
 
-def _fitted(image: Tensor, size: list[int]) -> Tensor:
+def _fit(image: Tensor, size: list[int]) -> Tensor:
     return F.interpolate(image, size, mode="bicubic", antialias=True).clamp_(0, 1)

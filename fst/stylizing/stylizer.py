@@ -26,19 +26,19 @@ from fst.models.runtime import ExportedNetwork, open_exported
 from fst.models.style_choice import StyleChoice
 from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
-from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
+from fst.pictures.forms import Form, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
 from fst.pictures.mask import mask_of, stretched
 from fst.stylizing.look import Look
-from fst.stylizing.options import MOST_STRENGTH, check_strength, check_tile_px
+from fst.stylizing.options import MAX_STRENGTH, check_strength, check_tile_px
 from fst.stylizing.strokes import scaled, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
 TILE_PX = 1024
 WHOLE_PX = 4_000_000
 """A picture of more pixels is stylized in tiles, unless `tile_px` says otherwise."""
-LEAST_TRAINED = 0.5
-"""Strength from which it is an input of a network that has it, up to `MOST_STRENGTH`: the style's
+MIN_TRAINED = 0.5
+"""Strength from which it is an input of a network that has it, up to `MAX_STRENGTH`: the style's
 weight is a quarter of its default here, and four times that there."""
 _COMPILED_SIZES = 2**20
 _STRENGTHS = 8  # of which the networks are kept
@@ -90,7 +90,7 @@ class Stylizer(RunningModel):
     @property
     def most_strength(self) -> float:
         """The largest `strength`: 1, or 1.5 for models that take any painting."""
-        return MOST_STRENGTH if self.choice and self.choice.has_strength else 1.0
+        return MAX_STRENGTH if self.choice and self.choice.has_strength else 1.0
 
     @property
     def fixed_size(self) -> bool:
@@ -101,7 +101,7 @@ class Stylizer(RunningModel):
     @torch.no_grad()  # not inference_mode: its results could not be used in a loss
     def __call__(
         self,
-        picture: Picture,
+        picture: Form,
         *,
         strength: float = 1.0,
         keep_colors: bool = False,
@@ -109,7 +109,7 @@ class Stylizer(RunningModel):
         strokes: float = 1.0,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
-    ) -> Picture:
+    ) -> Form:
         """Stylize a picture; the result has its size, type, range and device.
 
         Several threads may call one `Stylizer`.
@@ -192,7 +192,7 @@ class Stylizer(RunningModel):
         """
         if self.choice is None or not self.choice.has_strength:
             return self, strength
-        trained = max(LEAST_TRAINED, strength)
+        trained = max(MIN_TRAINED, strength)
         if trained == 1:
             return self, 1.0
         turned = self.turned.get(trained)
@@ -278,9 +278,15 @@ def open_stylizer(ref: ModelRef, device: str = "auto", dtype: str = "auto") -> S
         if exported.info.network in UPSCALERS:
             raise for_super_resolution(ref.path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     model = open_model(ref)
-    return Stylizer(model.stylizer, model.info, place, inference_dtype(dtype, place), model.chosen)
+    return Stylizer(
+        model.stylizer,
+        model.info,
+        chosen_device,
+        inference_dtype(dtype, chosen_device),
+        model.chosen,
+    )
 
 
 def open_several(

@@ -59,18 +59,18 @@ class PredictedStyles(nn.Module):
             image: in [0, 1].
             statistics: `predictor_input` of paintings, (N, P); and of those that some of them are
                 mixed with, (M, P), behind them.
-            chosen: as in `mixed`.
-            shares: as in `mixed`.
+            chosen: as in `mix`.
+            shares: as in `mix`.
             strengths: (N,), as in `StyledNetwork.mapped`.
         """
         assert self.styled.predictor is not None
         with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
-            codes = mixed(self.styled.predictor(statistics), chosen, shares)
+            codes = mix(self.styled.predictor(statistics), chosen, shares)
             vectors = self.styled.mapped(codes, strengths)
         return stylized_with(self.styled.network, vectors, image)
 
 
-def mixed(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
+def mix(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
     """Return values (N, ...), some of them moved towards others.
 
     Args:
@@ -181,7 +181,7 @@ class AnyStyleTask(Task):
         """Return what the predictor sees of paintings (N, 3, H, W) in [0, 1]: (N, P)."""
         return predictor_input(self.moments.style_targets(paintings))
 
-    def drawn(self, position: int, count: int) -> tuple[Stylize, Objective]:
+    def draw(self, position: int, count: int) -> tuple[Stylize, Objective]:
         """Draw paintings, some of them to be mixed with others, and for each a strength.
 
         Args:
@@ -207,7 +207,7 @@ class AnyStyleTask(Task):
             targets = seen if self.same_moments else self.loss.style_targets(paintings)
         objective = Objective(
             self.loss,
-            {name: mixed(each, which, shares) for name, each in targets.items()},
+            {name: mix(each, which, shares) for name, each in targets.items()},
             self.config.loss.style_weight * 4**strengths,
         )
         stylize = partial(
@@ -222,7 +222,7 @@ class AnyStyleTask(Task):
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms, and the mean weight of the style."""
         content = to_unit_range(images.to(self.device, non_blocking=True))
-        stylize, objective = self.drawn(position, len(content))
+        stylize, objective = self.draw(position, len(content))
         numbers = torch.arange(len(content), device=self.device)
         terms, _ = style_terms(objective, stylize, content, numbers, self.config, position)
         return terms

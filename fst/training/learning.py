@@ -36,7 +36,7 @@ from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
 from fst.report import Progress
-from fst.training.run import MOST_IN_A_ROW
+from fst.training.run import MAX_IN_A_ROW
 from fst.training.style_pictures import open_styles
 
 CODE_RATE = 0.2
@@ -107,7 +107,7 @@ def add_styles(
         TrainingStoppedError: the gradient of too many images in a row is not finite.
     """
     _check(photographs, output, images, size_px, overwrite)
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     model = read_model(ref.path)
     network, info = model.network, model.info
     if ref.choice:
@@ -115,7 +115,7 @@ def add_styles(
     if not isinstance(network, StyledNetwork):
         raise _of_one_style(network, ref.path)
     default_px = SIZE_OF_ANY_PX if info.predictor_px else SIZE_PX
-    styles = open_styles(pictures, size_px or default_px, place)
+    styles = open_styles(pictures, size_px or default_px, chosen_device)
     if taken := {style.name for style in info.styles} & {style.name for style in styles}:
         raise UserError(f"{ref.path} has a style {min(taken)} already: rename the picture")
     for file in (output, sheet_of(output)):
@@ -123,9 +123,11 @@ def add_styles(
     config = MomentsLossConfig()
     layers = {config.content_layer, *config.style_layers}
     features = (
-        load_loss_network(SlimConfig(), layers).to(place).to(memory_format=torch.channels_last)
+        load_loss_network(SlimConfig(), layers)
+        .to(chosen_device)
+        .to(memory_format=torch.channels_last)
     )
-    network = network.to(place).to(memory_format=torch.channels_last)
+    network = network.to(chosen_device).to(memory_format=torch.channels_last)
     known, total = len(network.codes), images * len(styles)
     crops = _crops(photographs, CROP_PX)
     for number, style in enumerate(styles):
@@ -135,7 +137,7 @@ def add_styles(
             progress(what, number * images + done, total)  # noqa: B023
 
         loss = towards(MomentsLoss(features, config), style.picture)
-        contents = _photographs(crops, images + TRIALS, place)
+        contents = _photographs(crops, images + TRIALS, chosen_device)
         predicted = None
         if info.predictor_px:
             predicted = predicted_code(network, read_painting(style.path), info.predictor_px)
@@ -149,7 +151,7 @@ def add_styles(
         network.fit_palette(-1, style.picture, info.palette_share)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
-    shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, place))
+    shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, chosen_device))
     with torch.no_grad():
         results = [
             torch.cat([in_style(network, number)(x) for x in shown])
@@ -250,7 +252,7 @@ def learn_style(
         terms["total"].sum().backward()
         if not nn.utils.clip_grad_norm_([code, residual], math.inf).isfinite():
             skipped, in_a_row = skipped + 1, in_a_row + 1
-            if in_a_row == min(MOST_IN_A_ROW, images):
+            if in_a_row == min(MAX_IN_A_ROW, images):
                 raise TrainingStoppedError(
                     f"the gradient became infinite or NaN within {number} images"
                 )

@@ -32,7 +32,7 @@ from fst.training.stopping import StopRequest
 from fst.training.task import Context, Task
 from fst.training.tracking import Tracker
 
-MOST_IN_A_ROW = 10
+MAX_IN_A_ROW = 10
 """So many skipped steps in a row mean a broken training, not pictures that spoil them."""
 
 
@@ -178,8 +178,8 @@ class Run:
                 complete = self.seen_images >= settings.images
                 # The last good state is kept until it is clear that the weights are not broken.
                 sound = not self.skipped_in_a_row
-                to_save = complete or (sound and self.passed(settings.save_every))
-                to_report = to_save or self.passed(settings.report_every)
+                to_save = complete or (sound and self.has_passed(settings.save_every))
+                to_report = to_save or self.has_passed(settings.report_every)
                 stopping = not complete and self.world.any(stop.signal is not None)
                 if not (to_report or stopping):
                     continue
@@ -192,19 +192,19 @@ class Run:
                 if to_save or stopping:
                     self.save()
                 if stopping:
-                    return self.stopped(tracker)
+                    return self.say_stopped(tracker)
                 self.restart_clock()
-            return self.ended(tracker, start)
+            return self.finish(tracker, start)
 
-    def ended(self, tracker: Tracker, start: int) -> int:
+    def finish(self, tracker: Tracker, start: int) -> int:
         """Conclude a complete run, or save one whose batches ended early as it was stopped."""
         if self.seen_images < self.config.training.images:
             self.save_early(start)
-            return self.stopped(tracker)
+            return self.say_stopped(tracker)
         self.conclude(tracker)
         return 0
 
-    def stopped(self, tracker: Tracker) -> int:
+    def say_stopped(self, tracker: Tracker) -> int:
         """Say that the run was stopped; return the number of the signal."""
         tracker.conclude()
         tracker.say(
@@ -307,13 +307,13 @@ class Run:
         self.skipped_steps += 1
         self.skipped_in_a_row += 1
         last = self.seen_images >= self.config.training.images
-        if self.skipped_in_a_row >= (2 if last else MOST_IN_A_ROW):
-            raise self.broken("the gradient")
+        if self.skipped_in_a_row >= (2 if last else MAX_IN_A_ROW):
+            raise self.divergence("the gradient")
         if not any(descent.overflows for descent in self.task.descents):
             names = [self.data.train.name_at(position) for position in batch]
             self.context.skipped += [(name, SPOILED) for name in names]
 
-    def broken(self, what: str) -> TrainingStoppedError:
+    def divergence(self, what: str) -> TrainingStoppedError:
         """Return the error that ends a training which cannot go on."""
         kept = f"the last good state is in {self.folder.path}"
         return TrainingStoppedError(
@@ -322,7 +322,7 @@ class Run:
             "Lower optimizer.learning_rate, or use training.precision=fp32, under another name"
         )
 
-    def passed(self, every: int) -> bool:
+    def has_passed(self, every: int) -> bool:
         """Return whether the last step reached or passed a multiple of `every` images."""
         return self.seen_images % every < self.config.training.batch_size
 
@@ -344,11 +344,11 @@ class Run:
         if terms:  # not `total`: that of held-out pictures is weighted in another way
             terms = {"objective": terms.pop("total"), **terms}
         if not math.isfinite(terms.get("objective", 0.0)):
-            raise self.broken("the loss")
+            raise self.divergence("the loss")
         networks = [descent.network for descent in self.task.descents]
         weights = [each for network in networks for each in network.parameters()]
         if not nn.utils.get_total_norm(weights).isfinite():
-            raise self.broken("a weight")
+            raise self.divergence("a weight")
         return {
             "seen_images": self.seen_images,
             "seconds": round(self.seconds, 3),

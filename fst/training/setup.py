@@ -22,7 +22,7 @@ from fst.networks.upscaler import Upscaler
 from fst.report import few
 from fst.training.distributed import World
 
-Network: TypeAlias = TransformerNetwork | Upscaler
+Trainable: TypeAlias = TransformerNetwork | Upscaler
 
 
 def build_losses(
@@ -58,7 +58,7 @@ def load_in_turn(
     return network.to(memory_format=torch.channels_last)
 
 
-def start_from(network: Network, init: str) -> None:
+def start_from(network: Trainable, init: str) -> None:
     """Load the weights of a trained model into a network.
 
     Args:
@@ -132,7 +132,7 @@ def open_init(init: str) -> tuple[Model, str]:
         raise FileNotFoundError(f"init={init}: {error}") from error
 
 
-def take_weights(network: Network, trained: Network, init: str) -> None:
+def take_weights(network: Trainable, trained: Trainable, init: str) -> None:
     """Load a trained network's weights; raise UserError if it has another architecture."""
     if (type(trained), trained.arguments) != (type(network), network.arguments):
         raise UserError(
@@ -142,7 +142,7 @@ def take_weights(network: Network, trained: Network, init: str) -> None:
     network.load_state_dict(trained.state_dict())
 
 
-def _shape(network: Network) -> str:
+def _shape(network: Trainable) -> str:
     """Return a network's name and arguments in the command line's notation."""
     arguments = {"network": network_name(network).removesuffix("_upscaler")} | {
         f"network.{key}": value for key, value in network.arguments.items()

@@ -15,7 +15,7 @@ from fst.pictures.image import files_below, read_image, resize
 from fst.streams import Stream
 from fst.training.resumable import fingerprint
 
-_MOST_PIXELS = 4_000_000
+_MAX_PIXELS = 4_000_000
 """A long picture becomes no larger than this, as each megapixel takes half a gigabyte ..."""
 _LONG = 4
 """... unless its longer side is at most this many times the shorter: then its size was chosen."""
@@ -81,7 +81,7 @@ def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
 def _refuse_long(file: Path, size_px: int) -> None:
     """Raise UserError for a picture that would be enormous once its shorter side is `size_px`."""
     shorter, longer = sorted(size_of(file))
-    if longer > _LONG * shorter and size_px**2 * longer > _MOST_PIXELS * shorter:
+    if longer > _LONG * shorter and size_px**2 * longer > _MAX_PIXELS * shorter:
         raise UserError(
             f"{file} is {longer / max(shorter, 1):.0f} times as long as wide: with a shorter side "
             f"of {size_px} it would take too much memory; crop it"

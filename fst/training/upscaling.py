@@ -53,11 +53,11 @@ class UpscalingTask(Task):
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms."""
-        enlarged, original = self.enlarged(images)
+        enlarged, original = self.enlarge(images)
         terms = self.loss(enlarged, original, position // len(images))
         return {name: values.mean() for name, values in terms.items()}
 
-    def enlarged(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def enlarge(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the network makes of pictures that were downscaled, and the originals.
 
         Args:

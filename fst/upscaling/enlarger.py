@@ -23,8 +23,8 @@ from fst.models.running import RunningModel
 from fst.models.runtime import ExportedNetwork, open_exported
 from fst.networks.registry import UPSCALERS
 from fst.networks.upscaler import Upscaler
-from fst.pictures.forms import Picture, from_unit_range, in_form_of, to_images
-from fst.pictures.image import MOST_PIXELS, to_unit_range
+from fst.pictures.forms import Form, from_unit_range, in_form_of, to_images
+from fst.pictures.image import MAX_PIXELS, to_unit_range
 from fst.stylizing.options import check_tile_px
 from fst.stylizing.tiles import split
 
@@ -73,12 +73,12 @@ class Enlarger(RunningModel):
     @torch.no_grad()
     def __call__(
         self,
-        picture: Picture,
+        picture: Form,
         *,
         scale: float | None = None,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
-    ) -> Picture:
+    ) -> Form:
         """Enlarge a picture; the result has its type, range and device.
 
         Tiles give the values of a single pass: the network sees no farther than their margins.
@@ -95,17 +95,17 @@ class Enlarger(RunningModel):
             progress: called with the fraction of the tiles done, in [0, 1].
 
         Raises:
-            UserError: the scale is out of range, the result would have more than `MOST_PIXELS` or
+            UserError: the scale is out of range, the result would have more than `MAX_PIXELS` or
                 is not finite.
         """
         check_tile_px(tile_px)
         chosen = self.scale_of(scale)
         images = to_images(picture)
         height, width = (length * self.factor for length in images.shape[-2:])
-        if height * width > MOST_PIXELS:
+        if height * width > MAX_PIXELS:
             raise UserError(
                 f"a picture of {images.shape[-1]}x{images.shape[-2]} pixels would become "
-                f"{width}x{height}, above the limit of {MOST_PIXELS / 1e6:.0f} megapixels: scale "
+                f"{width}x{height}, above the limit of {MAX_PIXELS / 1e6:.0f} megapixels: scale "
                 "it down first (--size)"
             )
         result = images.new_empty(len(images), 3, height, width)
@@ -113,7 +113,7 @@ class Enlarger(RunningModel):
             self._enlarge(one, result[number, None], tile_px, progress)
         if chosen != self.factor:
             size = [max(1, round(length * chosen)) for length in images.shape[-2:]]
-            result = torch.cat([_scaled(one, size) for one in torch.split(result, 1)])
+            result = torch.cat([_scale(one, size) for one in torch.split(result, 1)])
         return in_form_of(result, picture)
 
     def _enlarge(
@@ -149,7 +149,7 @@ class Enlarger(RunningModel):
             progress(number / len(tiles))
 
 
-def _scaled(image: Tensor, size: list[int]) -> Tensor:
+def _scale(image: Tensor, size: list[int]) -> Tensor:
     """Return (1, 3, H, W) scaled down, in its dtype."""
     floats = to_unit_range(image)
     scaled = F.interpolate(floats, size, mode="bicubic", antialias=True).clamp(0, 1)
@@ -182,8 +182,8 @@ def open_enlarger(ref: ModelRef, device: str = "auto", dtype: str = "auto") -> E
             raise UserError(f"{ref.path} is not a model that enlarges pictures")
         refuse_style(ref.path, ref.choice)
         return Enlarger(exported, exported.info, exported.device, torch.float32)
-    place = pick_device(device)
+    chosen_device = pick_device(device)
     model = read_model(ref.path)
     network = model.upscaler
     refuse_style(ref.path, ref.choice)
-    return Enlarger(network, model.info, place, inference_dtype(dtype, place))
+    return Enlarger(network, model.info, chosen_device, inference_dtype(dtype, chosen_device))

@@ -5,7 +5,7 @@ from typing import Any
 
 from fst.video.formats import pyav
 
-_LEAST_PX = 4
+_MIN_PX = 4
 """The filter takes no smaller sides."""
 
 
@@ -29,7 +29,7 @@ class Deinterlacer:
         kind = frame.width, frame.height, frame.format.name
         if self._graph is not None and kind != self._takes:
             yield from self.flush()
-        if self._graph is None and frame.interlaced_frame and min(kind[:2]) >= _LEAST_PX:
+        if self._graph is None and frame.interlaced_frame and min(kind[:2]) >= _MIN_PX:
             self._graph, self._takes = _graph(frame), kind
         if self._graph is None:
             yield frame

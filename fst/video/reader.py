@@ -18,7 +18,7 @@ from fst.video.extras import extras_of, left_out
 from fst.video.formats import BT709, UNSPECIFIED, complete_colors, pyav, reformatter
 from fst.video.opening import film_of, open_video
 
-_MOST_ASPECT = 8
+_MAX_ASPECT = 8
 """Pixels of real videos are at most some three times as wide as high, or as high as wide."""
 _HIDDEN_PARTS = {
     "A53_CC": "closed captions",
@@ -150,12 +150,12 @@ class VideoReader:
                     continue
                 for frame in decoded:
                     self._place(frame)
-                    yield from self._shown(self._deinterlace(frame))
+                    yield from self._visible(self._deinterlace(frame))
             elif packet.dts is not None and packet.pts is not None:
                 origin = round(self._origin / packet.time_base)
                 packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
                 yield packet
-        yield from self._shown(self._deinterlace.flush())
+        yield from self._visible(self._deinterlace.flush())
 
     def _packets(self, reading_error: type[Exception]) -> Iterator[Any]:
         try:
@@ -184,7 +184,7 @@ class VideoReader:
         self._frames += 1
         self._repaired += frame.is_corrupt
 
-    def _shown(self, frames: Iterable[Any]) -> Iterator[Frame]:
+    def _visible(self, frames: Iterable[Any]) -> Iterator[Frame]:
         for frame in frames:
             if not self._looked:
                 self._look_at(frame)
@@ -210,7 +210,7 @@ class VideoReader:
     def _pixel_aspect(self) -> Fraction:
         """Return how much wider than high pixels are shown; damaged files say anything."""
         aspect: Fraction = self._video.sample_aspect_ratio or Fraction(1)
-        if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+        if 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
             return aspect
         self.notes.append(f"damaged: pixels {aspect} times as wide as high are taken as square")
         return Fraction(1)

@@ -16,7 +16,7 @@ _ADVICE = "--camera accepts an index, a video file or a URL"
 
 
 @dataclass(frozen=True)
-class Frame:
+class CameraFrame:
     """A camera frame, uint8 RGB (H, W, 3), and the `time.monotonic()` of its capture."""
 
     pixels: np.ndarray
@@ -68,37 +68,37 @@ class Camera:
         except UserError as error:
             raise UserError(f"cannot use camera {path}: {error}; {_ADVICE}") from error
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[CameraFrame]:
         self._started = self._last = time.monotonic()
         if self._film is not None:
             with self._film:
                 self._started -= float(self._begin.time)
-                yield Frame(self.first, self._last)
+                yield CameraFrame(self.first, self._last)
                 for frame in self._played:
-                    yield Frame(frame.pixels, self._wait_for(float(frame.time)))
+                    yield CameraFrame(frame.pixels, self._wait_for(float(frame.time)))
             return
         try:
             if self.is_file:
-                yield Frame(self.first, self._started)
-                yield from self._paced()
+                yield CameraFrame(self.first, self._started)
+                yield from self._pace()
             else:
                 yield from self._live()
         finally:
             self._capture.release()
 
-    def _live(self) -> Iterator[Frame]:
+    def _live(self) -> Iterator[CameraFrame]:
         while self._capture.grab():
             captured = time.monotonic()
             seen, pixels = self._capture.retrieve()
             if not seen:
                 break
-            yield Frame(self._to_rgb(pixels), captured)
+            yield CameraFrame(self._to_rgb(pixels), captured)
         raise CameraLostError(
             f"camera {self.source} stopped delivering frames after "
             f"{time.monotonic() - self._started:.0f} s: is it unplugged?"
         )
 
-    def _paced(self) -> Iterator[Frame]:
+    def _pace(self) -> Iterator[CameraFrame]:
         while self._capture.grab():
             at = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
             if self._is_late(at):
@@ -106,7 +106,7 @@ class Camera:
             captured = self._wait_for(at)
             seen, pixels = self._capture.retrieve()
             if seen:
-                yield Frame(self._to_rgb(pixels), captured)
+                yield CameraFrame(self._to_rgb(pixels), captured)
 
     def _is_late(self, at: float) -> bool:
         """Return whether the frame of this time of the film is to be dropped."""

@@ -25,7 +25,7 @@ import numpy as np
 from fst.errors import CameraLostError
 from fst.stylizing.look import Look
 from fst.video.writer import VideoWriter
-from fst.webcam.camera import Frame, resized, scaled
+from fst.webcam.camera import CameraFrame, resized, scaled
 
 T = TypeVar("T")
 STALL_SECONDS = 5.0
@@ -209,7 +209,7 @@ class Pipeline:
 
     def __init__(
         self,
-        frames: Iterable[Frame],
+        frames: Iterable[CameraFrame],
         models: Sequence[LiveModel],
         settings: Settings,
         outputs: Sequence[Output],
@@ -224,7 +224,7 @@ class Pipeline:
         self._make_filter = make_filter
         self._patience = patience
         self._count = count
-        self._captured: Latest[Frame] = Latest()
+        self._captured: Latest[CameraFrame] = Latest()
         self._put_out: list[Latest[Result]] = [Latest() for _ in outputs]
         self._errors: list[Exception] = []
         # A thread that ends closes the slots on both sides, which ends its neighbours too.

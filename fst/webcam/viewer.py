@@ -45,7 +45,7 @@ HELP = (
 )
 
 
-class Meter:
+class RateMeter:
     """The rate and the end-to-end latency of the last 10,000 frames shown."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Viewer:
         self._largest = min(first.shape[:2])
         self._newest = Result(first, time.monotonic(), 0.0, pipeline.settings)
         self._drawn: Settings | None = None
-        self._meter = Meter()
+        self._meter = RateMeter()
         self._lag = LagRule(fps)
         self._say = say
         self._quit = False

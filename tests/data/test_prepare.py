@@ -143,7 +143,7 @@ def test_unusable_pictures_are_named_with_their_reasons(photos: Path, tmp_path: 
 
 def test_a_disk_that_is_gone_stops_it_and_it_resumes(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(module, "PER_FILE", 50)
-    monkeypatch.setattr(module, "MOST_UNUSABLE", 30)
+    monkeypatch.setattr(module, "MAX_UNUSABLE", 30)
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(100):

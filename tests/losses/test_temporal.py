@@ -16,7 +16,7 @@ from fst.losses.temporal import (
     MARGIN_PX,
     NOISE,
     SHIFT_PX,
-    Motion,
+    SecondView,
     random_motion,
     record,
     temporal_term,
@@ -65,9 +65,9 @@ def test_a_warp_by_a_constant_flow_is_a_shift():
     image = torch.rand(3, *SIZE)
     height, width = (px - MARGIN_PX for px in SIZE)
     flow = torch.tensor([2.0, -1.0])[:, None, None].expand(2, height, width)
-    shifted = Motion(5, 6)(image)
+    shifted = SecondView(5, 6)(image)
     assert torch.equal(shifted, image[:, 5 : 5 + height, 6 : 6 + width])
-    torch.testing.assert_close(Motion(3, 7, flow)(image), shifted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(SecondView(3, 7, flow)(image), shifted, atol=1e-5, rtol=0)
 
 
 def test_a_second_view_shows_what_its_motion_says_and_nothing_from_outside():
@@ -78,7 +78,7 @@ def test_a_second_view_shows_what_its_motion_says_and_nothing_from_outside():
     for seed in range(100):
         motion = random_motion(np.random.default_rng(seed), places)
         assert motion.flow is not None
-        sources = Motion(motion.top, motion.left)(places) + motion.flow
+        sources = SecondView(motion.top, motion.left)(places) + motion.flow
         # torch's bicubic interpolation bends ramps a little, and more so where they end
         torch.testing.assert_close(motion(places), sources, atol=0.3, rtol=0)
         inside = (slice(None), slice(4, -4), slice(4, -4))

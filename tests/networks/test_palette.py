@@ -13,7 +13,7 @@ from fst.networks.johnson import Johnson
 from fst.networks.palette import (
     DARKEST,
     LIGHTEST,
-    MOST_CONTRAST,
+    MAX_CONTRAST,
     apply_palette,
     fit_palette,
     pink_noise,
@@ -88,10 +88,10 @@ def test_contrast_changes_threefold_at_most(network: TransformerNetwork):
     last.weight *= 0.1
     painting = torch.eye(3).repeat(1, 20)[None, :, None]  # pure red, green and blue
     matrix = fit_palette(network, painting, 1.0)[:, :3] + torch.eye(3)
-    assert torch.linalg.eigvalsh(matrix).max() == pytest.approx(MOST_CONTRAST, rel=1e-4)
+    assert torch.linalg.eigvalsh(matrix).max() == pytest.approx(MAX_CONTRAST, rel=1e-4)
     last.weight *= 1000
     matrix = fit_palette(network, torch.full((1, 3, 8, 8), 0.5), 1.0)[:, :3] + torch.eye(3)
-    assert torch.linalg.eigvalsh(matrix).min() == pytest.approx(1 / MOST_CONTRAST, rel=1e-4)
+    assert torch.linalg.eigvalsh(matrix).min() == pytest.approx(1 / MAX_CONTRAST, rel=1e-4)
 
 
 def test_the_grain_of_a_large_scan_is_not_the_painting_s(network: TransformerNetwork):

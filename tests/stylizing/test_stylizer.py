@@ -197,7 +197,7 @@ def test_a_painting_of_a_few_pixels_is_a_plain_colour(size: tuple[int, int], tmp
 
 
 def test_a_large_painting_is_reduced_before_it_becomes_floats(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(style_choice, "_MOST_PX", 10_000)
+    monkeypatch.setattr(style_choice, "_MAX_PX", 10_000)
     Image.new("RGB", (500, 200), "navy").save(tmp_path / "a.png")
     painting = style_choice.read_painting(tmp_path / "a.png")
     assert painting.shape == (1, 3, 63, 158)

@@ -24,7 +24,7 @@ from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, in_style, stylized_with
 from fst.pictures.image import resize
-from fst.training.any_style import AnyStyleTask, mixed
+from fst.training.any_style import AnyStyleTask, mix
 from fst.training.distributed import World
 from fst.training.learning import CODE_RATE, SIZE_OF_ANY_PX, add_styles
 from fst.training.registry import train
@@ -143,7 +143,7 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
 ):
     config = compose([*overrides, "style.mixed=0", f"runs_dir={tmp_path}"])
     task = Run(AnyStyleTask, config, World(), CPU).task
-    stylize, objective = task.drawn(position=8, count=3)
+    stylize, objective = task.draw(position=8, count=3)
     crops = torch.stack([task.paintings.train[position][0] for position in (8, 9, 10)]) / 255
     expected = task.loss.style_targets(crops)
     for name, target in expected.items():
@@ -161,7 +161,7 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
 
 def test_mixed_values_are_moved_towards_their_partners():
     values = torch.tensor([[0.0, 0.0], [4.0, 8.0], [1.0, 1.0], [8.0, 0.0]])
-    result = mixed(values, torch.tensor([1]), torch.tensor([0.25]))
+    result = mix(values, torch.tensor([1]), torch.tensor([0.25]))
     assert result.tolist() == [[0.0, 0.0], [5.0, 6.0], [1.0, 1.0]]
 
 
@@ -172,7 +172,7 @@ def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[st
     images = torch.rand(4, 3, 40, 40)
 
     def drawn(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        stylize, objective = task.drawn(position, count)
+        stylize, objective = task.draw(position, count)
         with torch.no_grad():
             stylized = stylize(images[position : position + count])
         return stylized, objective.get_buffer("target_0_relu1_2")

@@ -23,7 +23,7 @@ from fst.video.reader import VideoReader
 from fst.video.writer import VideoWriter
 from fst.webcam import command as webcam_module
 from fst.webcam import live
-from fst.webcam.camera import Camera, Frame
+from fst.webcam.camera import Camera, CameraFrame
 from fst.webcam.command import webcam
 from fst.webcam.live import (
     ClosedError,
@@ -47,7 +47,7 @@ def frames(count: int | None = None, period: float = 0.005):
     """A camera: frame i is full of i."""
     for index in range(count) if count else itertools.count():
         time.sleep(period)
-        yield Frame(np.full((48, 64, 3), index % 256, np.uint8), time.monotonic())
+        yield CameraFrame(np.full((48, 64, 3), index % 256, np.uint8), time.monotonic())
 
 
 def slowly(steps):
@@ -515,7 +515,7 @@ def test_a_full_disk_ends_a_recording_with_its_own_message(
 
     monkeypatch.setattr(VideoWriter, "write", fill)
     recording = replace(SETTINGS, recording=True)
-    steps = (Frame(np.full((48, 64, 3), 9, np.uint8), number / 24) for number in range(60))
+    steps = (CameraFrame(np.full((48, 64, 3), 9, np.uint8), number / 24) for number in range(60))
     outputs = [Recorder(path, 64, 48, 24, print)]
     with pytest.raises(OSError) as failed:
         run(Pipeline(slowly(steps), [slow_model(0)], recording, outputs))
@@ -704,7 +704,7 @@ def test_smoothing_reduces_the_flicker_of_the_virtual_camera(
     def still(first):
         for _ in range(12):
             time.sleep(0.02)
-            yield Frame(first, time.monotonic())
+            yield CameraFrame(first, time.monotonic())
 
     deviations = []
     for smooth in (0.0, 0.8):
