@@ -343,6 +343,8 @@ def export_onnx(
         options.range,
         options.blend,
     )
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with paths of this machine
     program.model.metadata_props.update(export_metadata(info, export))
     kind = "super-resolution" if isinstance(network, Upscaler) else "a style"
     program.model.doc_string = f"{info.title}, {kind} by fst"
@@ -354,21 +356,21 @@ def export_package(
     path: Path, network: TransformerNetwork | Upscaler, info: ModelInfo, options: ExportOptions
 ) -> ExportInfo:
     """Compile the network to a `.pt2` with AOTInductor, for one kind of device."""
-    place = pick_device(options.device)
-    prepare_compiler(place)
-    dtype = fast_dtype(place) if options.half else torch.float32
+    chosen_device = pick_device(options.device)
+    prepare_compiler(chosen_device)
+    dtype = fast_dtype(chosen_device) if options.half else torch.float32
     precision = dtype_name(dtype)
     if options.half and dtype == torch.float32:
-        raise UserError(f"{place} is no faster in half precision: omit --half")
+        raise UserError(f"{chosen_device} is no faster in half precision: omit --half")
     export = ExportInfo(
-        precision, place.type, options.uint8, options.height_width, None, options.range
+        precision, chosen_device.type, options.uint8, options.height_width, None, options.range
     )
-    module = Standalone(plain(network), dtype, options).eval().to(place)
+    module = Standalone(plain(network), dtype, options).eval().to(chosen_device)
     module = module.to(memory_format=torch.channels_last)
     with torch.no_grad():
         program = torch.export.export(
             module,
-            (_example(options).to(place),),
+            (_example(options).to(chosen_device),),
             dynamic_shapes=(_open_dimensions(options),),
         )
         content = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError

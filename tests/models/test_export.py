@@ -62,6 +62,12 @@ def test_onnx_export_takes_any_size_and_matches_the_network(
         torch.testing.assert_close(torch.from_numpy(result), network(batch), rtol=0, atol=1e-4)
 
 
+def test_an_exported_file_has_no_paths_of_this_machine(tiny_onnx: Path):
+    content = tiny_onnx.read_bytes()
+    for path in (Path(fst.__file__).parent, Path(torch.__file__).parent):
+        assert str(path).encode() not in content
+
+
 def test_uint8_export_matches_the_network(bytes_model: Path, bytes_onnx: Path, photo: Tensor):
     session = onnxruntime.InferenceSession(bytes_onnx)
     pixels = (photo * 255).round().byte().permute(0, 2, 3, 1)
