@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import train_by_torchrun, train_by_two
 from safetensors.torch import load_file, save_file
 
 import fst
@@ -649,14 +650,19 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
 # A step of the default loss agrees to rounding; in further ones its content term, which scales
 # nearly constant features of these tiny crops up, enlarges rounding faster than `relative` does.
 @pytest.mark.parametrize(
-    ("loss", "temporal_weight", "images", "bound", "styles"),
-    [("moments", 0, 4, 1e-5, 1), ("moments", 0, 4, 1e-5, 2), ("relative", 10, 8, 1e-3, 1)],
+    ("train_both", "loss", "temporal_weight", "images", "bound", "styles"),
+    [
+        (train_by_torchrun, "moments", 0, 4, 1e-5, 1),
+        (train_by_two, "moments", 0, 4, 1e-5, 2),
+        (train_by_two, "relative", 10, 8, 1e-3, 1),
+    ],
 )
 def test_two_processes_give_the_result_of_one(
     tiny_overrides,
     compose,
     photos,
     tmp_path: Path,
+    train_both: Callable[[list[str]], None],
     loss: str,
     temporal_weight: float,
     images: int,
@@ -674,15 +680,7 @@ def test_two_processes_give_the_result_of_one(
     one = compose([*overrides, f"runs_dir={tmp_path / 'one'}"])
     train(one)
     two = compose([*overrides, f"runs_dir={tmp_path / 'two'}"])
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    done = subprocess.run(
-        [*launch, "-m", "fst", "train", *overrides, f"runs_dir={tmp_path / 'two'}"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    train_both([*overrides, f"runs_dir={tmp_path / 'two'}"])
     start = Run(StyleTask, one, World(), torch.device("cpu")).task.descent.network.eval()
     models = [c.run_dir / "model.safetensors" for c in (one, two)]
     networks = [read_model(model).in_style("03" if styles == 2 else "").network for model in models]
