@@ -47,7 +47,7 @@ def test_what_the_page_adds_works(
     extended: Path, tiny_overrides: list[str], photos: Path, random_vgg: Path, tmp_path: Path
 ):
     av = pytest.importorskip("av")
-    train, train_upscaler, stylize, units = (
+    train, train_upscaler, stylize, export, units = (
         shlex.split(line)
         for language, _, text in BLOCK.findall(PAGE)
         if language == "bash"
@@ -110,7 +110,7 @@ def test_what_the_page_adds_works(
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode(None))
-    said = run([*train_upscaler, *small], stylize, units)
+    said = run([*train_upscaler, *small], stylize, export, units)
     assert "resuming at 8 of 24 images" in said
     states = [torch.load(tmp_path / f"runs/{name}/state.pt") for name in ("whole", "sharp")]
     assert states[0].keys() == states[1].keys()
@@ -120,7 +120,7 @@ def test_what_the_page_adds_works(
 
     assert (tmp_path / "trails.mp4").is_file()
 
-    *_, shown = re.split(r"^.*trails\.mp4.*\n", said, flags=re.MULTILINE)
+    *_, shown = re.split(r"^muted\.ep \(.*\n", said, flags=re.MULTILINE)
     assert len(shown.splitlines()) == 3
 
     test = [

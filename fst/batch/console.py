@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fst.batch.files import Job, Outcome, about_skipped
-from fst.models.runtime import ExportedNetwork
+from fst.models.exported import ExportedNetwork
 from fst.stylizing.stylizer import Stylizer
 from fst.terminal import Bar, is_watched, note, say
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from fst.errors import UserError
+from fst.models.exported import ExportedNetwork
 from fst.models.model_info import ModelInfo
-from fst.models.runtime import ExportedNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 

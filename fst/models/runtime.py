@@ -6,7 +6,7 @@ like any program.
 """
 
 import logging
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from torch import Tensor
 
 from fst.device import pick_device
 from fst.errors import UserError, one_line
-from fst.models.export_info import ExportInfo, parse_metadata, read_package
-from fst.models.model_info import ModelInfo
+from fst.models.export_info import parse_metadata, read_package
+from fst.models.exported import ExportedNetwork
 from fst.models.model_name import chosen_shares, refuse_style
 from fst.models.onnx_session import OnnxSession
-from fst.networks.registry import UPSCALERS
 
 PROVIDERS = {
     "TensorrtExecutionProvider": "cuda",
@@ -29,61 +28,6 @@ PROVIDERS = {
     "CPUExecutionProvider": "cpu",
 }
 """onnxruntime's providers, the fastest first, and the device that each is for."""
-
-
-class ExportedNetwork(ABC):
-    """An exported model: call it on (N, 3, H, W) in [0, 1] for its result."""
-
-    path: Path
-    engine: str
-    """The name of what runs it."""
-    device: torch.device
-    """The device of its input."""
-    info: ModelInfo
-    export: ExportInfo
-    shares: Tensor | None = None
-    """Of a file that blends, (K,): the shares of its styles."""
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return the result for (N, 3, H, W), float in [0, 1].
-
-        Raises:
-            UserError: the picture does not have the size that the model was exported for, or the
-                model fails or returns something else than a picture.
-        """
-        if self.export.size not in (None, tuple(image.shape[-2:])):
-            height, width = self.export.size or ()
-            raise UserError(
-                f"this model was exported for pictures of {height}x{width} only (height x width), "
-                f"not {image.shape[-2]}x{image.shape[-1]}: use the .safetensors, or export it "
-                "without --size"
-            )
-        given = image.float()
-        if self.export.uint8:
-            given = given.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
-        else:
-            given = given * self.export.range_max
-        result = self.run(given)
-        sides = (1, 2) if self.export.uint8 else (2, 3)
-        due = [px * (self.factor if at in sides else 1) for at, px in enumerate(given.shape)]
-        if list(result.shape) != due or result.dtype != given.dtype:
-            raise UserError(
-                f"{self.path} is damaged: its result is {tuple(result.shape)} of {result.dtype}, "
-                f"not {tuple(due)} of {given.dtype}"
-            )
-        if self.export.uint8:
-            return result.permute(0, 3, 1, 2).float() / 255
-        return result / self.export.range_max
-
-    @property
-    def factor(self) -> int:
-        """How many times as wide and high as the picture the result is."""
-        factor = self.info.network_arguments.get("factor")
-        return factor if self.info.network in UPSCALERS and type(factor) is int else 1
-
-    @abstractmethod
-    def run(self, image: Tensor) -> Tensor:
-        """Run the file on an input of the kind that it was exported for."""
 
 
 class OnnxNetwork(ExportedNetwork):
@@ -212,7 +156,7 @@ def open_exported(path: Path, device: str, dtype: str, choice: str | None) -> Ex
     return network
 
 
-EXPORTED: dict[str, type[OnnxNetwork] | type[PackageNetwork]] = {
+EXPORTED: dict[str, Callable[..., ExportedNetwork]] = {
     ".onnx": OnnxNetwork,
     ".pt2": PackageNetwork,
 }

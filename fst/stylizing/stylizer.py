@@ -17,12 +17,13 @@ from torch import Tensor
 
 from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
+from fst.models.exported import ExportedNetwork
 from fst.models.model import for_super_resolution
 from fst.models.model_file import open_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_ref import ModelRef, find_model
 from fst.models.running import RunningModel
-from fst.models.runtime import ExportedNetwork, open_exported
+from fst.models.runtime import open_exported
 from fst.models.style_choice import StyleChoice
 from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork

@@ -15,12 +15,13 @@ from torch import Tensor
 from fst.config import LARGEST_FACTOR
 from fst.device import check_dtype, inference_dtype, pick_device, tf32
 from fst.errors import UserError
+from fst.models.exported import ExportedNetwork
 from fst.models.model_file import read_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_name import refuse_style
 from fst.models.model_ref import ModelRef, find_model
 from fst.models.running import RunningModel
-from fst.models.runtime import ExportedNetwork, open_exported
+from fst.models.runtime import open_exported
 from fst.networks.registry import UPSCALERS
 from fst.networks.upscaler import Upscaler
 from fst.pictures.forms import Form, from_unit_range, in_form_of, to_images

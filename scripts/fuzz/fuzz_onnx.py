@@ -17,9 +17,9 @@ from fuzzing import ODD_VALUES, damaged
 from onnx import TensorProto, helper, numpy_helper
 
 from fst.config import FastConfig
-from fst.models.export import export_onnx
 from fst.models.export_options import ExportOptions
 from fst.models.model_file import describe
+from fst.models.onnx_export import export_onnx
 from fst.networks.fast import Fast
 
 KINDS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT64,

@@ -15,7 +15,7 @@ import fst
 from fst.config import FastConfig, JohnsonConfig
 from fst.errors import UserError
 from fst.measuring.subjects import load_models
-from fst.models import export
+from fst.models import onnx_export
 from fst.models.export import Agreement, export_model
 from fst.models.export_info import ExportInfo, export_metadata
 from fst.models.export_options import ExportOptions
@@ -191,8 +191,8 @@ def test_rejected_export_leaves_no_file(
         twin.head[-2].bias.data += 0.1
         return twin
 
-    export_plain = export.plain
-    monkeypatch.setattr(export, "plain", wrong)
+    export_plain = onnx_export.plain
+    monkeypatch.setattr(onnx_export, "plain", wrong)
     with pytest.raises(ValueError, match="was not kept.*at least 50 dB"):
         export_model(ModelRef(tiny_model), tmp_path / "wrong.onnx", ExportOptions(size="64x48"))
     assert not list(tmp_path.iterdir())

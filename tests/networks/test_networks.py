@@ -11,9 +11,9 @@ from torch import nn
 from fst import config
 from fst.config import FastConfig, JohnsonConfig
 from fst.losses.perceptual import PerceptualLoss
+from fst.models.exported import ExportedNetwork
 from fst.models.model_file import read_model
 from fst.models.released import released_path
-from fst.models.runtime import ExportedNetwork
 from fst.networks.cost import count_flops
 from fst.networks.fast import Fast
 from fst.networks.johnson import Johnson
