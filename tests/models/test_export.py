@@ -159,11 +159,9 @@ def test_exported_models_have_the_same_interface(tiny_model: Path, tiny_onnx: Pa
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_package_matches_the_network(
-    contrasty: Callable[..., Fast], tmp_path: Path, photo: Tensor, monkeypatch: pytest.MonkeyPatch
+    scalar_code, contrasty: Callable[..., Fast], tmp_path: Path, photo: Tensor, monkeypatch
 ):
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "cache"))
-    # Headers compiled beforehand pay for themselves from the second package on.
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)
     network = contrasty(residual_blocks=0, coarse_blocks=0)  # few kernels
     save_model(tmp_path / "a.safetensors", network, describe(network, seen_images=123))
     path = tmp_path / "style.pt2"

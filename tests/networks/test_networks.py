@@ -231,7 +231,9 @@ def test_a_ramp_upsampled_linearly_is_a_ramp():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize("upsampling", [UpsampleLinear, UpsampleNearest])
-def test_a_compiled_upsampling_learns_what_an_eager_one_does(upsampling: type[nn.Module]):
+def test_a_compiled_upsampling_learns_what_an_eager_one_does(
+    scalar_code, upsampling: type[nn.Module]
+):
     upsample = upsampling(4, 2).to(memory_format=torch.channels_last)
     x = torch.rand(2, 4, 6, 8).to(memory_format=torch.channels_last).requires_grad_()
     results = []
