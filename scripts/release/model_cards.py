@@ -198,7 +198,7 @@ def command(info: ModelInfo) -> str:
     settings += [
         f"network.{key}={value}"
         for key, value in config["network"].items()
-        if value != standard[key]
+        if value != standard.get(key, value)  # a retired setting has one value
     ]
     for key in SETTINGS:
         group, _, name = key.partition(".")
