@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ _HARMFUL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u
 """Control characters, line separators, what reverses the direction of text, and halves of pairs."""
 _A_BYTE = range(0xDC80, 0xDD00)
 """How Python represents the bytes of a name that are not UTF-8."""
+_LINE_SECONDS = 10.0
 
 
 def open_streams() -> None:
@@ -62,6 +64,20 @@ def say_if_heard(*lines: object) -> None:
 def note(*lines: object) -> None:
     """Print lines to stderr, above the bars if there are any."""
     _print(lines, sys.stderr)
+
+
+class SparseLines:
+    """Progress as a line on stderr every 10 seconds, where no terminal shows a bar."""
+
+    def __init__(self) -> None:
+        self.shown = not is_watched()
+        self.printed = time.monotonic()
+
+    def note(self, line: object) -> None:
+        """Print a line if there is no terminal, and the last one is old enough."""
+        if self.shown and time.monotonic() - self.printed > _LINE_SECONDS:
+            self.printed = time.monotonic()
+            note(line)
 
 
 def visible(text: str) -> str:

@@ -1,16 +1,12 @@
 """Progress of commands: bars on a terminal, a line now and then elsewhere."""
 
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fst.batch.files import Job, Outcome, about_skipped
 from fst.models.exported import ExportedNetwork
 from fst.stylizing.stylizer import Stylizer
-from fst.terminal import Bar, is_watched, note, say
-
-_LINE_SECONDS = 10.0
-"""Without a terminal, progress is printed this often."""
+from fst.terminal import Bar, SparseLines, note, say
 
 
 class StylizeConsole:
@@ -21,10 +17,9 @@ class StylizeConsole:
         self.total = total
         self.done: list[Job] = []
         self.failed: list[Outcome] = []
-        self.quiet = not is_watched()
-        self.bar = Bar(total=total, unit="file", disable=self.quiet)
+        self.lines = SparseLines()
+        self.bar = Bar(total=total, unit="file", disable=self.lines.shown)
         self.frame_bar: Bar | None = None
-        self.printed = time.monotonic()
 
     def close(self) -> None:
         """End the bars."""
@@ -40,22 +35,17 @@ class StylizeConsole:
     def tiles(self, share: float) -> None:
         """Show the fraction of a large picture that is done."""
         self.bar.set_postfix_str(f"{share:.0%} of a large picture" if share < 1 else "")
-        self._print(f"{share:.0%} of a large picture")
+        self.lines.note(f"{share:.0%} of a large picture")
 
     def frames(self, done: int, total: int | None) -> None:
         """Show how many frames of a video are done, how fast, and the time left."""
         # Without a terminal the bar stays hidden, but counts for the printed lines.
         if self.frame_bar is None:  # a bar itself has no truth value while its total is unknown
-            self.frame_bar = Bar(unit="frame", leave=False, hidden=self.quiet)
+            self.frame_bar = Bar(unit="frame", leave=False, hidden=self.lines.shown)
         bar = self.frame_bar
         bar.total = total
         bar.update(done - bar.n)
-        self._print(str(bar))
-
-    def _print(self, line: str) -> None:
-        if self.quiet and time.monotonic() - self.printed > _LINE_SECONDS:
-            self.printed = time.monotonic()
-            note(line)
+        self.lines.note(bar)
 
     def _end_frames(self) -> None:
         if self.frame_bar is not None:

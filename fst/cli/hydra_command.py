@@ -17,12 +17,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.cache import prepare_caches
 from fst.cli.overrides import checked, choices, sweep_name, sweeps, swept_keys
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
-from fst.terminal import open_streams, say
-from fst.threads import let_threads_sleep
+from fst.terminal import say
 
 register_schemas()
 
@@ -55,9 +53,6 @@ class Command:
 def run(command: Command) -> None:
     """Run a command with the overrides of `sys.argv`; exit 2 on a mistake in them."""
     less_memory = "lower the picture size or the batch size in the configuration, or use the CPU"
-    open_streams()
-    prepare_caches()
-    let_threads_sleep()
     # Otherwise Hydra prints its own errors over several lines and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     title = f"fst {command.name}"

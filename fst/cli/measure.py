@@ -1,6 +1,8 @@
 """`fst benchmark`, `fst evaluate`, `fst compare` ...: how fast and how good models are."""
 
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +38,6 @@ def benchmark(
     from fst.device import pick_device
     from fst.measuring import benchmark as measuring
     from fst.models.model_name import split_models
-    from fst.report import command_line
 
     if sizes is None:
         on_gpu = pick_device(device).type == "cuda"
@@ -49,9 +50,9 @@ def benchmark(
         rounds=rounds,
         progress=note,
     )
-    command = command_line()
-    say(*measuring.markdown(measured, command).split("\n"))
-    say(*measuring.write_report(output, measured, command))
+    _say_report(
+        partial(measuring.markdown, measured), partial(measuring.write_report, output, measured)
+    )
 
 
 def benchmark_training(
@@ -78,7 +79,6 @@ def benchmark_training(
         output: The folder for training.md and training.json.
     """
     from fst.measuring import step_benchmark
-    from fst.report import command_line
 
     measured = step_benchmark.benchmark_steps(
         networks.split(","),
@@ -90,9 +90,10 @@ def benchmark_training(
         rounds=rounds,
         progress=note,
     )
-    command = command_line()
-    say(*step_benchmark.markdown(measured, command).split("\n"))
-    say(*step_benchmark.write_report(output, measured, command))
+    _say_report(
+        partial(step_benchmark.markdown, measured),
+        partial(step_benchmark.write_report, output, measured),
+    )
 
 
 def evaluate(
@@ -135,8 +136,7 @@ def evaluate(
     from fst.report import command_line
 
     require_plotting()
-    if output.exists() and not output.is_dir():
-        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    _check_folder(output, "an evaluation")
     extent = Extent(
         images=images,
         sizes=_numbers("sizes", sizes),
@@ -180,15 +180,11 @@ def evaluate_upscaler(
         output: The folder for upscaling.md, .json and .png, a sheet of details.
     """
     from fst.measuring.upscaling import evaluate_upscalers, markdown, write_upscaling_report
-    from fst.report import command_line
 
-    if output.exists() and not output.is_dir():
-        raise UserError(f"-o {output} is a file, but an evaluation needs a folder")
+    _check_folder(output, "an evaluation")
     with closing(WorkConsole()) as console:
         scores, sheet = evaluate_upscalers(models, photographs, device, console.show)
-    command = command_line()
-    say(*markdown(scores, command).split("\n"))
-    say(*write_upscaling_report(output, scores, sheet, command))
+    _say_report(partial(markdown, scores), partial(write_upscaling_report, output, scores, sheet))
 
 
 def compare(
@@ -215,10 +211,8 @@ def compare(
     """
     from fst.measuring.comparison import compare as measure
     from fst.measuring.comparison_report import markdown, write_comparison
-    from fst.report import command_line
 
-    if output.exists() and not output.is_dir():
-        raise UserError(f"-o {output} is a file, but a comparison needs a folder")
+    _check_folder(output, "a comparison")
     compared = measure(
         runs,
         photographs=photographs,
@@ -228,9 +222,21 @@ def compare(
         progress=note,
         packages=pt2 or [],
     )
+    _say_report(partial(markdown, compared), partial(write_comparison, output, compared))
+
+
+def _check_folder(output: Path, what: str) -> None:
+    if output.exists() and not output.is_dir():
+        raise UserError(f"-o {output} is a file, but {what} needs a folder")
+
+
+def _say_report(markdown: Callable[[str], str], write: Callable[[str], Iterable[object]]) -> None:
+    """Print a report and write its files; both name the command that made it."""
+    from fst.report import command_line
+
     command = command_line()
-    say(*markdown(compared, command).split("\n"))
-    say(*write_comparison(output, compared, command))
+    say(*markdown(command).split("\n"))
+    say(*write(command))
 
 
 def _numbers(name: str, text: str) -> list[int]:

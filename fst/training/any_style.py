@@ -26,7 +26,7 @@ from fst.networks.styled import StyledNetwork, stylized_with
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
 from fst.training.resumable import fingerprint
-from fst.training.setup import build_losses, open_init, other_sizes, take_weights
+from fst.training.setup import build_losses, check_sizes, open_init, style_inputs, take_weights
 from fst.training.style_pictures import Style
 from fst.training.style_report import about_style, describe_style, worst_styles
 from fst.training.style_terms import Stylize, style_terms
@@ -102,14 +102,8 @@ class AnyStyleTask(Task):
         ]
         self.loss, heldout_loss = build_losses(config, context.world, self.device)
         self.heldout_loss = towards(heldout_loss, *(style.picture for style in self.styles))
-        self.inputs = {
-            "the pictures in data.path": context.data.fingerprint,
-            "the held-out pictures": fingerprint([context.data.heldout]),
-            "the pixels of the style": "".join(style.fingerprint for style in self.styles),
-            "the weights of the loss network": fingerprint(
-                self.loss.loss_network.state_dict().values()
-            ),
-            "the paintings in style.path": self.paintings.fingerprint,
+        self.inputs = style_inputs(context, self.styles, self.loss.loss_network) | {
+            "the paintings in style.path": self.paintings.fingerprint
         }
         seen_by = self.moments.config
         self.same_moments = (
@@ -234,9 +228,7 @@ class AnyStyleTask(Task):
 
     def validate(self) -> Validation:
         """Measure the model on the held-out pictures, in the styles of the held-out paintings."""
-        seed = self.config.seed if self.config.loss.temporal_weight else None
-        contents = to_unit_range(self.context.heldout)
-        return validate(self.with_styles(), self.styles, contents, self.heldout_loss, seed)
+        return validate(self.context, self.with_styles(), self.styles, self.heldout_loss)
 
     def with_styles(self) -> StyledNetwork:
         """Return the model with the styles that it predicts for the held-out paintings."""
@@ -280,6 +272,5 @@ def _start_from(styled: StyledNetwork, init: str) -> None:
         return
     take_weights(styled.network, trained.network, init)
     if trained.predictor is not None:
-        if trained.sizes != styled.sizes:
-            raise other_sizes(init, trained, styled)
+        check_sizes(init, trained, styled)
         styled.load_state_dict(trained.with_only(torch.arange(0)).state_dict())

@@ -33,7 +33,7 @@ from fst.training.task import Context, Task
 from fst.training.tracking import Tracker
 
 MAX_IN_A_ROW = 10
-"""So many skipped steps in a row mean a broken training, not pictures that spoil them."""
+"""This many skipped steps in a row mean that the training is broken, not a few pictures."""
 
 
 def run_training(

@@ -21,6 +21,9 @@ from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.report import few
 from fst.training.distributed import World
+from fst.training.resumable import fingerprint
+from fst.training.style_pictures import Style
+from fst.training.task import Context
 
 Trainable: TypeAlias = TransformerNetwork | Upscaler
 
@@ -44,6 +47,18 @@ def build_losses(
     }
     network = load_in_turn(config.loss_network, layers, world, device)
     return LOSSES[config.loss.name](network, config.loss), MomentsLoss(network, validating)
+
+
+def style_inputs(
+    context: Context, styles: Sequence[Style], loss_network: LossNetwork
+) -> dict[str, str]:
+    """Return the hashes of what a training on style depends on, by what it is in words."""
+    return {
+        "the pictures in data.path": context.data.fingerprint,
+        "the held-out pictures": fingerprint([context.data.heldout]),
+        "the pixels of the style": "".join(style.fingerprint for style in styles),
+        "the weights of the loss network": fingerprint(loss_network.state_dict().values()),
+    }
 
 
 def load_in_turn(
@@ -94,8 +109,7 @@ def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) ->
         take_weights(styled.network, model.in_style(choice).stylizer, init)
         return
     take_weights(styled.network, of_several.network, init)
-    if of_several.sizes != styled.sizes:
-        raise other_sizes(init, of_several, styled)
+    check_sizes(init, of_several, styled)
     known = {style.name: number for number, style in enumerate(info.styles)}
     shared = [(here, known[name]) for here, name in enumerate(names) if name in known]
     if not shared:
@@ -110,13 +124,14 @@ def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) ->
         styled.residuals[here] = of_several.residuals[there]
 
 
-def other_sizes(init: str, trained: StyledNetwork, styled: StyledNetwork) -> UserError:
-    """Return the error for a model whose codes or mapper have other sizes than the run's."""
-    return UserError(
-        f"init={init} has codes of {trained.sizes[0]} values and a mapper of {trained.sizes[1]}, "
-        f"and this run trains {styled.sizes[0]} and {styled.sizes[1]}: init requires the same "
-        "architecture"
-    )
+def check_sizes(init: str, trained: StyledNetwork, styled: StyledNetwork) -> None:
+    """Raise UserError if a model's codes or mapper have other sizes than the run's."""
+    if trained.sizes != styled.sizes:
+        raise UserError(
+            f"init={init} has codes of {trained.sizes[0]} values and a mapper of "
+            f"{trained.sizes[1]}, and this run trains {styled.sizes[0]} and {styled.sizes[1]}: "
+            "init requires the same architecture"
+        )
 
 
 def open_init(init: str) -> tuple[Model, str]:

@@ -16,8 +16,7 @@ from fst.networks.styled import StyledNetwork, fit_palettes
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
-from fst.training.resumable import fingerprint
-from fst.training.setup import build_losses, start_from, start_styles_from
+from fst.training.setup import build_losses, start_from, start_styles_from, style_inputs
 from fst.training.style_pictures import drawn_styles, open_styles
 from fst.training.style_report import about_style, describe_style, worst_styles
 from fst.training.style_terms import style_terms
@@ -36,12 +35,7 @@ class StyleTask(Task):
         pictures = [style.picture for style in self.styles]
         loss, heldout_loss = build_losses(config, context.world, self.device)
         self.loss, self.heldout_loss = towards(loss, *pictures), towards(heldout_loss, *pictures)
-        self.inputs = {
-            "the pictures in data.path": context.data.fingerprint,
-            "the held-out pictures": fingerprint([context.data.heldout]),
-            "the pixels of the style": "".join(style.fingerprint for style in self.styles),
-            "the weights of the loss network": fingerprint(loss.loss_network.state_dict().values()),
-        }
+        self.inputs = style_inputs(context, self.styles, loss.loss_network)
 
         torch.manual_seed(config.seed)
         self.one_style = isinstance(config.style, PictureConfig)
@@ -100,9 +94,7 @@ class StyleTask(Task):
         """Measure the model on the held-out pictures, in every style."""
         model = self.model()
         assert isinstance(model, TransformerNetwork | StyledNetwork)
-        seed = self.config.seed if self.config.loss.temporal_weight else None
-        contents = to_unit_range(self.context.heldout)
-        return validate(model, self.styles, contents, self.heldout_loss, seed)
+        return validate(self.context, model, self.styles, self.heldout_loss)
 
     def describe(
         self, model: nn.Module, seen_images: int, terms: dict[str, float], totals: dict[str, float]

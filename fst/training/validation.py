@@ -14,9 +14,10 @@ from fst.losses.objective import Objective, mean_terms
 from fst.losses.temporal import temporal_term
 from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
+from fst.pictures.image import to_unit_range
 from fst.pictures.sheet import contact_sheet, styles_sheet
 from fst.training.style_pictures import Style
-from fst.training.task import Validation
+from fst.training.task import Context, Validation
 
 MAX_STYLES = 32
 """Of more styles, this many at equal distances are measured: each takes a pass per picture."""
@@ -26,21 +27,23 @@ SHOWN = 4
 
 @torch.no_grad()
 def validate(
+    context: Context,
     model: TransformerNetwork | StyledNetwork,
     styles: Sequence[Style],
-    contents: Tensor,
     loss: Objective,
-    temporal_seed: int | None = None,
 ) -> Validation:
-    """Stylize the pictures in every style, and measure the results.
+    """Stylize the held-out pictures in every style, and measure the results.
+
+    The temporal term is measured where the run trains by it.
 
     Args:
+        context: of the run.
         model: what is validated.
         styles: its styles.
-        contents: the pictures, (N, 3, S, S) in [0, 1].
         loss: which knows the styles by the same numbers.
-        temporal_seed: with which the temporal term is measured; None leaves it out.
     """
+    contents = to_unit_range(context.heldout)
+    steady, seed = context.config.loss.temporal_weight, context.config.seed
     step = math.ceil(len(styles) / MAX_STYLES)
     found: dict[str, dict[str, float]] = {}
     pictures: list[Tensor] = []
@@ -48,9 +51,9 @@ def validate(
         network = in_style(model, number)
         stylized = torch.cat([network(picture[None]) for picture in contents])
         terms = mean_terms(loss, stylized, contents, number)
-        if temporal_seed is not None:
+        if steady:
             steadiness = [
-                temporal_term(network, x[None], y[None], temporal_seed, position)
+                temporal_term(network, x[None], y[None], seed, position)
                 for position, (x, y) in enumerate(zip(contents, stylized, strict=True))
             ]
             terms["temporal"] = torch.stack(steadiness).mean().item()

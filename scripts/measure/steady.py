@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import fst
-import fst.cli.train
+from fst.cli.app import main as main_command
 from fst.losses import temporal
 from fst.measuring.stability import measure_stability
 from fst.report import table
@@ -38,8 +38,8 @@ def main() -> None:
     if given.command == "train":
         for change in filter(None, given.without.split(",")):
             setattr(temporal, CHANGES[change], 0.0)
-        sys.argv = ["fst train", *overrides]
-        fst.cli.train.main()
+        sys.argv = ["fst", "train", *overrides]
+        main_command()
     else:
         print(*measured(given), sep="\n")
 
