@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 from fst.errors import UserError
 
 
-def cached(name: str) -> Path:
+def cache_path(name: str) -> Path:
     """Return where a file or folder of the cache is or can be made.
 
     That is in `FST_CACHE`, or `fst` in the user's cache folder. What is not there and cannot be
@@ -44,7 +44,7 @@ def prepare_caches() -> None:
 
 def refuse_blanks() -> None:
     """Raise UserError if torch cannot compile in the folders that it is to use."""
-    folders = [Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cached("compiled"))]
+    folders = [Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache_path("compiled"))]
     if sys.platform != "win32":
         folders.append(Path(tempfile.gettempdir()))
     for folder in folders:
@@ -57,7 +57,7 @@ def refuse_blanks() -> None:
 
 def _compiled_folder() -> Path | None:
     """Return the folder for compiled code, if there is any that torch can take."""
-    folder = cached("compiled")
+    folder = cache_path("compiled")
     if not _is_compilable(folder):
         folder = _temporary_folder() / "compiled"
     return folder if _is_compilable(folder) else None

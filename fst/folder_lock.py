@@ -17,7 +17,7 @@ OWNER = ".lock-owner"
 
 
 @contextmanager
-def locked(folder: Path, otherwise: str) -> Iterator[None]:
+def lock(folder: Path, otherwise: str) -> Iterator[None]:
     """Keep other processes from working in a folder, which is made if there is none.
 
     Forked children, such as data workers, do not inherit the lock (filelock closes it in them), so

@@ -44,7 +44,7 @@ def power(exponent: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda light: light ** (1 / exponent)
 
 
-def coded(
+def encode(
     primaries: np.ndarray, curve: Callable[[np.ndarray], np.ndarray], patches: np.ndarray = PATCHES
 ) -> np.ndarray:
     """The patches' values in other colours, uint8, in patches of 16 pixels."""

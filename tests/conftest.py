@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seed_torch() -> None:
     """What is random in a test is the same each time."""
     torch.manual_seed(0)
 
@@ -93,14 +93,14 @@ def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_once(
+def make_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str, Callable[[Path], object]], Path]:
     """Return what takes seconds to make; the first process of the tests to ask for it makes it."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # of all of pytest-xdist's workers
-    folder = folder / "made_once"
+    folder = folder / "make_once"
     folder.mkdir(exist_ok=True)
 
     def get(name: str, make: Callable[[Path], object]) -> Path:
@@ -129,37 +129,37 @@ def contrasty() -> Callable[..., Fast]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(contrasty: Callable[..., Fast], made_once: Callable[..., Path]) -> Path:
+def tiny_model(contrasty: Callable[..., Fast], make_once: Callable[..., Path]) -> Path:
     """A tiny model with every part of the network `fast`."""
     network = contrasty(residual_blocks=1, coarse_blocks=1, coarse_width=8)
     info = describe(network, title="fast", seen_images=123)
-    return made_once("tiny.safetensors", lambda path: save_model(path, network, info))
+    return make_once("tiny.safetensors", lambda path: save_model(path, network, info))
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(tiny_model: Path, made_once: Callable[..., Path]) -> Path:
+def tiny_onnx(tiny_model: Path, make_once: Callable[..., Path]) -> Path:
     """`tiny_model` exported for pictures of any size."""
     pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
     from fst.models.export import export_model
 
-    return made_once("tiny.onnx", lambda path: export_model(ModelRef(tiny_model), path))
+    return make_once("tiny.onnx", lambda path: export_model(ModelRef(tiny_model), path))
 
 
 @pytest.fixture(scope="session")
-def bytes_model(contrasty: Callable[..., Fast], made_once: Callable[..., Path]) -> Path:
+def bytes_model(contrasty: Callable[..., Fast], make_once: Callable[..., Path]) -> Path:
     """A model that is simpler still, and so exported in half the time."""
     network = contrasty(residual_blocks=1, coarse_blocks=0)
     info = describe(network)
-    return made_once("bytes.safetensors", lambda path: save_model(path, network, info))
+    return make_once("bytes.safetensors", lambda path: save_model(path, network, info))
 
 
 @pytest.fixture(scope="session")
-def bytes_onnx(bytes_model: Path, made_once: Callable[..., Path]) -> Path:
+def bytes_onnx(bytes_model: Path, make_once: Callable[..., Path]) -> Path:
     """`bytes_model` exported for pictures of any size in uint8."""
     pytest.importorskip("onnxscript", reason="pip install 'fst-style-transfer[export]'")
     from fst.models.export import export_model
 
-    return made_once(
+    return make_once(
         "bytes.onnx",
         lambda path: export_model(ModelRef(bytes_model), path, ExportOptions(uint8=True)),
     )
@@ -208,9 +208,9 @@ def tiny_overrides(tiny_overrides_in: Callable[[Path], list[str]], tmp_path: Pat
 @pytest.fixture(scope="session")
 def compose() -> Callable[[list[str]], TrainConfig]:
     """What `fst train` does with its overrides, up to the training."""
-    from fst.cli.train import composed
+    from fst.cli.train import compose_training
 
-    return composed
+    return compose_training
 
 
 @pytest.fixture

@@ -41,10 +41,10 @@ def train_by_two(overrides: list[str]) -> None:
 
 
 def _train(rank: int, port: int, overrides: list[str]) -> None:
-    from fst.cli.train import composed
+    from fst.cli.train import compose_training
     from fst.training.registry import train
 
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
-    sys.exit(train(composed(overrides)))
+    sys.exit(train(compose_training(overrides)))

@@ -11,7 +11,7 @@ COLOURS = {"new": "red", "old": "blue"}
 
 
 @pytest.fixture
-def given(tmp_path):
+def folder(tmp_path):
     """Two paintings, three photographs, and results in one colour a folder."""
     for name in ("vase.jpg", "wave.png"):
         save(tmp_path / "paintings" / name, "white")
@@ -40,9 +40,9 @@ def make(monkeypatch, folder, *more):
     return json.loads((folder / "sheets.key.json").read_text())
 
 
-def test_the_key_says_what_the_sheets_show_and_is_not_among_them(given, monkeypatch):
-    key = make(monkeypatch, given, "--pairs", 2)
-    sheets = sorted((given / "sheets").iterdir())
+def test_the_key_says_what_the_sheets_show_and_is_not_among_them(folder, monkeypatch):
+    key = make(monkeypatch, folder, "--pairs", 2)
+    sheets = sorted((folder / "sheets").iterdir())
     assert [sheet.name for sheet in sheets] == [f"pair_{n:03}.jpg" for n in range(4)]
     for pair, sheet in zip(key, sheets, strict=True):
         assert {pair["left"], pair["right"]} == {"new", "old"}
@@ -52,22 +52,22 @@ def test_the_key_says_what_the_sheets_show_and_is_not_among_them(given, monkeypa
             assert (red > blue) == (pair[side] == "new")
 
 
-def test_sides_are_drawn_and_the_same_again_by_the_seed(given, monkeypatch):
-    key = make(monkeypatch, given, "--pairs", 3)
+def test_sides_are_drawn_and_the_same_again_by_the_seed(folder, monkeypatch):
+    key = make(monkeypatch, folder, "--pairs", 3)
     assert {pair["left"] for pair in key} == {"new", "old"}
-    assert make(monkeypatch, given, "--pairs", 3) == key
-    assert make(monkeypatch, given, "--pairs", 3, "--seed", 1) != key
+    assert make(monkeypatch, folder, "--pairs", 3) == key
+    assert make(monkeypatch, folder, "--pairs", 3, "--seed", 1) != key
 
 
-def test_answers_are_counted_by_painting_with_an_interval(given, monkeypatch, capsys):
-    key = make(monkeypatch, given, "--pairs", 3)
+def test_answers_are_counted_by_painting_with_an_interval(folder, monkeypatch, capsys):
+    key = make(monkeypatch, folder, "--pairs", 3)
     always_new = ["left" if pair["left"] == "new" else "right" for pair in key]
     doubting = ["tie", *always_new[1:]]
     for name, answers in (("a", always_new), ("b", doubting)):
         lines = [f"{n},{answer},because, of the sky" for n, answer in enumerate(answers)]
-        (given / f"{name}.csv").write_text("pair,answer,why\n" + "\n".join(lines))
+        (folder / f"{name}.csv").write_text("pair,answer,why\n" + "\n".join(lines))
     capsys.readouterr()
-    run(monkeypatch, "count", given / "sheets", given / "a.csv", given / "b.csv")
+    run(monkeypatch, "count", folder / "sheets", folder / "a.csv", folder / "b.csv")
     printed = capsys.readouterr().out
     low, high = blind_pairs.wilson(11.5, 12)
     assert f"| all | 11.5 | 0.5 | 96% | {low:.0%} to {high:.0%} |" in printed
@@ -81,8 +81,8 @@ def test_the_interval_is_that_of_wilson():
     assert low == pytest.approx(10 / (10 + 1.96**2)) and high == pytest.approx(1)
 
 
-def test_a_line_that_is_no_answer_ends_the_count(given, monkeypatch):
-    make(monkeypatch, given)
-    (given / "a.csv").write_text("0,Left\n1,the second")
+def test_a_line_that_is_no_answer_ends_the_count(folder, monkeypatch):
+    make(monkeypatch, folder)
+    (folder / "a.csv").write_text("0,Left\n1,the second")
     with pytest.raises(SystemExit, match=r"1,the second.*is not PAIR"):
-        run(monkeypatch, "count", given / "sheets", given / "a.csv")
+        run(monkeypatch, "count", folder / "sheets", folder / "a.csv")

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from fst.cache import cached, prepare_caches
+from fst.cache import cache_path, prepare_caches
 from fst.device import prepare_compiler
 from fst.errors import UserError
 from fst.models import inspection
@@ -37,9 +37,9 @@ def own(temporary: Path) -> Path:
 @linux
 def test_the_cache_is_fst_cache_or_the_users(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cached("compiled") == tmp_path / "fst" / "compiled"
+    assert cache_path("compiled") == tmp_path / "fst" / "compiled"
     monkeypatch.setenv("FST_CACHE", str(tmp_path / "own"))
-    assert cached("compiled") == tmp_path / "own" / "compiled"
+    assert cache_path("compiled") == tmp_path / "own" / "compiled"
     prepare_caches()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "own" / "compiled")
     assert "HF_HOME" not in os.environ
@@ -68,7 +68,7 @@ def test_without_a_folder_to_write_in_the_temporary_one_serves(
     monkeypatch, fst_here, temporary: Path, disable
 ):
     disable(monkeypatch)
-    assert cached("vgg16.safetensors") == own(temporary) / "vgg16.safetensors"
+    assert cache_path("vgg16.safetensors") == own(temporary) / "vgg16.safetensors"
     assert own(temporary).stat().st_mode & 0o777 == 0o700
     assert fst_here("--help").returncode == 0
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own(temporary) / "compiled")
@@ -80,8 +80,8 @@ def test_what_a_read_only_cache_holds_is_used(monkeypatch, tmp_path: Path, tempo
     monkeypatch.setenv("FST_CACHE", str(tmp_path))
     (tmp_path / "vgg16.safetensors").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert cached("vgg16.safetensors") == tmp_path / "vgg16.safetensors"
-    assert cached("other.safetensors").is_relative_to(temporary)
+    assert cache_path("vgg16.safetensors") == tmp_path / "vgg16.safetensors"
+    assert cache_path("other.safetensors").is_relative_to(temporary)
 
 
 @linux
@@ -89,7 +89,7 @@ def test_a_temporary_folder_of_somebody_else_is_refused(monkeypatch, tmp_path: P
     monkeypatch.setenv("FST_CACHE", "/dev/null/cache")
     own(temporary).symlink_to(tmp_path)
     with pytest.raises(UserError, match="set FST_CACHE to a folder of your own"):
-        cached("compiled")
+        cache_path("compiled")
     prepare_caches()  # most commands need none
 
 
@@ -100,7 +100,7 @@ def test_code_is_compiled_where_the_path_has_neither_blanks_nor_quotes(
 ):
     monkeypatch.setattr("fst.device.shutil.which", lambda compiler: compiler)
     monkeypatch.setenv("FST_CACHE", str(tmp_path / name))
-    assert cached("vgg16.safetensors") == tmp_path / name / "vgg16.safetensors"
+    assert cache_path("vgg16.safetensors") == tmp_path / name / "vgg16.safetensors"
     prepare_compiler(torch.device("cpu"))
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own(temporary) / "compiled")
 

@@ -49,13 +49,13 @@ def test_the_cpu_allocator_of_torch_counts_as_out_of_memory():
 
 
 def test_a_bug_in_a_command_shows_where_it_is(fst_here, monkeypatch):
-    def broken(model: object) -> None:
+    def fail(model: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(inspection, "inspect_model", broken)
+    monkeypatch.setattr(inspection, "inspect_model", fail)
     with pytest.raises(ValueError, match="^a bug$") as raised:  # Python prints its traceback
         fst_here("inspect", "starry_night")
-    assert raised.traceback[-1].name == "broken"
+    assert raised.traceback[-1].name == "fail"
 
 
 def test_what_fails_in_tensorboard_s_thread_is_not_printed_twice(capfd):

@@ -20,7 +20,7 @@ BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE |
 
 
 @pytest.fixture
-def extended(tmp_path: Path) -> Path:
+def site(tmp_path: Path) -> Path:
     """A folder with the package, edited as the page says."""
     site = tmp_path / "site"
     leave_out = shutil.ignore_patterns("__pycache__")
@@ -44,7 +44,7 @@ def extended(tmp_path: Path) -> Path:
 
 
 def test_what_the_page_adds_works(
-    extended: Path, tiny_overrides: list[str], photos: Path, random_vgg: Path, tmp_path: Path
+    site: Path, tiny_overrides: list[str], photos: Path, random_vgg: Path, tmp_path: Path
 ):
     av = pytest.importorskip("av")
     train, train_upscaler, stylize, export, units = (
@@ -67,7 +67,7 @@ def test_what_the_page_adds_works(
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(extended)},  # before this checkout
+            env={**os.environ, "PYTHONPATH": str(site)},  # before this checkout
             capture_output=True,
             text=True,
         )
@@ -129,9 +129,9 @@ def test_what_the_page_adds_works(
         "pytest",
         "-q",
         "--rootdir",
-        str(extended),
-        str(extended / "tests"),
+        str(site),
+        str(site / "tests"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(extended)}
+    environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(test, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout

@@ -24,7 +24,7 @@ def test_damaged_files_are_used_or_refused(kind: str, count: int):
 def test_damaged_onnx_files_are_used_or_refused(tiny_onnx: Path, monkeypatch):
     import fuzz_onnx
 
-    monkeypatch.setattr(fuzz_onnx, "exported", lambda seed: tiny_onnx.read_bytes())
+    monkeypatch.setattr(fuzz_onnx, "export_bytes", lambda seed: tiny_onnx.read_bytes())
     tally = fuzz_models.fuzz("onnx", 30, seed=7)
     assert tally.bugs == []
     assert tally.outcomes["refused"] > 15
@@ -65,5 +65,5 @@ def test_damaged_parquet_files_are_used_or_refused():
 def test_the_undamaged_foreign_state_loads(tmp_path: Path):
     """Or all of its damaged versions would be refused for the same reason."""
     path = tmp_path / "port.pth"
-    path.write_bytes(fuzz_models.pickled(fuzz_models.foreign_state()))
+    path.write_bytes(fuzz_models.pickle_state(fuzz_models.foreign_state()))
     fuzz_models.load_and_run(path)

@@ -95,15 +95,15 @@ DOCUMENTED = {
 """The private names that their libraries' own documentation says to use."""
 
 
-def dotted(node: ast.AST) -> list[str]:
+def names_of(node: ast.AST) -> list[str]:
     """The names that lead to an attribute, calls and subscripts left out: [a, b, c] of a.b(x).c."""
     match node:
         case ast.Name(name):
             return [name]
         case ast.Attribute(value, name):
-            return [*dotted(value), name]
+            return [*names_of(value), name]
         case ast.Call(value) | ast.Subscript(value):
-            return dotted(value)
+            return names_of(value)
     return []
 
 
@@ -119,7 +119,7 @@ def private_names(source: str) -> set[str]:
                 roots |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
                 roots |= set(within[:1])
         elif isinstance(node, ast.Attribute):
-            names.append(dotted(node))
+            names.append(names_of(node))
     private = {
         ".".join(name)
         for name in names

@@ -11,7 +11,7 @@ from fst.batch.files import Job, Outcome
 from fst.batch.pictures import change_pictures
 from fst.batch.videos import change_videos
 from fst.pictures.forms import in_form_of, to_images
-from fst.pictures.mask import is_black, read_mask, stretched
+from fst.pictures.mask import is_black, read_mask, stretch
 from fst.stylizing.look import Look
 from fst.stylizing.options import Options
 from fst.stylizing.stylizer import Stylizer
@@ -123,7 +123,7 @@ def _mask(options: Options) -> tuple[Callable[[int, int], Tensor | None], tuple[
 
     @lru_cache(maxsize=1)  # the frames of a video have the same size
     def mask_at(height: int, width: int) -> Tensor:
-        return stretched(mask, height, width)
+        return stretch(mask, height, width)
 
     return mask_at, ("the mask is black: nothing is stylized",) if is_black(mask) else ()
 

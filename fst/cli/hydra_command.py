@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.cli.overrides import checked, choices, sweep_name, sweeps, swept_keys
+from fst.cli.overrides import check_override, choices, sweep_name, sweeps, swept_keys
 from fst.config import likely_keys, refuse_unknown, register_schemas, unknown_key
 from fst.errors import TrainingStoppedError, UserError, one_line, one_line_errors
 from fst.terminal import say
@@ -149,7 +149,7 @@ def as_hydra(setting: str, command: Command) -> list[str]:
         raise UserError(f"cannot read {setting or repr(setting)} as key=value")
     # Hydra's + and ++ add what a configuration lacks: only a launcher's can grow.
     own = setting if "hydra" in key else setting.lstrip("+")
-    return [checked(each, command.name, command.groups) for each in command.expand(own)]
+    return [check_override(each, command.name, command.groups) for each in command.expand(own)]
 
 
 def _as_setting(flag: str, given: Sequence[str], command: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from importlib import resources
 
 from fst.cli.hydra_command import Command, run
-from fst.cli.overrides import choices, listed, quote_paths, quoted
+from fst.cli.overrides import choices, quote_path, quote_paths, split_paths
 from fst.config import OptimizeConfig
 from fst.models.model_name import exists
 
@@ -32,14 +32,14 @@ def expand(override: str) -> list[str]:
     if key not in ("style", "styles") or not value:
         return [quote_paths(override)]
     if value[0] == "[" and value[-1] == "]" and not exists(value):
-        return [f"styles=[{','.join(map(_picture, listed(value[1:-1])))}]"]
-    return ["styles=" + ",".join(f"[{_picture(style)}]" for style in listed(value))]
+        return [f"styles=[{','.join(map(_picture, split_paths(value[1:-1])))}]"]
+    return ["styles=" + ",".join(f"[{_picture(style)}]" for style in split_paths(value))]
 
 
 def _picture(style: str) -> str:
     if style in choices("style") and not exists(style):
         style = str(resources.files("fst.conf") / "style" / f"{style}.jpg")
-    return quoted(style)
+    return quote_path(style)
 
 
 def _optimize(config: OptimizeConfig, _: Collection[str]) -> int:

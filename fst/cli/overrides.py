@@ -45,7 +45,7 @@ _MAX_COMMAS = 20
 _DEEPEST = 10
 
 
-def checked(override: str, command: str, groups: Sequence[str]) -> str:
+def check_override(override: str, command: str, groups: Sequence[str]) -> str:
     """Return an override that Hydra can compose a configuration with.
 
     Args:
@@ -133,24 +133,24 @@ def quote_paths(override: str) -> str:
     if value in ("", "null"):
         return override
     if key in TEXTS:
-        return f"{key}={_quoted_text(_unquote(value))}"
+        return f"{key}={_quote(_unquote(value))}"
     if key in LISTS_OF_PATHS:
-        return f"{key}={quoted_list(value)}"
+        return f"{key}={quote_list(value)}"
     if key in NEW_PATHS:
-        return f"{key}={quoted(_unquote(value))}"
+        return f"{key}={quote_path(_unquote(value))}"
     if key not in PATHS:
         return override
-    paths = split_models(value) if key == "init" and value[0] not in "'\"" else listed(value)
-    return f"{key}={','.join(map(quoted, paths))}"
+    paths = split_models(value) if key == "init" and value[0] not in "'\"" else split_paths(value)
+    return f"{key}={','.join(map(quote_path, paths))}"
 
 
-def quoted_list(value: str) -> str:
+def quote_list(value: str) -> str:
     """Return `[PATH,PATH]`, or a single path, as a list in Hydra's grammar."""
     inner = value[1:-1] if value[0] == "[" and value[-1] == "]" and not exists(value) else value
-    return f"[{','.join(map(quoted, listed(inner)))}]"
+    return f"[{','.join(map(quote_path, split_paths(inner)))}]"
 
 
-def listed(value: str) -> list[str]:
+def split_paths(value: str) -> list[str]:
     """Return the paths of a comma-separated list, in which some may be quoted.
 
     A comma in quotes, or in the name of a file that exists, separates nothing.
@@ -186,14 +186,14 @@ def _unquote(text: str) -> str:
     return text
 
 
-def quoted(path: str) -> str:
+def quote_path(path: str) -> str:
     """Return a path, quoted for Hydra's grammar, with `~` expanded."""
     with suppress(RuntimeError):  # ~ of a user that there is not: a name like any other
         path = str(Path(path).expanduser())
-    return _quoted_text(path)
+    return _quote(path)
 
 
-def _quoted_text(text: str) -> str:
+def _quote(text: str) -> str:
     return QuotedString(literal(text), Quote.single).with_quotes()
 
 

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from fst.cli.hydra_command import Command, as_hydra, run
-from fst.cli.overrides import choices, listed, quote_paths, quoted_list
+from fst.cli.overrides import choices, quote_list, quote_paths, split_paths
 from fst.config import TrainConfig, refuse_unknown
 from fst.errors import UserError
 from fst.models.model_name import exists
@@ -45,11 +45,11 @@ def expand(override: str) -> list[str]:
     if key == "any" and value:
         return ["style=any", quote_paths(f"style.path={value}")]
     if key == "styles" and value:
-        return ["style=pictures", f"style.pictures={quoted_list(value)}"]
+        return ["style=pictures", f"style.pictures={quote_list(value)}"]
     names = choices("style")
     if key != "style" or not value or value in names:
         return [quote_paths(override)]
-    chosen = listed(value)
+    chosen = split_paths(value)
     if all(one in names for one in chosen):
         return [override]
     if len(chosen) > 1 and any(one in names for one in chosen):
@@ -77,7 +77,7 @@ COMMAND = Command(
 )
 
 
-def composed(overrides: Sequence[str]) -> TrainConfig:
+def compose_training(overrides: Sequence[str]) -> TrainConfig:
     """Return the configuration that `fst train` makes of its overrides."""
     with initialize_config_module("fst.conf", version_base="1.3"):
         expanded = [part for override in overrides for part in as_hydra(override, COMMAND)]

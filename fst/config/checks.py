@@ -64,13 +64,13 @@ def existing(key: str, path: str) -> None:
         raise FileNotFoundError(f"{key}={path} does not exist (looked in {Path.cwd()})")
 
 
-def valid_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
     """Raise UserError unless the generators of both torch and NumPy accept the seed."""
     if not 0 <= seed < 2**63:
         raise UserError(f"seed={seed} must be in [0, 2^63)")
 
 
-def chosen_by_group(group: str, chosen: Any) -> None:
+def refuse_set_name(group: str, chosen: Any) -> None:
     """Raise UserError if a group's `name` was set directly: GROUP=NAME sets it."""
     if chosen.name != type(chosen).name:
         raise UserError(

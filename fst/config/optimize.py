@@ -9,13 +9,13 @@ from fst.config.checks import (
     LARGEST_RATE,
     above_zero,
     at_least,
-    chosen_by_group,
+    check_seed,
     existing,
     inside_folder,
     one_of,
+    refuse_set_name,
     shares,
     title_of,
-    valid_seed,
 )
 from fst.config.loss import LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
@@ -77,7 +77,7 @@ class OptimizeConfig:
             existing("style", picture)
         shares("style_shares", self.style_shares, self.styles)
         for group in ("loss", "loss_network"):
-            chosen_by_group(group, getattr(self, group))
+            refuse_set_name(group, getattr(self, group))
         compatible(self.loss, self.loss_network)
         if self.loss.temporal_weight:
             raise UserError(
@@ -86,7 +86,7 @@ class OptimizeConfig:
             )
         one_of("method", self.method, ("lbfgs", "adam"))
         one_of("precision", self.precision, PRECISIONS)
-        valid_seed(self.seed)
+        check_seed(self.seed)
         at_least("size_px", self.size_px, 32)
         at_least("iterations", self.iterations, 1)
         at_least("report_every", self.report_every, 1)

@@ -10,10 +10,10 @@ from fst.config.checks import (
     LARGEST_RATE,
     above_zero,
     at_least,
-    chosen_by_group,
+    check_seed,
     inside_folder,
     one_of,
-    valid_seed,
+    refuse_set_name,
 )
 from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
@@ -116,9 +116,9 @@ class RunConfig:
     """A trained model of the same network to start from: its name, run folder or file."""
 
     def __post_init__(self) -> None:
-        valid_seed(self.seed)
+        check_seed(self.seed)
         for group in ("network", "optimizer"):
-            chosen_by_group(group, getattr(self, group))
+            refuse_set_name(group, getattr(self, group))
         if self.data.kind != type(self.data).kind:
             raise UserError(f"data.kind={self.data.kind} cannot be set: choose it with data=...")
         if self.init == "":
@@ -147,7 +147,7 @@ class TrainConfig(RunConfig):
         self.name = self.name or self.style.title
         super().__post_init__()
         for group in ("loss", "loss_network"):
-            chosen_by_group(group, getattr(self, group))
+            refuse_set_name(group, getattr(self, group))
         compatible(self.loss, self.loss_network)
         smallest_px = min(self.data.crop_px, self.data.heldout_px, self.style.smallest_px)
         large_enough(smallest_px, self.loss, "data.crop_px and style.size_px")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from fst.config.checks import LARGEST_WIDTH, MAX_BLOCKS, at_least, chosen_by_group, one_of
+from fst.config.checks import LARGEST_WIDTH, MAX_BLOCKS, at_least, one_of, refuse_set_name
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import AnyNetworkConfig
 from fst.config.training import RunConfig, ScheduleConfig
@@ -140,7 +140,7 @@ class TrainUpscalerConfig(RunConfig):
         self.name = self.name or f"x{self.network.factor}_{self.loss.name}"
         super().__post_init__()
         for group in ("loss", "loss_network"):
-            chosen_by_group(group, getattr(self, group))
+            refuse_set_name(group, getattr(self, group))
         for key, fixed in (("margin_px", 0), ("min_crop_scale", 1), ("resident", False)):
             if getattr(self.data, key) != fixed:
                 raise UserError(

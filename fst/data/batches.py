@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fst.config import DataConfig
-from fst.data.heldout import hold_out, squared_pictures
+from fst.data.heldout import hold_out, read_squares
 from fst.data.sources import MAX_UNUSABLE, Skipped, Source, open_source
-from fst.data.waiting import SILENCE_SECONDS, FeedError, awaited
+from fst.data.waiting import SILENCE_SECONDS, FeedError, wait_for
 from fst.errors import one_line
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
 from fst.streams import Stream
@@ -160,7 +160,7 @@ def open_data(config: DataConfig, seed: int, leave_out: Sequence[Path] = ()) -> 
         )
     else:
         indices = np.arange(len(source))
-        judged_by, unusable = squared_pictures(
+        judged_by, unusable = read_squares(
             config.heldout_path, config.heldout_images, config.heldout_px
         )
     summary = f"{len(indices)} photographs to train on, {len(judged_by)} held out"
@@ -240,7 +240,7 @@ def content_batches(
         return no_answer(dataset) + (f", or {_shared_memory_advice(workers)}" if workers else "")
 
     if stopping is not None:
-        batches = awaited(batches, stopping, silence, lambda: last_sign.value)
+        batches = wait_for(batches, stopping, silence, lambda: last_sign.value)
     try:
         for batch in batches:
             if isinstance(batch, str):

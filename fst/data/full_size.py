@@ -52,7 +52,7 @@ class FullSizeDataset(ContentDataset):
                 raise kept
             return kept
         decoded = self.source.open(index)
-        if jpeg := self.source.encoded(index)[:2] == _JPEG:
+        if jpeg := self.source.read_bytes(index)[:2] == _JPEG:
             decoded = decoded.reduce(2)
         if min(decoded.size) < self.crop_px:
             error = UnreadableImageError(

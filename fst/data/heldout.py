@@ -15,7 +15,7 @@ from fst.pictures.image import UnreadableImageError, to_bytes_tensor
 from fst.streams import Stream
 
 
-def squared_pictures(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
+def read_squares(folder: str | Path, count: int, side_px: int) -> tuple[Tensor, Skipped]:
     """Return the first pictures of a folder, cropped to a central square, for evaluation.
 
     Args:
@@ -60,7 +60,7 @@ def hold_out(
 
 
 def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tuple[Tensor, Skipped]:
-    """Return pictures that a model was not trained on, as `squared_pictures` does.
+    """Return pictures that a model was not trained on, as `read_squares` does.
 
     The configuration comes from a model file, which anyone may have written: it can name folders
     of this machine, and nothing that `datasets` would download or run.
@@ -81,7 +81,7 @@ def heldout_of(training_config: dict[str, Any], count: int, side_px: int) -> tup
     path, heldout_path = given.get("path"), given.get("heldout_path")
     held_out, runs_dir = given.get("heldout_images"), training_config.get("runs_dir")
     if isinstance(heldout_path, str):
-        return squared_pictures(local(heldout_path), count, side_px)
+        return read_squares(local(heldout_path), count, side_px)
     if given.get("kind") in ("parquet", "coco"):
         raise UserError(
             f"it was trained on data={given['kind']}, and only folders that a model file names are "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fst.atomic import replacing
-from fst.cache import cached
+from fst.cache import cache_path
 from fst.errors import UserError, one_line
 from fst.report import few
 from fst.terminal import Bar, is_watched
@@ -65,7 +65,7 @@ def _copy(file: Path, column: str) -> Path:
         found = file.stat()
     what = (os.path.realpath(file), found.st_size, found.st_mtime_ns, column)
     name = hashlib.sha256(repr(what).encode("utf-8", "replace")).hexdigest()[:32]
-    copy = cached(f"photographs/{name}.arrow")
+    copy = cache_path(f"photographs/{name}.arrow")
     if copy.exists():
         return copy
     schema = pa.schema({column: pa.struct(_TYPES)})

@@ -31,9 +31,9 @@ from fst.data.sources import (
     open_source,
 )
 from fst.errors import UserError
-from fst.folder_lock import locked
+from fst.folder_lock import lock
 from fst.models.released import checksum
-from fst.pictures.colour import SRGB, declared_by_picture
+from fst.pictures.colour import SRGB, colours_of_picture
 from fst.pictures.formats import open_picture
 from fst.pictures.image import UnreadableImageError, scaled_size
 from fst.report import Progress, few
@@ -117,7 +117,7 @@ def prepare(
     if output.exists() and not ours and _visible_files(output):
         raise UserError(f"{output} is not empty: name a new folder")
     source = open_source(data, leave_out=[output])
-    with locked(output, "name a new folder"), ThreadPoolExecutor(os.cpu_count()) as threads:
+    with lock(output, "name a new folder"), ThreadPoolExecutor(os.cpu_count()) as threads:
         return _prepare(source, output, size_px, quality, progress, threads)
 
 
@@ -140,11 +140,11 @@ def _prepare(
         f"{number:05}-of-{len(starts):05}.parquet": range(start, min(start + PER_FILE, len(source)))
         for number, start in enumerate(starts)
     }
-    recorded = _recorded_files(output, settings)
+    recorded = _read_record(output, settings)
     files = {name: recorded[name] for name in parts if name in recorded}
     for name, entry in files.items():
         progress("comparing pictures with those prepared", parts[name].start, len(source))
-        if _made_of(source, parts[name], entry["skipped"], threads) != entry["made_of"]:
+        if _hash_pictures(source, parts[name], entry["skipped"], threads) != entry["made_of"]:
             raise _other_pictures(output, "contents")
     whole = {
         name
@@ -195,7 +195,7 @@ def _visible_files(folder: Path) -> list[Path]:
     return [file for file in folder.iterdir() if not file.name.startswith(".")]
 
 
-def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _read_record(output: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what an earlier preparation recorded of each file, by name; nothing if there is none.
 
     Raises:
@@ -208,7 +208,7 @@ def _recorded_files(output: Path, settings: dict[str, Any]) -> dict[str, dict[st
         there = json.loads(record.read_text(encoding="utf-8"))
         before, files = there["settings"], there["files"]
         differing = [key for key, value in settings.items() if before[key] != value]
-        files = {name: _checked_entry(entry) for name, entry in files.items()}
+        files = {name: _check_entry(entry) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{record} is damaged, or of an earlier version: delete {output} and prepare it again"
@@ -224,7 +224,7 @@ def _other_pictures(output: Path, differing: str) -> UserError:
     )
 
 
-def _checked_entry(entry: dict[str, Any]) -> dict[str, Any]:
+def _check_entry(entry: dict[str, Any]) -> dict[str, Any]:
     """Return what is recorded of a file; raise ValueError unless it is what `prepare` writes."""
     texts = [
         entry["sha256"],
@@ -236,11 +236,11 @@ def _checked_entry(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _made_of(source: Source, indices: range, skipped: Skipped, threads: Executor) -> str:
+def _hash_pictures(source: Source, indices: range, skipped: Skipped, threads: Executor) -> str:
     """Return the hash of pictures as the source has them now, without those skipped before."""
     names = {name for name, _ in skipped}
     taken = [index for index in indices if source.name_below_root(index) not in names]
-    return _hash(threads.map(lambda index: _hash([source.encoded(index)]), taken))
+    return _hash(threads.map(lambda index: _hash([source.read_bytes(index)]), taken))
 
 
 def _hash(parts: Iterable[bytes | str]) -> str:
@@ -257,7 +257,7 @@ def _read(source: Source, index: int, size_px: int, quality: int) -> _Photograph
         picture = source.open(index)
     except UnreadableImageError as error:
         return name, str(error)
-    encoded = source.encoded(index)
+    encoded = source.read_bytes(index)
     made_of = _hash([encoded])
     if min(picture.size) > size_px:
         height, width = scaled_size(picture.height, picture.width, size_px)
@@ -273,7 +273,7 @@ def _is_plain_jpeg(encoded: bytes) -> bool:
     """Say whether a picture is a JPEG whose pixels are the photograph as it is, upright in sRGB."""
     with open_picture(io.BytesIO(encoded)) as picture:
         upright = picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        in_srgb = picture.mode == "RGB" and declared_by_picture(picture) == SRGB
+        in_srgb = picture.mode == "RGB" and colours_of_picture(picture) == SRGB
         return picture.format == "JPEG" and upright and in_srgb
 
 

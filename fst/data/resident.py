@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.data.batches import ContentDataset, no_answer
-from fst.data.waiting import StoppedWaitingError, awaited
+from fst.data.waiting import StoppedWaitingError, wait_for
 from fst.device import available_bytes
 from fst.errors import UserError
 from fst.pictures.image import UnreadableImageError, to_bytes_tensor
@@ -55,7 +55,9 @@ class ResidentDataset(ContentDataset):
         indices = self.indices.tolist()
         bar = Bar(indices, desc="decoding", unit="photograph", disable=not is_watched())
         threads = ThreadPoolExecutor(os.cpu_count())
-        decoded = awaited(threads.map(self._decode, indices), stopping, partial(no_answer, dataset))
+        decoded = wait_for(
+            threads.map(self._decode, indices), stopping, partial(no_answer, dataset)
+        )
         try:
             for index, picture in zip(bar, decoded, strict=True):
                 if stopping():

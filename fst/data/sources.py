@@ -65,7 +65,7 @@ class Source:
             raise UnreadableImageError(f"is too small, {picture.width}x{picture.height}")
         return picture
 
-    def encoded(self, index: int) -> bytes:
+    def read_bytes(self, index: int) -> bytes:
         """Return a picture as its file holds it; nothing if it is empty or cannot be read."""
         image = self.rows[index][self.column] or {"bytes": None, "path": None}
         if image["bytes"] or not image["path"]:
@@ -97,7 +97,7 @@ class Source:
                 sizes = pc.binary_length(chunk.field("bytes")).to_pylist()
                 digest.update("".join(f"{size} " for size in sizes).encode())
             for index in np.linspace(0, len(self) - 1, _SAMPLED, dtype=int).tolist():
-                digest.update(self.encoded(index))
+                digest.update(self.read_bytes(index))
         return digest.hexdigest()[:16]
 
     @cached_property

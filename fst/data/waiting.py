@@ -30,7 +30,7 @@ class StoppedWaitingError(Exception):
     """A stop was requested, and what was waited for did not come."""
 
 
-def awaited(
+def wait_for(
     items: Iterator[Item],
     stopping: Callable[[], bool],
     silence: Callable[[], str],

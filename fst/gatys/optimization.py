@@ -144,7 +144,7 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
 
     with (
         tf32(device, allowed=True),
-        folder.locked(),
+        folder.lock(),
         StopRequest() as stop,
         closing(
             PictureTracker(folder, config, [c[0, 0].numel() for c in contents], console)

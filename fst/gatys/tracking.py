@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fst.config import OptimizeConfig
 from fst.terminal import Bar, is_watched, say_if_heard
 from fst.training.run_folder import RunFolder
-from fst.training.tracking import indented, main_terms
+from fst.training.tracking import in_markdown, main_terms
 
 
 class PictureTracker:
@@ -37,7 +37,7 @@ class PictureTracker:
             old.unlink(missing_ok=True)
         folder.write_config(config)
         self.writer = SummaryWriter(str(folder.path))
-        self.writer.add_text("config", indented(config))
+        self.writer.add_text("config", in_markdown(config))
         self.started = time.perf_counter()
         self.bar = Bar(
             desc=config.name,

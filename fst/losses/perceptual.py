@@ -124,7 +124,7 @@ class PerceptualLoss(nn.Module, ABC):
         distances = [of_parts.view(-1, tiles**2).mean(1)]
         if tiles > 1:  # strokes everywhere, and the palette of the whole
             of_each = parts.view(-1, tiles**2, *parts.shape[1:])
-            distances.append(self.style_distance(self.joined_style_statistic(of_each), target))
+            distances.append(self.style_distance(self.join_style_statistics(of_each), target))
         return distances
 
     def content_statistic(self, features: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class PerceptualLoss(nn.Module, ABC):
         """Return what of features (N, C, H, W) is compared as style: the Gram matrix (N, C, C)."""
         return gram_matrix(features)
 
-    def joined_style_statistic(self, parts: Tensor) -> Tensor:
+    def join_style_statistics(self, parts: Tensor) -> Tensor:
         """Return the style statistic of features from those of its equal parts (N, parts, ...)."""
         return parts.mean(1)
 

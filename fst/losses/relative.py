@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst.losses.perceptual import PerceptualLoss
-from fst.losses.statistics import BLANK, moments, relative_distance, standardised
+from fst.losses.statistics import BLANK, moments, relative_distance, standardise
 
 
 class RelativeLoss(PerceptualLoss):
@@ -38,7 +38,7 @@ class MomentsLoss(RelativeLoss):
         """Return features (N, C, H, W), in VGG16's channels, at mean 0 and variance 1."""
         with torch.autocast(features.device.type, enabled=False):
             layer = self.config.content_layer
-            return standardised(self.loss_network.in_vgg16_channels(features, layer))
+            return standardise(self.loss_network.in_vgg16_channels(features, layer))
 
     def content_distance(self, statistic: Tensor, target: Tensor) -> Tensor:
         """Return |F(y) - F(x)|^2 / |F(x)|^2, or 0 where a photograph is blank."""
@@ -48,7 +48,7 @@ class MomentsLoss(RelativeLoss):
         """Return the covariance matrix and the mean, (N, C, C + 1)."""
         return moments(features)
 
-    def joined_style_statistic(self, parts: Tensor) -> Tensor:
+    def join_style_statistics(self, parts: Tensor) -> Tensor:
         """Return the moments of the whole: to the mean covariance comes that of the means."""
         whole = parts.mean(1)
         apart = parts[..., -1] - whole[:, None, :, -1]  # (N, parts, C)

@@ -66,7 +66,7 @@ class _Moments(torch.autograd.Function):
         return back.to(dtype).view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def standardised(features: Tensor, epsilon: float = 1e-5) -> Tensor:
+def standardise(features: Tensor, epsilon: float = 1e-5) -> Tensor:
     """Return features (N, C, H, W) with each channel at mean 0 and variance 1, at least fp32."""
     wide = at_least_fp32(features)
     variance, mean = torch.var_mean(wide, (2, 3), keepdim=True, correction=0)

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fst.atomic import write_bytes
-from fst.cache import cached
+from fst.cache import cache_path
 from fst.config import VGG16_LAYERS, Padding
 from fst.errors import UserError
 from fst.weights_file import read_weights
@@ -119,7 +119,7 @@ def load_vgg16(
         OtherWeightsError: `verify` found other weights.
         UserError: the file is not a VGG16, lacks layers, or holds values that are not finite.
     """
-    path = Path(weights) if weights is not None else cached_weights()
+    path = Path(weights) if weights is not None else fetch_weights()
     tensors = read_weights(path, _ANCHOR)
     network = VGG16(last_layer, padding)
     for layer, convolution in network.convolutions.items():
@@ -144,19 +144,19 @@ def load_vgg16(
     return network
 
 
-def cached_weights() -> Path:
+def fetch_weights() -> Path:
     """Return the file of cached weights; download it first if it is missing.
 
     Raises:
         NoWeightsError: it cannot be downloaded.
     """
-    path = cached("vgg16_features.safetensors")
+    path = cache_path("vgg16_features.safetensors")
     if path.exists():
         return path
     from torchvision.models import VGG16_Weights  # slow to import, and needed this once
 
     url = VGG16_Weights.IMAGENET1K_FEATURES.url
-    brought = cached(url.rpartition("/")[2])
+    brought = cache_path(url.rpartition("/")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
     if brought.exists():
         _keep_convolutions(brought, path)

@@ -55,7 +55,7 @@ def reference(case: Case) -> Runner:
     return plain(case.network).to(case.device)
 
 
-def exported(suffix: str, half: bool) -> Callable[[Case], Runner]:
+def export_to(suffix: str, half: bool) -> Callable[[Case], Runner]:
     """Return a factory that exports the network and runs the file; a `.pt2` for one size only."""
 
     def make(case: Case) -> Runner:
@@ -89,10 +89,10 @@ ENGINES: dict[str, Callable[[Case], Runner]] = {
     "fst": eager("auto"),
     "fst-fp32": eager("fp32"),
     "fst-compiled": eager("auto", compiled=True),
-    "pt2": exported(".pt2", half=False),
-    "pt2-half": exported(".pt2", half=True),
-    "onnxruntime": exported(".onnx", half=False),
-    "onnxruntime-half": exported(".onnx", half=True),
+    "pt2": export_to(".pt2", half=False),
+    "pt2-half": export_to(".pt2", half=True),
+    "onnxruntime": export_to(".onnx", half=False),
+    "onnxruntime-half": export_to(".onnx", half=True),
     "openvino": openvino,
 }
 """Factories by engine name. `fst` is what stylizing uses by default."""

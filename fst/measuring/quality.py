@@ -22,7 +22,7 @@ from fst.losses.statistics import (
     moments,
     relative_distance,
     sliced_wasserstein,
-    standardised,
+    standardise,
 )
 from fst.pictures.image import luminance, resize
 
@@ -128,6 +128,6 @@ def _quality_of(
         ),
         wasserstein=mean([sliced_wasserstein(a, b) for a, b in pairs]),
         content=float(relative_distance(y, x)),
-        structure=float(relative_distance(standardised(y), standardised(x), BLANK)),
+        structure=float(relative_distance(standardise(y), standardise(x), BLANK)),
         light=light,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fst.data.heldout import heldout_of, squared_pictures
+from fst.data.heldout import heldout_of, read_squares
 from fst.data.sources import Skipped
 from fst.errors import NoStyleChosenError, UserError, one_line
 from fst.models.model_info import ModelInfo
@@ -153,7 +153,7 @@ def photographs_for(
         FileNotFoundError: there are none.
     """
     if folder is not None:
-        return squared_pictures(folder, count, side_px)
+        return read_squares(folder, count, side_px)
     advice = "give --photographs DIR"
     entries = zip(models.names, models.refs, models.infos, strict=True)
     own = ((name, info) for name, ref, info in entries if is_in_run_folder(ref.path))

@@ -22,7 +22,7 @@ from fst.models.model_ref import find_model
 from fst.networks.downscale import Downscale
 from fst.pictures.fidelity import gmsd, psnr, ssim
 from fst.pictures.formats import is_picture, open_picture
-from fst.pictures.image import enlarge_bicubic, files_below, read_image, rounded, write_image
+from fst.pictures.image import enlarge_bicubic, files_below, in_8_bits, read_image, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.report import Progress, table
 from fst.upscaling.enlarger import Enlarger, open_enlarger
@@ -136,8 +136,8 @@ def _score(
     """Return PSNR, SSIM, GMSD and the difference in colour; the result; and the original."""
     factor, grey = downscale.factor, _is_grey(file)
     original = _cut(file, factor)
-    small = rounded(downscale(original))
-    enlarged = rounded(enlarge(small))
+    small = in_8_bits(downscale(original))
+    enlarged = in_8_bits(enlarge(small))
     quality = [measure(enlarged, original, factor, grey).mean() for measure in (psnr, ssim, gmsd)]
     colour = 255 * (downscale(enlarged) - small).mean((0, 2, 3)).abs().max().double()
     return torch.stack([*quality, colour]), enlarged, original

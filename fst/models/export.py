@@ -142,7 +142,7 @@ def _blends(network: StyledNetwork) -> list[tuple[TransformerNetwork, Tensor]]:
     """Return the first style alone and all of them alike, as networks and as shares."""
     alike = torch.full((len(network.codes),), 1 / len(network.codes))
     first = torch.eye(len(network.codes))[0]
-    return [(network.folded(shares), shares) for shares in (first, alike)]
+    return [(network.fold(shares), shares) for shares in (first, alike)]
 
 
 def agree(

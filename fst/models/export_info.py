@@ -11,7 +11,7 @@ from fst.models.model_info import (
     METADATA_KEY,
     Check,
     ModelInfo,
-    damaged,
+    about_damage,
     is_count,
     parse_fields,
     parse_info,
@@ -64,7 +64,7 @@ def parse_metadata(found: dict[str, str], path: Path, what: str) -> tuple[ModelI
         raise UserError(f"{path} is {what}, but not one that `fst export` wrote")
     values = parse_fields(found[EXPORT_KEY], _TYPES, path)
     if "precision" not in values:
-        raise damaged(path, "precision is missing")
+        raise about_damage(path, "precision is missing")
     if values.get("size"):
         values["size"] = tuple(values["size"])
     return parse_info(found[METADATA_KEY], path), ExportInfo(**values)
@@ -89,7 +89,7 @@ def read_package(path: Path) -> tuple[ModelInfo, ExportInfo]:
         # zipfile raises BadZipFile, NotImplementedError, RuntimeError, struct.error, zlib.error ...
         raise UserError(f"{path} is damaged or not a .pt2 package: {one_line(error)}") from error
     if not isinstance(found, dict):
-        raise damaged(path, "not a JSON object")
+        raise about_damage(path, "not a JSON object")
     return parse_metadata(found, path, "a .pt2 package")
 
 

@@ -46,7 +46,7 @@ class Model:
         names = [style.name for style in info.styles]
         shares = chosen_shares(self.path, names, choice, bool(info.predictor_px))
         chosen = StyleChoice(self.network, names, shares, info.predictor_px, info.palette_share)
-        network = chosen.folded().eval().requires_grad_(False)
+        network = chosen.fold().eval().requires_grad_(False)
         return Model(self.path, network, _of_style(info, shares, choice), chosen)
 
     @property

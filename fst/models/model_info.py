@@ -87,17 +87,17 @@ def parse_info(text: str, path: Path) -> ModelInfo:
         )
     values = parse_fields(text, _TYPES, path)
     if not {"format_version", "network", "network_arguments"} <= values.keys():
-        raise damaged(path, "format_version, network or network_arguments is missing")
+        raise about_damage(path, "format_version, network or network_arguments is missing")
     styles = [_parse_style(style, path) for style in values.get("styles", [])]
     if len({style.name for style in styles}) < len(styles):
-        raise damaged(path, "two styles have one name")
+        raise about_damage(path, "two styles have one name")
     return ModelInfo(**{**values, "styles": styles})
 
 
 def _parse_style(values: dict[str, Any], path: Path) -> StyleInfo:
-    checked = checked_fields(values, _STYLE_TYPES, path)
+    checked = check_fields(values, _STYLE_TYPES, path)
     if not re.fullmatch("[^:=,]+", checked.get("name", "")):
-        raise damaged(path, "a style has no name, or one with : = or , in it")
+        raise about_damage(path, "a style has no name, or one with : = or , in it")
     return StyleInfo(**checked)
 
 
@@ -131,21 +131,21 @@ def parse_fields(text: str, types: dict[str, Check], path: Path) -> dict[str, An
     try:
         values = _printable(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise damaged(path, one_line(error)) from error
+        raise about_damage(path, one_line(error)) from error
     if not isinstance(values, dict):
-        raise damaged(path, "not a JSON object")
-    return checked_fields(values, types, path)
+        raise about_damage(path, "not a JSON object")
+    return check_fields(values, types, path)
 
 
-def checked_fields(values: dict[str, Any], types: dict[str, Check], path: Path) -> dict[str, Any]:
+def check_fields(values: dict[str, Any], types: dict[str, Check], path: Path) -> dict[str, Any]:
     """Return those values that `types` names; raise UserError unless each passes its check."""
     for name, check in types.items():
         if name in values and not check(values[name]):
-            raise damaged(path, f"{name} has the wrong type")
+            raise about_damage(path, f"{name} has the wrong type")
     return {name: values[name] for name in types if name in values}
 
 
-def damaged(path: Path, reason: str) -> UserError:
+def about_damage(path: Path, reason: str) -> UserError:
     """Return the error for metadata that cannot be used."""
     return UserError(f"{path} has damaged metadata: {reason}")
 

@@ -56,13 +56,13 @@ class StyleChoice:
         """Whether the strength of the style is an input of the network."""
         return self.network.predictor is not None
 
-    def folded(self, strength: float = 0.0) -> TransformerNetwork:
+    def fold(self, strength: float = 0.0) -> TransformerNetwork:
         """Return an ordinary network of this style.
 
         Args:
             strength: logarithm to the base of 4 of the style's weight, in [-1, 1].
         """
-        return self.network.folded(self.shares, strength)
+        return self.network.fold(self.shares, strength)
 
 
 def read_painting(file: str | Path) -> Tensor:
@@ -82,13 +82,13 @@ def with_painting(
         palette_share: how far its colours are moved towards the painting's, as in `fit_palette`.
     """
     painting = _crop_elongated(painting)
-    network = network.with_style(predicted_code(network, painting, side_px))
+    network = network.with_style(predict_code(network, painting, side_px))
     network.fit_palette(-1, painting.to(network.codes.device), palette_share)
     return network
 
 
 @torch.no_grad()
-def predicted_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Tensor:
+def predict_code(network: StyledNetwork, painting: Tensor, side_px: int) -> Tensor:
     """Return the code (C,) that a network's predictor finds for a painting.
 
     Args:

@@ -2,7 +2,7 @@
 
 A style is a vector of all scales and shifts of a network's instance norms, and a palette.
 Everything else is shared. To use a style, its vector is written into the norms of an ordinary
-network and its palette into the last convolution (`folded`), so that tiles, engines, exports and
+network and its palette into the last convolution (`fold`), so that tiles, engines, exports and
 videos know nothing of it and cost what they do for one style.
 
 Shapes: N pictures, K styles, S values of a style's vector, C of its code.
@@ -43,7 +43,7 @@ def style_vector(network: nn.Module) -> Tensor:
     return torch.cat(list(norm_parameters(network).values()))
 
 
-def stylized_with(network: TransformerNetwork, vectors: Tensor, image: Tensor) -> Tensor:
+def stylize_with(network: TransformerNetwork, vectors: Tensor, image: Tensor) -> Tensor:
     """Stylize (N, 3, H, W) with the styles' vectors (N, S) instead of the network's own."""
     own = norm_parameters(network)
     values = torch.split(vectors, [len(parameter) for parameter in own.values()], dim=1)
@@ -102,9 +102,9 @@ class StyledNetwork(nn.Module):
         numbers = slice(None) if styles is None else styles
         codes = self.codes[numbers]
         strengths = codes.new_full((len(codes),), strength)
-        return self.mapped(codes, strengths) + self.residuals[numbers]
+        return self.map_codes(codes, strengths) + self.residuals[numbers]
 
-    def mapped(self, codes: Tensor, strengths: Tensor) -> Tensor:
+    def map_codes(self, codes: Tensor, strengths: Tensor) -> Tensor:
         """Return the vectors (N, S) of codes (N, C), without a residual.
 
         Args:
@@ -129,7 +129,7 @@ class StyledNetwork(nn.Module):
         """
         with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
             vectors = self.vectors(styles)
-        return stylized_with(self.network, vectors, image)
+        return stylize_with(self.network, vectors, image)
 
     def with_style(self, code: Tensor, residual: Tensor | None = None) -> "StyledNetwork":
         """Return a network with one more style, of a code (C,) and a residual (S,).
@@ -164,12 +164,12 @@ class StyledNetwork(nn.Module):
         return other.to(codes.device).train(self.training)
 
     @torch.no_grad()
-    def folded(self, shares: Tensor, strength: float = 0.0) -> TransformerNetwork:
+    def fold(self, shares: Tensor, strength: float = 0.0) -> TransformerNetwork:
         """Return a network of one style: the mean of all styles, weighted by `shares`.
 
         Args:
             shares: (K,), which are divided by their sum.
-            strength: as in `mapped`.
+            strength: as in `map_codes`.
         """
         chosen = [x for x in enumerate((shares / shares.sum()).tolist()) if x[1]]
         network = copy.deepcopy(self.network)
@@ -226,4 +226,4 @@ def in_style(network: nn.Module, number: int = 0) -> TransformerNetwork:
     assert isinstance(network, StyledNetwork)
     shares = torch.zeros(len(network.codes))
     shares[number] = 1
-    return network.folded(shares)
+    return network.fold(shares)

@@ -40,7 +40,7 @@ class Upscaler(nn.Module, ABC):
         return next(self.parameters()).dtype
 
     @abstractmethod
-    def enlarged(self, image: Tensor) -> Tensor:
+    def enlarge(self, image: Tensor) -> Tensor:
         """Return (N, 3, factor H, factor W), which may leave [0, 1], for (N, 3, H, W)."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Upscaler(nn.Module, ABC):
         The result is clamped to [0, 1], but not in training, where that would stop gradients. A
         network in half precision takes float32, and returns it.
         """
-        result = self.enlarged(image)
+        result = self.enlarge(image)
         return result if self.training else result.clamp(0, 1)
 
 
@@ -79,7 +79,7 @@ class FastUpscaler(Upscaler):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def enlarged(self, image: Tensor) -> Tensor:
+    def enlarge(self, image: Tensor) -> Tensor:
         """Return (N, 3, factor H, factor W) for (N, 3, H, W)."""
         change = self.head(self.steps(image.to(self.dtype))).to(image.dtype)
         repeated = image.repeat_interleave(self.factor**2, 1)
@@ -103,7 +103,7 @@ class JohnsonUpscaler(Upscaler):
         )
         self.margin_px = 4 + 2 * blocks + doublings + 4
 
-    def enlarged(self, image: Tensor) -> Tensor:
+    def enlarge(self, image: Tensor) -> Tensor:
         """Return (N, 3, factor H, factor W) for (N, 3, H, W)."""
         features = self.residual(self.first(image.to(self.dtype)))
         result: Tensor = self.rest(features).to(image.dtype)

@@ -1,6 +1,6 @@
 """Colours: from what a picture or a video declares to 8-bit sRGB.
 
-`declared_by_picture` and `declared_by_codes` read a declaration; `picture_to_srgb` and
+`colours_of_picture` and `colours_of_codes` read a declaration; `picture_to_srgb` and
 `values_to_srgb` apply it, to a picture and to arrays such as video frames. docs/guides/colours.md
 has a table of what is read.
 
@@ -86,7 +86,7 @@ class Colours:
 SRGB = Colours()
 
 
-def declared_by_codes(primaries: int, transfer: int, narrow: bool = False) -> Colours | None:
+def colours_of_codes(primaries: int, transfer: int, narrow: bool = False) -> Colours | None:
     """Return what the codes of ITU-T H.273 mean; None if neither code is known.
 
     An unknown code beside a known one counts as that of sRGB.
@@ -102,7 +102,7 @@ def declared_by_codes(primaries: int, transfer: int, narrow: bool = False) -> Co
     )
 
 
-def declared_by_picture(picture: Image.Image, file: Path | io.BytesIO | None = None) -> Colours:
+def colours_of_picture(picture: Image.Image, file: Path | io.BytesIO | None = None) -> Colours:
     """Return what a picture declares; sRGB if nothing, or nothing that makes sense.
 
     Args:
@@ -110,17 +110,17 @@ def declared_by_picture(picture: Image.Image, file: Path | io.BytesIO | None = N
         file: what it was opened from, for what Pillow does not keep: the codes of PNG and AVIF. By
             default the file whose name Pillow keeps, if any.
     """
-    codes = _declared_by_file(picture, file)
+    codes = _colours_of_file(picture, file)
     profile = picture.info.get("icc_profile") or b""
     if codes and (codes.hdr or picture.format == "PNG" or not profile):
         return codes
     if profile:
-        return _declared_by_profile(profile) or Colours(profile=profile)
+        return _colours_of_profile(profile) or Colours(profile=profile)
     if "srgb" in picture.info:
         return SRGB
     if "gamma" in picture.info or "chromaticity" in picture.info:
-        return _declared_by_chunks(picture)
-    return _declared_by_exif(picture) or SRGB
+        return _colours_of_chunks(picture)
+    return _colours_of_exif(picture) or SRGB
 
 
 def picture_to_srgb(picture: Image.Image, colours: Colours) -> Image.Image:
@@ -269,7 +269,7 @@ def _is_grey(picture: Image.Image) -> bool:
     return not any(ImageChops.difference(red, other).getbbox() for other in (green, blue))
 
 
-def _declared_by_profile(profile: bytes) -> Colours | None:
+def _colours_of_profile(profile: bytes) -> Colours | None:
     """Return what an HDR profile's tag `cicp` says: its tables end at some white or other."""
     with contextlib.suppress(struct.error):  # it ends early
         (count,) = struct.unpack_from(">I", profile, 128)
@@ -277,12 +277,12 @@ def _declared_by_profile(profile: bytes) -> Colours | None:
             name, start = struct.unpack_from(">4sI", profile, 132 + 12 * tag)
             if name == b"cicp":
                 primaries, transfer, _, full = struct.unpack_from("4B", profile, start + 8)
-                codes = declared_by_codes(primaries, transfer, narrow=not full)
+                codes = colours_of_codes(primaries, transfer, narrow=not full)
                 return codes if codes and codes.hdr else None
     return None
 
 
-def _declared_by_chunks(picture: Image.Image) -> Colours:
+def _colours_of_chunks(picture: Image.Image) -> Colours:
     """Return what PNG's chunks gAMA and cHRM say."""
     gamma, points = picture.info.get("gamma", 0), picture.info.get("chromaticity", ())
     primaries = _BT709
@@ -296,7 +296,7 @@ def _declared_by_chunks(picture: Image.Image) -> Colours:
     return Colours(primaries, exponent=1 / gamma)
 
 
-def _declared_by_exif(picture: Image.Image) -> Colours | None:
+def _colours_of_exif(picture: Image.Image) -> Colours | None:
     """Return Adobe RGB if the camera says so, by the rules of DCF."""
     with contextlib.suppress(Exception):  # Pillow raises whatever damaged metadata trip it over
         exif = picture.getexif()
@@ -308,10 +308,10 @@ def _declared_by_exif(picture: Image.Image) -> Colours | None:
     return None
 
 
-def _declared_by_file(picture: Image.Image, file: Path | io.BytesIO | None) -> Colours | None:
+def _colours_of_file(picture: Image.Image, file: Path | io.BytesIO | None) -> Colours | None:
     """Return what the codes of ITU-T H.273 in a PNG, AVIF or HEIC file say."""
     if nclx := picture.info.get("nclx_profile"):
-        return declared_by_codes(nclx["color_primaries"], nclx["transfer_characteristics"])
+        return colours_of_codes(nclx["color_primaries"], nclx["transfer_characteristics"])
     reader = {"PNG": _codes_of_png, "AVIF": _codes_of_avif}.get(picture.format or "")
     if file is None and (name := getattr(picture, "filename", "")):
         file = Path(name)
@@ -334,7 +334,7 @@ def _codes_of_png(file: BinaryIO) -> Colours | None:
         length, kind = struct.unpack(">I4s", file.read(8))
         if kind == b"cICP" and length == 4:
             primaries, transfer, _, full = file.read(4)
-            return declared_by_codes(primaries, transfer, narrow=not full)
+            return colours_of_codes(primaries, transfer, narrow=not full)
         if kind == b"IDAT":
             return None
         file.seek(length + 4, io.SEEK_CUR)
@@ -350,7 +350,7 @@ def _codes_of_avif(file: BinaryIO) -> Colours | None:
     for number in _properties_of(main, described[b"ipma"]):
         kind, content = properties[number - 1]
         if kind == b"colr" and content[:4] == b"nclx":
-            return declared_by_codes(*struct.unpack_from(">HH", content, 4))
+            return colours_of_codes(*struct.unpack_from(">HH", content, 4))
     return None
 
 

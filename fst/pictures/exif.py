@@ -21,7 +21,7 @@ _TRANSPOSE = {
 }
 
 
-def kept_exif(picture: Image.Image) -> tuple[bytes, tuple[str, ...]]:
+def exif_to_keep(picture: Image.Image) -> tuple[bytes, tuple[str, ...]]:
     """Return the tags that are kept, encoded, and a note if they could not be read."""
     kept = Image.Exif()
     try:
@@ -35,9 +35,9 @@ def kept_exif(picture: Image.Image) -> tuple[bytes, tuple[str, ...]]:
         return b"", ("its EXIF metadata are damaged and were dropped",)
 
 
-def turned_upright(picture: Image.Image, original: Image.Image) -> Image.Image:
+def turn_upright(picture: Image.Image, original: Image.Image) -> Image.Image:
     """Turn a picture as the EXIF orientation of `original` says, whatever else that holds."""
-    with contextlib.suppress(Exception):  # as in `kept_exif`: no reason to refuse the picture
+    with contextlib.suppress(Exception):  # as in `exif_to_keep`: no reason to refuse the picture
         if (method := _TRANSPOSE.get(original.getexif().get(_ORIENTATION, 1))) is not None:
             return picture.transpose(method)
     return picture

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.pictures.image import luminance, rounded
+from fst.pictures.image import in_8_bits, luminance
 
 
 def studio_luminance(image: Tensor) -> Tensor:
     """Return Y of BT.601, (N, 1, H, W) in [16, 235], of pictures rounded to 8 bits."""
-    return 16 + 219 * luminance(rounded(image).double())
+    return 16 + 219 * luminance(in_8_bits(image).double())
 
 
 def psnr(image: Tensor, original: Tensor, border: int = 0, grey: bool = False) -> Tensor:
@@ -67,7 +67,7 @@ def gmsd(image: Tensor, original: Tensor, border: int = 0, grey: bool = False) -
 def _both(image: Tensor, original: Tensor, border: int, grey: bool) -> tuple[Tensor, Tensor]:
     """Return what is compared, each (N, 1, H, W) in levels of 255."""
     if grey:  # in studio range its errors would be a seventh smaller
-        one, other = (rounded(each).double().mean(1, True) * 255 for each in (image, original))
+        one, other = (in_8_bits(each).double().mean(1, True) * 255 for each in (image, original))
     else:
         one, other = studio_luminance(image), studio_luminance(original)
     return _inner(one, border), _inner(other, border)

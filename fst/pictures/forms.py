@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fst.pictures.colour import declared_by_picture
+from fst.pictures.colour import colours_of_picture
 from fst.pictures.image import split_srgb
-from fst.pictures.transparency import alpha_of, continued
+from fst.pictures.transparency import alpha_of, continue_colours
 
 Form = TypeVar("Form", Tensor, Image.Image, np.ndarray)
 
@@ -25,7 +25,7 @@ def to_images(picture: Tensor | Image.Image | np.ndarray) -> Tensor:
     if not isinstance(picture, Tensor | Image.Image | np.ndarray):
         raise TypeError(f"expected a tensor, a PIL picture or a frame, not {type(picture)}")
     if isinstance(picture, Image.Image):
-        picture = np.array(continued(*split_srgb(picture, declared_by_picture(picture))))
+        picture = np.array(continue_colours(*split_srgb(picture, colours_of_picture(picture))))
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (3, 4) or picture.shape[-1] != 3:
             raise ValueError(

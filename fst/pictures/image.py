@@ -22,13 +22,13 @@ from torch import Tensor
 from fst.addresses import refuse_address
 from fst.atomic import replacing
 from fst.errors import UserError
-from fst.pictures.colour import Colours, declared_by_picture, picture_to_srgb
+from fst.pictures.colour import Colours, colours_of_picture, picture_to_srgb
 from fst.pictures.depth import is_deep, strips, to_8_bit
-from fst.pictures.exif import kept_exif, turned_upright, without_details
+from fst.pictures.exif import exif_to_keep, turn_upright, without_details
 from fst.pictures.formats import load_picture
 from fst.pictures.png import UNREAD
 from fst.pictures.raw import CameraRawError
-from fst.pictures.transparency import alpha_of, continued, over_white, resized
+from fst.pictures.transparency import alpha_of, continue_colours, over_white, resize_with_alpha
 
 PICTURE_SUFFIXES = frozenset(
     (
@@ -176,8 +176,8 @@ def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
             height, width = scaled_size(colours.height, colours.width, size_px)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        colours, alpha = resized(colours, alpha, (width, height))
-    rgb = to_bytes_tensor(continued(colours, alpha))[None]
+        colours, alpha = resize_with_alpha(colours, alpha, (width, height))
+    rgb = to_bytes_tensor(continue_colours(colours, alpha))[None]
     kept = None if alpha is None else torch.from_numpy(np.array(alpha))[None, None]
     return Picture(rgb, kept, decoded.exif, decoded.animated, decoded.notes)
 
@@ -205,7 +205,7 @@ def to_unit_range(images: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def rounded(images: Tensor) -> Tensor:
+def in_8_bits(images: Tensor) -> Tensor:
     """Return pictures in [0, 1] as 8 bits hold them, still in [0, 1]."""
     return (images.clamp(0, 1) * 255).round() / 255
 
@@ -354,13 +354,13 @@ def decode(source: str | Path | bytes) -> Decoded:
             raise UnreadableImageError(f"cannot read {name}: {error.strerror}") from error
     try:
         with load_picture(file) as picture:
-            exif, notes = kept_exif(picture)
+            exif, notes = exif_to_keep(picture)
             notes += picture.info.get(UNREAD, ())
             # Photographs with a preview inside are MPO, which Pillow calls animated.
             animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
-            colours = declared_by_picture(picture, file)
+            colours = colours_of_picture(picture, file)
             rgb, alpha = (
-                each and turned_upright(each, picture) for each in split_srgb(picture, colours)
+                each and turn_upright(each, picture) for each in split_srgb(picture, colours)
             )
             assert rgb is not None
             return Decoded(rgb, alpha, exif, animated, notes)

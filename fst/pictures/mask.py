@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 from torch import Tensor
 
 from fst.errors import UserError
-from fst.pictures.colour import declared_by_picture
+from fst.pictures.colour import colours_of_picture
 from fst.pictures.image import at_most, decode, split_srgb
 
 _MAX_PX = 16_000_000
@@ -28,7 +28,7 @@ def read_mask(path: Path) -> Image.Image:
     return at_most(_mask(decoded.colours, decoded.alpha, str(path)), _MAX_PX)
 
 
-def stretched(mask: Image.Image, height: int, width: int) -> Tensor:
+def stretch(mask: Image.Image, height: int, width: int) -> Tensor:
     """Return a mask of mode L as (1, 1, `height`, `width`) in [0, 1]."""
     scaled = mask.resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(scaled))[None, None].float() / 255
@@ -40,7 +40,7 @@ def mask_of(picture: Image.Image) -> Image.Image:
     Raises:
         UserError: its values are next to each other.
     """
-    return _mask(*split_srgb(picture, declared_by_picture(picture)), "the mask")
+    return _mask(*split_srgb(picture, colours_of_picture(picture)), "the mask")
 
 
 def is_black(mask: Image.Image) -> bool:

@@ -42,7 +42,7 @@ def over_white(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     return colours
 
 
-def resized(
+def resize_with_alpha(
     colours: Image.Image, alpha: Image.Image | None, size: tuple[int, int]
 ) -> tuple[Image.Image, Image.Image | None]:
     """Scale a picture of mode RGB to (width, height); each colour counts by its alpha."""
@@ -89,7 +89,7 @@ def _times(channel: Image.Image, alpha: Image.Image) -> Image.Image:
     return Image.fromarray(product)
 
 
-def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
+def continue_colours(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     """Continue the colours of a picture of mode RGB to where it is transparent, in place.
 
     Those with an alpha above `MIN_ALPHA` stay.
@@ -101,7 +101,7 @@ def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
         return colours
     hidden = alpha.point([255 * (value <= MIN_ALPHA) for value in range(256)])
     factor = math.ceil(math.sqrt(colours.width * colours.height / _AT_ONCE_PX))
-    small = _fill(*_reduced(colours, hidden, factor))
+    small = _fill(*_reduce(colours, hidden, factor))
     filling = Image.fromarray(small[0].permute(1, 2, 0).round().byte().numpy())
     step = max(1, _AT_ONCE_PX // colours.width)
     for top in range(0, colours.height, step):
@@ -114,7 +114,7 @@ def continued(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     return colours
 
 
-def _reduced(colours: Image.Image, hidden: Image.Image, factor: int) -> tuple[Tensor, Tensor]:
+def _reduce(colours: Image.Image, hidden: Image.Image, factor: int) -> tuple[Tensor, Tensor]:
     """Return the means of cells of `factor` squared pixels: colours (1, 3, h, w), weights.
 
     Hidden colours count as 0, and their weight (1, 1, h, w) is 0.

@@ -13,7 +13,7 @@ from torch import Tensor
 from fst.pictures.image import luminance
 
 
-def scaled(image: Tensor, factor: float) -> Tensor:
+def scale(image: Tensor, factor: float) -> Tensor:
     """Return (N, 3, H, W) in [0, 1] with height and width times `factor`, at least a pixel each."""
     return _fit(image, [max(1, round(length * factor)) for length in image.shape[-2:]])
 
@@ -27,7 +27,7 @@ def with_details(stylized: Tensor, content: Tensor, seen: Tensor) -> Tensor:
     Args:
         stylized: the network's result, of the shape of `seen`.
         content: the picture, (N, 3, H, W) in [0, 1].
-        seen: what the network was given, `scaled(content, ...)`.
+        seen: what the network was given, `scale(content, ...)`.
 
     Returns:
         (N, 3, H, W) in [0, 1].

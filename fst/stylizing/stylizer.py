@@ -29,10 +29,10 @@ from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.forms import Form, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
-from fst.pictures.mask import mask_of, stretched
+from fst.pictures.mask import mask_of, stretch
 from fst.stylizing.look import Look
 from fst.stylizing.options import MAX_STRENGTH, check_strength, check_tile_px
-from fst.stylizing.strokes import scaled, with_details
+from fst.stylizing.strokes import scale, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
 TILE_PX = 1024
@@ -165,7 +165,7 @@ class Stylizer(RunningModel):
                     "leave it out, or export the model without --size"
                 )
             content = self._content(images)
-            seen = scaled(content, 1 / look.strokes)
+            seen = scale(content, 1 / look.strokes)
             stylized = turned.render(seen, Look(), tile_px, progress)
             stylized = with_details(stylized, content, seen)
             return from_unit_range(blend(content, stylized, look), images)
@@ -198,7 +198,7 @@ class Stylizer(RunningModel):
             return self, 1.0
         turned = self.turned.get(trained)
         if turned is None:
-            network = self.choice.folded(2 * (trained - 1)).requires_grad_(False)
+            network = self.choice.fold(2 * (trained - 1)).requires_grad_(False)
             turned = Stylizer(network, self.info, self.device, self.dtype)
             if self.compiled:
                 turned.compile()
@@ -334,7 +334,7 @@ def blend(content: Tensor, stylized: Tensor, look: Look) -> Tensor:
 def _to_mask(mask: Tensor | Image.Image, height: int, width: int) -> Tensor:
     """Return a mask as (1, 1, height, width) in [0, 1]; a PIL picture is stretched to that size."""
     if isinstance(mask, Image.Image):
-        return stretched(mask_of(mask), height, width)
+        return stretch(mask_of(mask), height, width)
     if not isinstance(mask, Tensor):
         raise TypeError(f"expected a mask as a tensor or a PIL picture, not {type(mask)}")
     if mask.shape != (1, 1, height, width):

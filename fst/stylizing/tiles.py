@@ -49,11 +49,11 @@ def split(height: int, width: int, tile_px: int, margin_px: int) -> list[Tile]:
     def spans(length: int) -> list[slice]:
         return [slice(start, min(start + tile_px, length)) for start in range(0, length, tile_px)]
 
-    def widened(span: slice, length: int) -> slice:
+    def widen(span: slice, length: int) -> slice:
         return slice(max(0, span.start - margin_px), min(length, span.stop + margin_px))
 
     return [
-        Tile((rows, columns), (widened(rows, height), widened(columns, width)))
+        Tile((rows, columns), (widen(rows, height), widen(columns, width)))
         for rows in spans(height)
         for columns in spans(width)
     ]

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from fst.config import AnyStyleConfig, FolderDataConfig, SlimConfig, TrainConfig
 from fst.data.batches import Data, no_answer, open_data, unusable
-from fst.data.waiting import FeedError, StoppedWaitingError, awaited
+from fst.data.waiting import FeedError, StoppedWaitingError, wait_for
 from fst.errors import UserError
 from fst.losses.objective import Objective, towards
 from fst.models.model_info import ModelInfo
 from fst.models.style_choice import predictor_moments, with_painting
 from fst.networks.predictor import predictor_input
 from fst.networks.registry import build_network
-from fst.networks.styled import StyledNetwork, stylized_with
+from fst.networks.styled import StyledNetwork, stylize_with
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
 from fst.training.resumable import fingerprint
@@ -61,13 +61,13 @@ class PredictedStyles(nn.Module):
                 mixed with, (M, P), behind them.
             chosen: as in `mix`.
             shares: as in `mix`.
-            strengths: (N,), as in `StyledNetwork.mapped`.
+            strengths: (N,), as in `StyledNetwork.map_codes`.
         """
         assert self.styled.predictor is not None
         with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
             codes = mix(self.styled.predictor(statistics), chosen, shares)
-            vectors = self.styled.mapped(codes, strengths)
-        return stylized_with(self.styled.network, vectors, image)
+            vectors = self.styled.map_codes(codes, strengths)
+        return stylize_with(self.styled.network, vectors, image)
 
 
 def mix(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class AnyStyleTask(Task):
 
         torch.manual_seed(config.seed)
         self.transformer = build_network(config.network.name, config.network.arguments())
-        self.begin_with(self._begun())
+        self.begin_with(self._begin())
         if context.compiles:
             self.loss.compile()  # whole: the loss network alone would be compiled for six shapes
 
@@ -137,7 +137,7 @@ class AnyStyleTask(Task):
             )
         return found
 
-    def _begun(self) -> PredictedStyles:
+    def _begin(self) -> PredictedStyles:
         """Return what is trained, begun with the weights of `init`: of all, or of a network."""
         styled = StyledNetwork(self.transformer, 0, predicts=True)
         styled.codes.requires_grad_(False)  # there are none, and processes would wait for theirs
@@ -162,7 +162,7 @@ class AnyStyleTask(Task):
         squares = []
         try:
             silence = partial(no_answer, paintings)
-            for square, skipped in awaited(cut, self.context.stopping, silence):
+            for square, skipped in wait_for(cut, self.context.stopping, silence):
                 self.context.skipped += skipped
                 if square is None:
                     raise unusable(paintings, skipped)

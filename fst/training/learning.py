@@ -30,8 +30,8 @@ from fst.models.model import for_super_resolution
 from fst.models.model_file import read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import ModelRef
-from fst.models.style_choice import predicted_code, read_painting
-from fst.networks.styled import StyledNetwork, in_style, style_vector, stylized_with
+from fst.models.style_choice import predict_code, read_painting
+from fst.networks.styled import StyledNetwork, in_style, style_vector, stylize_with
 from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
 from fst.pictures.sheet import styles_sheet
@@ -140,7 +140,7 @@ def add_styles(
         contents = _photographs(crops, images + TRIALS, chosen_device)
         predicted = None
         if info.predictor_px:
-            predicted = predicted_code(network, read_painting(style.path), info.predictor_px)
+            predicted = predict_code(network, read_painting(style.path), info.predictor_px)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, show)
         if learnt.skipped:
             tell(
@@ -244,8 +244,8 @@ def learn_style(
     seen: list[dict[str, float]] = []
     skipped = in_a_row = 0
     for number, photograph in enumerate(itertools.islice(photographs, images), 1):
-        vectors = network.mapped(code[None], default_strength) + residual
-        stylized = stylized_with(network.network, vectors, photograph)
+        vectors = network.map_codes(code[None], default_strength) + residual
+        stylized = stylize_with(network.network, vectors, photograph)
         inner, content = (without_margin(x, margin_px) for x in (stylized, photograph))
         terms = loss(inner, content)
         optimizer.zero_grad()

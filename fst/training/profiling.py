@@ -16,7 +16,9 @@ _ROWS = 10
 _NAME_LENGTH = 80
 
 
-def profiled(batches: Iterable[Batch], trace: Path, say: Callable[[str], None]) -> Iterator[Batch]:
+def profile_steps(
+    batches: Iterable[Batch], trace: Path, say: Callable[[str], None]
+) -> Iterator[Batch]:
     """Yield the batches; profile steps 13 to 20, the wait for each batch and what is done with it.
 
     Args:

@@ -24,7 +24,7 @@ from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
-from fst.training.profiling import profiled
+from fst.training.profiling import profile_steps
 from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
 from fst.training.schedule import learning_rate
@@ -61,7 +61,7 @@ def run_training(
         torch.backends.cudnn.benchmark = True  # all batches have one size
     with process_group() as world, tf32(device, allowed=True):
         run = Run(kind, config, world, device)
-        with run.folder.locked() if world.is_main else nullcontext(), StopRequest() as stop:
+        with run.folder.lock() if world.is_main else nullcontext(), StopRequest() as stop:
             return run.run(stop, console, swept)
 
 
@@ -127,7 +127,7 @@ class Run:
         try:
             check_state(state, self.state_dict(), self.task.optimizers())
         except UnfitStateError as error:
-            raise self.folder.damaged_state() from error
+            raise self.folder.about_damaged_state() from error
         for what, hashed in self.task.inputs.items():
             if state["inputs"][what] != hashed:
                 raise UserError(
@@ -168,10 +168,10 @@ class Run:
                 tracker.begin(self.validate(tracker), swept)
             batches = self.batches()
             if settings.profile and self.world.is_main:
-                batches = profiled(batches, self.folder.trace, tracker.say)
+                batches = profile_steps(batches, self.folder.trace, tracker.say)
             start = self.seen_images
             for images, skipped in batches:
-                with self.saved_without_pictures(start):
+                with self.save_without_pictures(start):
                     self.step(images)
                 tracker.advance(settings.batch_size, [*skipped, *self.context.skipped])
                 self.context.skipped.clear()
@@ -222,7 +222,7 @@ class Run:
             FeedError: the photographs are unusable; what was trained is saved first.
         """
         start, resident = self.seen_images, self.config.data.resident
-        with self.saved_without_pictures(start), suppress(StoppedWaitingError):
+        with self.save_without_pictures(start), suppress(StoppedWaitingError):
             if resident:
                 self.data.train = ResidentDataset(self.data.train, self.device, self.stopping)
             self.restart_clock()
@@ -252,7 +252,7 @@ class Run:
         return self.stop.signal is not None
 
     @contextmanager
-    def saved_without_pictures(self, start: int) -> Iterator[None]:
+    def save_without_pictures(self, start: int) -> Iterator[None]:
         """Save what was trained since `start` before a `FeedError` ends the run."""
         try:
             yield

@@ -25,7 +25,7 @@ import yaml
 from fst.atomic import replacing, write_bytes
 from fst.config import OptimizeConfig, RunConfig, to_yaml
 from fst.errors import UserError
-from fst.folder_lock import locked
+from fst.folder_lock import lock
 from fst.models.model_info import is_count
 from fst.terminal import visible
 from fst.weights_file import refuse_zip_bombs
@@ -139,7 +139,7 @@ class RunFolder:
         with replacing(self.config) as temporary:
             temporary.write_text(to_yaml(config), encoding="utf-8")
 
-    def locked(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keep other processes from working in this folder; see `fst.folder_lock`.
 
         Raises:
@@ -150,7 +150,7 @@ class RunFolder:
                 f"TensorBoard cannot write into a folder named {self.path}: give this run another "
                 "name=... or runs_dir=..."
             )
-        return locked(self.path, "give this run another name=...")
+        return lock(self.path, "give this run another name=...")
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Write the resumable state, with the CRC-32 of every record, as torch's format has it."""
@@ -179,10 +179,10 @@ class RunFolder:
             raise
         except Exception as error:
             # Damaged files make zipfile and torch raise UnpicklingError, EOFError, zlib.error ...
-            raise self.damaged_state() from error
+            raise self.about_damaged_state() from error
         return state
 
-    def damaged_state(self) -> UserError:
+    def about_damaged_state(self) -> UserError:
         """Return the error that says that the state cannot be used."""
         return UserError(
             f"{self.state} is damaged, or was written by another version of fst: remove it to "

@@ -17,7 +17,7 @@ from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
 from fst.training.setup import build_losses, start_from, start_styles_from, style_inputs
-from fst.training.style_pictures import drawn_styles, open_styles
+from fst.training.style_pictures import draw_styles, open_styles
 from fst.training.style_report import about_style, describe_style, worst_styles
 from fst.training.style_terms import style_terms
 from fst.training.task import Context, Task, Validation
@@ -40,13 +40,13 @@ class StyleTask(Task):
         torch.manual_seed(config.seed)
         self.one_style = isinstance(config.style, PictureConfig)
         self.transformer = build_network(config.network.name, config.network.arguments())
-        self.begin_with(self._begun(None if context.resumes else config.init))
+        self.begin_with(self._begin(None if context.resumes else config.init))
         if context.compiles:
             loss.compile()  # whole: the loss network alone would be compiled for six shapes
         self.missing = torch.zeros(len(self.styles), device=self.device)
         self.fitted: nn.Module | None = None
 
-    def _begun(self, init: str | None) -> nn.Module:
+    def _begin(self, init: str | None) -> nn.Module:
         """Return what is trained, begun with the weights of a model if one is named."""
         if self.one_style:
             if init is not None:
@@ -60,7 +60,7 @@ class StyleTask(Task):
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms, and the mean weight of the style."""
         content = to_unit_range(images.to(self.device, non_blocking=True))
-        styles = drawn_styles(len(self.styles), self.config.seed, position, len(content))
+        styles = draw_styles(len(self.styles), self.config.seed, position, len(content))
         styles = styles.to(self.device, non_blocking=True)
         network = self.descent.parallel
         stylize = network if self.one_style else partial(network, styles=styles)

@@ -59,7 +59,7 @@ def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> lis
     return list(styles.values())
 
 
-def drawn_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
+def draw_styles(styles: int, seed: int, position: int, count: int) -> Tensor:
     """Return the number of the style of each of `count` images, int64 (N,).
 
     In every `styles` images each style has its turn, in a random order. The numbers depend on

@@ -62,7 +62,7 @@ class Tracker:
         """
         if not self.is_main:
             return
-        self.writer.add_text("config", indented(self.config))
+        self.writer.add_text("config", in_markdown(self.config))
         add_settings(self.writer, dataclasses.asdict(self.config), heldout, swept)
         self.scalars({"seen_images": 0, **heldout})
 
@@ -168,7 +168,7 @@ def add_settings(
         events.add_summary(summary)
 
 
-def indented(config: RunConfig | OptimizeConfig) -> str:
+def in_markdown(config: RunConfig | OptimizeConfig) -> str:
     """Return a configuration as TensorBoard's Markdown shows it unchanged."""
     return "".join(f"    {visible(line)}\n" for line in to_yaml(config).splitlines())
 

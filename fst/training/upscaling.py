@@ -17,7 +17,7 @@ from fst.networks.cost import count_flops, count_parameters
 from fst.networks.registry import build_upscaler
 from fst.networks.upscaler import Upscaler
 from fst.pictures.fidelity import psnr
-from fst.pictures.image import enlarge_bicubic, rounded, to_unit_range
+from fst.pictures.image import enlarge_bicubic, in_8_bits, to_unit_range
 from fst.pictures.sheet import labelled_sheet
 from fst.training.resumable import fingerprint
 from fst.training.setup import load_in_turn, start_from
@@ -72,7 +72,7 @@ class UpscalingTask(Task):
     @torch.no_grad()
     def small(self, original: Tensor) -> Tensor:
         """Return what the network is given for pictures (N, 3, H, W), in its memory layout."""
-        return to_unit_range(rounded(self.upscaler.downscale(original)))
+        return to_unit_range(in_8_bits(self.upscaler.downscale(original)))
 
     @torch.no_grad()
     def validate(self) -> Validation:

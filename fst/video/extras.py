@@ -55,7 +55,7 @@ def extras_of(container: Any, film: Any, origin: Fraction) -> Extras:
     )
 
 
-def left_out(container: Any, film: Any, extras: Extras) -> list[str]:
+def about_left_out(container: Any, film: Any, extras: Extras) -> list[str]:
     """Return a note for each stream that no result can hold: other films, covers, sensors' data."""
     notes = []
     kept = {film.index, *(stream.index for stream in extras.streams)}

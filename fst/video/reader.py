@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from fst.errors import UserError
-from fst.pictures.colour import SRGB, declared_by_codes, values_to_srgb
+from fst.pictures.colour import SRGB, colours_of_codes, values_to_srgb
 from fst.video.deinterlacing import Deinterlacer
-from fst.video.extras import extras_of, left_out
+from fst.video.extras import about_left_out, extras_of
 from fst.video.formats import BT709, UNSPECIFIED, complete_colors, pyav, reformatter
 from fst.video.opening import film_of, open_video
 
@@ -106,7 +106,7 @@ class VideoReader:
         else:
             self._origin = min(Fraction(0), (video.start_time or 0) * self.time_base)
         self.extras = extras_of(container, video, self._origin)
-        self.notes += left_out(container, video, self.extras)
+        self.notes += about_left_out(container, video, self.extras)
 
         self._items = self._read(av.FFmpegError)
         self._first = []
@@ -215,7 +215,7 @@ class VideoReader:
         self.notes.append(f"damaged: pixels {aspect} times as wide as high are taken as square")
         return Fraction(1)
 
-    def _left_out_of(self, frame: Any) -> list[str]:
+    def _about_dropped(self, frame: Any) -> list[str]:
         """Return a note for what a frame carries and results do not."""
         parts = [what for kind, what in _HIDDEN_PARTS.items() if frame.side_data.get(kind)]
         # FFmpeg's own decoders of VP8 and VP9 leave out transparency, which a tag declares.
@@ -234,7 +234,7 @@ class VideoReader:
         )
         self.colors = complete_colors((matrix, primaries, transfer), frame.width, frame.height)
         self._matrix, primaries, transfer = self.colors
-        self._declared = declared_by_codes(primaries, transfer) or SRGB
+        self._declared = colours_of_codes(primaries, transfer) or SRGB
         if self._declared != SRGB:
             self.colors = BT709, BT709, BT709  # of the frames, not of the file
         # Square pixels: others would distort the strokes, and VP9 cannot signal them.
@@ -244,7 +244,7 @@ class VideoReader:
             scale = self._size / min(width, height)
             width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
         self._decoded_size = width, height
-        self.notes += self._left_out_of(frame)
+        self.notes += self._about_dropped(frame)
 
         # 3x3: (x, y, 1) of a pixel times the matrix is where it is shown
         matrix = frame.side_data.get("DISPLAYMATRIX")

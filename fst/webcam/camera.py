@@ -125,16 +125,16 @@ class Camera:
         return np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB))
 
 
-def scaled(pixels: np.ndarray, size: int) -> np.ndarray:
+def scale(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return the picture with this shorter side; the longer side is rounded to an even number."""
     height, width = pixels.shape[:2]
     if size == min(height, width):
         return pixels
     longer = round(max(height, width) * size / min(height, width) / 2) * 2
-    return resized(pixels, *((size, longer) if width < height else (longer, size)))
+    return resize(pixels, *((size, longer) if width < height else (longer, size)))
 
 
-def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return the picture at this size."""
     if pixels.shape[:2] == (height, width):
         return pixels

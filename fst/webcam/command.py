@@ -22,8 +22,8 @@ from fst.webcam.live import (
     Pipeline,
     Recorder,
     Settings,
+    no_filter,
     recording_path,
-    unfiltered,
 )
 from fst.webcam.viewer import Viewer, Window, need_display
 from fst.webcam.virtual_camera import VirtualCamera
@@ -110,7 +110,7 @@ def webcam(
     for model in filter(lambda model: model.engine, loaded):
         say(f"{model.title}: {model.engine}")
     patience = threading.TIMEOUT_MAX if source.is_file else STALL_SECONDS
-    make_filter = _smoother(smooth) if smooth else unfiltered
+    make_filter = _smoother(smooth) if smooth else no_filter
     pipeline = Pipeline(source, loaded, settings, outputs, patience, frames, make_filter)
     window = None if headless else Window(source.first)
     try:

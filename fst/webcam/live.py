@@ -25,7 +25,7 @@ import numpy as np
 from fst.errors import CameraLostError
 from fst.stylizing.look import Look
 from fst.video.writer import VideoWriter
-from fst.webcam.camera import CameraFrame, resized, scaled
+from fst.webcam.camera import CameraFrame, resize, scale
 
 T = TypeVar("T")
 STALL_SECONDS = 5.0
@@ -77,7 +77,7 @@ LiveFilter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Called with the network's input and its result, returns the result to show; may keep state."""
 
 
-def unfiltered() -> LiveFilter:
+def no_filter() -> LiveFilter:
     """Return the filter that changes nothing."""
     return lambda content, stylized: stylized
 
@@ -167,7 +167,7 @@ class Recorder:
                 self._open(result)
             assert self._writer is not None
             seconds = result.captured - self._started
-            self._writer.write(resized(result.pixels, self._width, self._height), seconds)
+            self._writer.write(resize(result.pixels, self._width, self._height), seconds)
 
     def close(self) -> None:
         """Finish the file, if one is open, move it to its name and report that."""
@@ -215,7 +215,7 @@ class Pipeline:
         outputs: Sequence[Output],
         patience: float = STALL_SECONDS,
         count: int | None = None,
-        make_filter: Callable[[], LiveFilter] = unfiltered,
+        make_filter: Callable[[], LiveFilter] = no_filter,
     ) -> None:
         self.models = models
         self.settings = settings
@@ -283,7 +283,7 @@ class Pipeline:
                 apply_filter = self._make_filter()
             last = settings
             started = time.monotonic()
-            content = scaled(frame.pixels, settings.size)
+            content = scale(frame.pixels, settings.size)
             stylized = stylize_frame(self.models[settings.model], content, settings)
             pixels = apply_filter(content, stylized)
             seconds = time.monotonic() - started
@@ -302,7 +302,7 @@ def _write(slot: Latest[Result], output: Output) -> None:
 
 def stylize_frame(model: LiveModel, pixels: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the camera's pixels, scaled to the working size and stylized by the settings."""
-    small = scaled(pixels, settings.size)
+    small = scale(pixels, settings.size)
     strength = min(settings.look.strength, model.most_strength)
     return model.stylize(small, replace(settings.look, strength=strength))
 

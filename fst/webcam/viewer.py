@@ -18,7 +18,7 @@ from PIL import Image
 from fst.atomic import replacing
 from fst.errors import UserError, ending_signals
 from fst.video.opencv import opencv
-from fst.webcam.camera import scaled
+from fst.webcam.camera import scale
 from fst.webcam.live import (
     ClosedError,
     Pipeline,
@@ -84,12 +84,12 @@ class Window:
         self._cv2 = opencv()
         flags = self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO | self._cv2.WINDOW_GUI_NORMAL
         self._cv2.namedWindow(TITLE, flags)
-        height, width = scaled(first, CANVAS_PX).shape[:2]
+        height, width = scale(first, CANVAS_PX).shape[:2]
         self._cv2.resizeWindow(TITLE, width, height)
 
     def show(self, pixels: np.ndarray, lines: Sequence[str], recording: bool) -> None:
         """Show RGB pixels of any size, with lines of text, if any, on a darkened strip."""
-        canvas = scaled(pixels, CANVAS_PX)[..., ::-1].copy()
+        canvas = scale(pixels, CANVAS_PX)[..., ::-1].copy()
         if lines:
             canvas[: 16 + 26 * len(lines)] //= 3
         texts = [(line, (12, 28 + 26 * row), (255, 255, 255)) for row, line in enumerate(lines)]

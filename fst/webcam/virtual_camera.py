@@ -5,7 +5,7 @@ import sys
 from types import ModuleType
 
 from fst.errors import UserError, one_line
-from fst.webcam.camera import resized
+from fst.webcam.camera import resize
 from fst.webcam.live import Result
 
 
@@ -38,7 +38,7 @@ class VirtualCamera:
 
     def write(self, result: Result) -> None:
         """Show the result until the next one."""
-        self._camera.send(resized(result.pixels, *self._size))
+        self._camera.send(resize(result.pixels, *self._size))
 
     def close(self) -> None:
         """Give the device back."""

@@ -56,7 +56,7 @@ def table(head: str, rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join([f"| {head} |", "|" + "---|" * columns, *lines]) + "\n"
 
 
-def documented(schema: type) -> dict[str, tuple[str, str]]:
+def docstrings(schema: type) -> dict[str, tuple[str, str]]:
     """Return the type and the docstring of each field, inherited ones included."""
     found: dict[str, tuple[str, str]] = {}
     for parent in reversed(schema.__mro__[:-1]):
@@ -75,7 +75,7 @@ def documented(schema: type) -> dict[str, tuple[str, str]]:
     return found
 
 
-def shown(value: Any) -> str:
+def show(value: Any) -> str:
     """Return a value as it is written on the command line."""
     if value == "???":
         return "required"
@@ -95,7 +95,7 @@ def field_rows(
     schema: type, prefix: str, skipped: Iterable[str] = ()
 ) -> list[tuple[str, str, str, str]]:
     """Return the name, type, default and meaning of each of a schema's settings."""
-    documents = documented(schema)
+    documents = docstrings(schema)
     rows = []
     for entry in dataclasses.fields(schema):
         if entry.name in skipped:
@@ -105,7 +105,7 @@ def field_rows(
             assert entry.default_factory is not dataclasses.MISSING
             value = entry.default_factory()
         kind, text = documents[entry.name]
-        rows.append((f"`{prefix}{entry.name}`", f"`{kind}`", shown(value), text))
+        rows.append((f"`{prefix}{entry.name}`", f"`{kind}`", show(value), text))
     return rows
 
 
@@ -136,7 +136,7 @@ def first_paragraph(text: str | None) -> str:
     return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split())
 
 
-def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield `key=value` of nested settings.
 
     The list of defaults gives the experiments that a file builds on, and the groups it overrides.
@@ -148,15 +148,15 @@ def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
                 for group, choice in pairs:
                     yield f"{group.removeprefix('override /')}={choice}"
         elif isinstance(value, dict):
-            yield from flattened(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={shown(value).strip('`')}"
+            yield f"{prefix}{key}={show(value).strip('`')}"
 
 
 def presets(group: str, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the name of each of a group's files and the settings that it changes."""
     for file in sorted((resources.files("fst.conf") / group).iterdir(), key=lambda file: file.name):
-        settings = flattened(conf(f"{group}/{file.name}"), prefix)
+        settings = flatten(conf(f"{group}/{file.name}"), prefix)
         yield file.name.removesuffix(".yaml"), ", ".join(f"`{setting}`" for setting in settings)
 
 
@@ -202,7 +202,7 @@ def upscaler_parts() -> Iterator[str]:
     """Yield the groups of `fst train-upscaler`, and what it sets in those that it shares."""
     values = conf("train-upscaler.yaml")
     own = {key: value for key, value in values.items() if key not in ("defaults", "hydra")}
-    changed = ", ".join(f"`{setting}`" for setting in flattened(own))
+    changed = ", ".join(f"`{setting}`" for setting in flatten(own))
     yield (
         "The groups [`loss_network`](#loss_network), [`data`](#data) and [`optimizer`](#optimizer) "
         "and the settings [`training`](#training), but for `training.palette`, are those of "

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzzing import ODD_VALUES, Tally, damaged
+from fuzzing import ODD_VALUES, Tally, damage
 from PIL import Image
 from safetensors.torch import save
 
@@ -72,7 +72,7 @@ def model_cases(seed: int) -> Iterator[Case]:
                 (torch.zeros(1).as_strided((9999, 9999, 9), (0, 0, 0)), torch.zeros(()), 3, "x",
                  torch.full((4,), torch.inf), torch.zeros(4).to_sparse())
             )  # fmt: skip
-            yield ".pth", pickled(odd_state)
+            yield ".pth", pickle_state(odd_state)
         elif kind == 3:  # odd metadata in a package
             texts = dict(exported)
             key = chance.choice([*texts])
@@ -84,10 +84,10 @@ def model_cases(seed: int) -> Iterator[Case]:
             suffix = chance.choice((".safetensors", ".pth", ".pt2"))
             whole = save(tensors, {"fst": json.dumps(values)})
             if suffix == ".pth":
-                whole = pickled(foreign)
+                whole = pickle_state(foreign)
             elif suffix == ".pt2":
                 whole = package(exported)
-            yield suffix, damaged(whole, chance)
+            yield suffix, damage(whole, chance)
 
 
 def foreign_state() -> dict[str, torch.Tensor]:
@@ -111,7 +111,7 @@ def package(metadata: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def pickled(state: dict[Any, Any]) -> bytes:
+def pickle_state(state: dict[Any, Any]) -> bytes:
     """Return what `torch.save` writes."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -140,7 +140,7 @@ def picture_cases(seed: int) -> Iterator[Case]:
     for number in range(10**9):
         chance = random.Random(f"{seed}/{number}")
         suffix = chance.choice((".jpg", ".png", ".tif", ".webp"))
-        yield suffix, damaged(chance.choice(wholes), chance)
+        yield suffix, damage(chance.choice(wholes), chance)
 
 
 def load_and_run(path: Path) -> None:
@@ -160,7 +160,7 @@ def load_and_run_onnx(path: Path) -> None:
     assert picture.isfinite().all(), "the picture is not finite"
 
 
-def damaged_onnx(seed: int) -> Iterator[Case]:
+def onnx_files(seed: int) -> Iterator[Case]:
     """Yield damaged ONNX files; `onnx` is an extra."""
     from fuzz_onnx import onnx_cases
 
@@ -177,7 +177,7 @@ def read_and_write(path: Path) -> None:
 
 KINDS: dict[str, tuple[Callable[[int], Iterator[Case]], Callable[[Path], object]]] = {
     "models": (model_cases, load_and_run),
-    "onnx": (damaged_onnx, load_and_run_onnx),
+    "onnx": (onnx_files, load_and_run_onnx),
     "pictures": (picture_cases, read_and_write),
     "masks": (picture_cases, read_mask),
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from fuzzing import ODD_VALUES, damaged
+from fuzzing import ODD_VALUES, damage
 from onnx import TensorProto, helper, numpy_helper
 
 from fst.config import FastConfig
@@ -31,14 +31,14 @@ OPERATORS = ("Add", "MatMul", "Identity", "Relu", "Transpose", "Shape", "Resize"
 
 def onnx_cases(seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield damaged ONNX files without end."""
-    whole = exported(seed)
+    whole = export_bytes(seed)
     kinds: list[Callable[[onnx.ModelProto, random.Random], None]] = [
         odd_node, odd_node, odd_wire, odd_weight, odd_weight, odd_signature, odd_metadata, greedy,
     ]  # fmt: skip
     for number in range(10**9):
         chance = random.Random(f"{seed}/{number}")
         if chance.random() < 0.15:
-            yield ".onnx", damaged(whole, chance)
+            yield ".onnx", damage(whole, chance)
             continue
         model = onnx.load_from_string(whole)
         for _ in range(chance.choice((1, 1, 2))):
@@ -46,7 +46,7 @@ def onnx_cases(seed: int) -> Iterator[tuple[str, bytes]]:
         yield ".onnx", model.SerializeToString()
 
 
-def exported(seed: int) -> bytes:
+def export_bytes(seed: int) -> bytes:
     """Return a small model as `fst export` writes it."""
     torch.manual_seed(seed)
     network = Fast(FastConfig(width=8, residual_blocks=1, coarse_blocks=1, coarse_width=8)).eval()

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fuzzing import Tally, damaged, from_command_line
+from fuzzing import Tally, damage, from_command_line
 from odd_pictures import photograph
 
 from fst.config import ParquetDataConfig
@@ -81,7 +81,7 @@ def odd_values(encoded: list[bytes], chance: random.Random) -> tuple[str, pa.Arr
         "large bytes": pa.array(encoded, pa.large_binary()),
         "fixed bytes": pa.array([bytes(64)] * 3, pa.binary(64)),
         "categories": pa.array(encoded).dictionary_encode(),
-        "damaged pictures": pa.array([damaged(each, chance) for each in encoded]),
+        "damaged pictures": pa.array([damage(each, chance) for each in encoded]),
         "empty pictures": pa.array([b""] * 5),
         "zeros": pa.array([bytes(chance.choice((10**6, 3 * 10**7)))] * chance.choice((1, 12))),
         "times": pa.array([1, 2], pa.timestamp("ns")),
@@ -99,9 +99,9 @@ def file_of(chance: random.Random, encoded: list[bytes]) -> tuple[str, bytes]:
         return name, write(values, chance)
     whole = write(structs(encoded), chance)
     if kind == 1:  # the footer, which is read first
-        return "damaged at the end", damaged(whole[::-1], chance)[::-1]
+        return "damaged at the end", damage(whole[::-1], chance)[::-1]
     if kind == 2:
-        return "damaged", damaged(whole, chance)
+        return "damaged", damage(whole, chance)
     at = chance.randrange(len(whole))
     pieces = (
         whole[:at],

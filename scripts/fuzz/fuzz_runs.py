@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import torch
 import yaml
-from fuzzing import ODD_VALUES, Tally, damaged, from_command_line
+from fuzzing import ODD_VALUES, Tally, damage, from_command_line
 from odd_pictures import photograph
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -63,7 +63,7 @@ EXPECTED = (UserError, OSError, TrainingStoppedError)
 """What the command line prints as one line."""
 
 
-def half_trained(folder: Path) -> TrainConfig:
+def train_halfway(folder: Path) -> TrainConfig:
     """Train a tiny run halfway; return the configuration that resumes it."""
     photographs = folder / "photographs"
     photographs.mkdir(parents=True)
@@ -91,7 +91,7 @@ def half_trained(folder: Path) -> TrainConfig:
     return config
 
 
-def damage(run: Path, chance: random.Random) -> str:
+def damage_run(run: Path, chance: random.Random) -> str:
     """Damage some files of a run folder; return how."""
     kinds: list[tuple[int, Callable[[Path, random.Random], str]]] = [
         (5, damage_bytes),
@@ -117,7 +117,7 @@ def damage_bytes(run: Path, chance: random.Random) -> str:
     if not (files := files_of(run)):
         return "nothing"
     path = chance.choice(files)
-    path.write_bytes(damaged(path.read_bytes(), chance))
+    path.write_bytes(damage(path.read_bytes(), chance))
     return f"bytes of {path.name}"
 
 
@@ -186,12 +186,12 @@ def odd_state(run: Path, chance: random.Random) -> str:
     place[key] = value
     torch.save(state, path)
     if chance.random() < 0.1:
-        packed(path)
+        pack(path)
         return f"{STATE}: {key} is {str(value)[:40]}, compressed"
     return f"{STATE}: {key} is {str(value)[:40]}"
 
 
-def packed(path: Path) -> None:
+def pack(path: Path) -> None:
     """Compress the records of a state, as a zip bomb would be."""
     with zipfile.ZipFile(path) as archive:
         records = {name: archive.read(name) for name in archive.namelist()}
@@ -350,7 +350,7 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
         patch("fst.measuring.evaluation.load_vgg16", lambda _, last, **__: VGG16(last)),
     ):
         warnings.simplefilter("ignore")
-        half = half_trained(Path(name) / "half")
+        half = train_halfway(Path(name) / "half")
         sound = dataclasses.replace(half, runs_dir=str(Path(name) / "sound"))
         shutil.copytree(half.run_dir, sound.run_dir)
         resume(sound, expected=None)
@@ -358,7 +358,7 @@ def fuzz(count: int, seed: int = 0, first: int = 0) -> Tally:
         for number in range(first, first + count):
             config = dataclasses.replace(half, runs_dir=str(Path(name) / "damaged"))
             shutil.copytree(half.run_dir, config.run_dir)
-            how = damage(config.run_dir, random.Random(f"{seed}/{number}"))
+            how = damage_run(config.run_dir, random.Random(f"{seed}/{number}"))
             intact = all(
                 (path := config.run_dir / file).is_file()
                 and path.read_bytes() == (half.run_dir / file).read_bytes()

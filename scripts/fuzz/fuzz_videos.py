@@ -17,7 +17,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from fuzzing import Tally, damaged, from_command_line
+from fuzzing import Tally, damage, from_command_line
 
 from fst.video.video import stylize_video
 
@@ -85,7 +85,7 @@ def odd_tag(content: bytes, chance: random.Random) -> bytes:
     return content.replace(b"TITLE-TITLE", chance.choice(TAGS).ljust(11)[:11])
 
 
-def spliced(content: bytes, other: bytes, chance: random.Random) -> bytes:
+def splice(content: bytes, other: bytes, chance: random.Random) -> bytes:
     """Return the head of one file and the tail of another."""
     return content[: chance.randrange(len(content))] + other[chance.randrange(len(other)) :]
 
@@ -98,16 +98,16 @@ def cases(seed: int, folder: Path) -> Iterator[tuple[str, bytes]]:
         name, content = chance.choice(wholes)
         kind = chance.choice(("bytes", "bytes", "fields", "fields", "tag", "splice", "suffix"))
         if kind == "bytes":
-            content = damaged(content, chance)
+            content = damage(content, chance)
         elif kind == "fields":
             content = odd_fields(content, chance)
         elif kind == "tag":
             content = odd_tag(content, chance)
         elif kind == "splice":
-            content = spliced(content, chance.choice(wholes)[1], chance)
+            content = splice(content, chance.choice(wholes)[1], chance)
         else:
             name = chance.choice(wholes)[0]
-            content = damaged(content, chance) if chance.random() < 0.5 else content
+            content = damage(content, chance) if chance.random() < 0.5 else content
         yield f"{number} {kind} {name}", content
 
 

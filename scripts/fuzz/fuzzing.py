@@ -24,7 +24,7 @@ LIMIT_GB = 2.0
 """A use that takes more memory than this is a bug."""
 
 
-def damaged(content: bytes, chance: random.Random) -> bytes:
+def damage(content: bytes, chance: random.Random) -> bytes:
     """Return the bytes with some changed, removed, inserted or zeroed."""
     result = bytearray(content)
     for _ in range(chance.choice((1, 1, 3, 20))):

@@ -30,14 +30,14 @@ def photograph(width: int = 96, height: int = 64) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
     """Return the bytes of a file."""
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def saved(picture: Image.Image, **options: Any) -> Maker:
+def save_to(picture: Image.Image, **options: Any) -> Maker:
     """Return a function that saves the picture to a path."""
     return lambda path: picture.save(path, **options)
 
@@ -51,11 +51,11 @@ def holding(content: bytes) -> Maker:
     return write
 
 
-def rotated(orientation: int) -> Maker:
+def rotate(orientation: int) -> Maker:
     """Return a function that saves a picture with an EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(photograph(), exif=exif)
+    return save_to(photograph(), exif=exif)
 
 
 def bomb() -> bytes:
@@ -76,7 +76,7 @@ def files() -> dict[str, Maker]:
     photo = photograph()
     alpha = photo.copy()
     alpha.putalpha(Image.linear_gradient("L").resize(photo.size))
-    jpeg, png = encoded(photo, "JPEG"), encoded(photo, "PNG")
+    jpeg, png = encode(photo, "JPEG"), encode(photo, "PNG")
     deep = np.linspace(0, 65535, 96 * 64).reshape(64, 96)
     frames = [photo.rotate(angle).convert("P") for angle in (0, 10, 20)]
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -84,49 +84,49 @@ def files() -> dict[str, Maker]:
     damaged = bytearray(jpeg)
     damaged[len(jpeg) // 2 : len(jpeg) // 2 + 40] = os.urandom(40)
     return {
-        "plain.jpg": saved(photo),
-        "plain.png": saved(photo),
-        "plain.webp": saved(photo),
-        "plain.tif": saved(photo),
-        "plain.bmp": saved(photo),
-        "plain.gif": saved(photo),
-        "plain.ppm": saved(photo),
+        "plain.jpg": save_to(photo),
+        "plain.png": save_to(photo),
+        "plain.webp": save_to(photo),
+        "plain.tif": save_to(photo),
+        "plain.bmp": save_to(photo),
+        "plain.gif": save_to(photo),
+        "plain.ppm": save_to(photo),
         "capitals.JPG": holding(jpeg),
-        "progressive.jpg": saved(photo, progressive=True),
-        "grey.jpg": saved(photo.convert("L")),
-        "cmyk.jpg": saved(photo.convert("CMYK")),
-        "cmyk.tif": saved(photo.convert("CMYK")),
-        "lab.tif": saved(photo.convert("LAB")),
-        "one_bit.png": saved(photo.convert("1")),
-        "grey_16_bit.png": saved(Image.fromarray(deep.astype(np.uint16))),
-        "grey_16_bit.tif": saved(Image.fromarray(deep.astype(np.uint16))),
-        "grey_32_bit_float.tif": saved(Image.fromarray((deep / 65535).astype(np.float32))),
-        "alpha.png": saved(alpha),
-        "alpha.webp": saved(alpha),
-        "alpha_grey.png": saved(alpha.convert("LA")),
-        "palette.png": saved(photo.convert("P")),
-        "palette_with_alpha.png": saved(palette, transparency=0),
-        "animated.gif": saved(frames[0], save_all=True, append_images=frames[1:]),
-        "animated.webp": saved(photo, save_all=True, append_images=[photo.rotate(20)]),
-        "animated.png": saved(photo, save_all=True, append_images=[photo.rotate(20)]),
-        "several_pages.tif": saved(photo, save_all=True, append_images=[photo.rotate(20)]),
-        "exif_rotated_3.jpg": rotated(3),
-        "exif_rotated_6.jpg": rotated(6),
-        "exif_rotated_8.png": rotated(8),
-        "exif_broken.jpg": saved(photo, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"),
-        "profile_of_another_space.jpg": saved(photo, icc_profile=profile),
-        "profile_broken.png": saved(photo, icc_profile=b"no profile"),
-        "1x1.png": saved(photograph(1, 1)),
-        "1x5000.png": saved(photograph(1, 5000)),
-        "5000x1.jpg": saved(photograph(5000, 1)),
-        "3x2.jpg": saved(photograph(3, 2)),
+        "progressive.jpg": save_to(photo, progressive=True),
+        "grey.jpg": save_to(photo.convert("L")),
+        "cmyk.jpg": save_to(photo.convert("CMYK")),
+        "cmyk.tif": save_to(photo.convert("CMYK")),
+        "lab.tif": save_to(photo.convert("LAB")),
+        "one_bit.png": save_to(photo.convert("1")),
+        "grey_16_bit.png": save_to(Image.fromarray(deep.astype(np.uint16))),
+        "grey_16_bit.tif": save_to(Image.fromarray(deep.astype(np.uint16))),
+        "grey_32_bit_float.tif": save_to(Image.fromarray((deep / 65535).astype(np.float32))),
+        "alpha.png": save_to(alpha),
+        "alpha.webp": save_to(alpha),
+        "alpha_grey.png": save_to(alpha.convert("LA")),
+        "palette.png": save_to(photo.convert("P")),
+        "palette_with_alpha.png": save_to(palette, transparency=0),
+        "animated.gif": save_to(frames[0], save_all=True, append_images=frames[1:]),
+        "animated.webp": save_to(photo, save_all=True, append_images=[photo.rotate(20)]),
+        "animated.png": save_to(photo, save_all=True, append_images=[photo.rotate(20)]),
+        "several_pages.tif": save_to(photo, save_all=True, append_images=[photo.rotate(20)]),
+        "exif_rotated_3.jpg": rotate(3),
+        "exif_rotated_6.jpg": rotate(6),
+        "exif_rotated_8.png": rotate(8),
+        "exif_broken.jpg": save_to(photo, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"),
+        "profile_of_another_space.jpg": save_to(photo, icc_profile=profile),
+        "profile_broken.png": save_to(photo, icc_profile=b"no profile"),
+        "1x1.png": save_to(photograph(1, 1)),
+        "1x5000.png": save_to(photograph(1, 5000)),
+        "5000x1.jpg": save_to(photograph(5000, 1)),
+        "3x2.jpg": save_to(photograph(3, 2)),
         "png_called_jpg.jpg": holding(png),
         "jpg_called_png.png": holding(jpeg),
         "name with spaces, ümläuts & 'quotes'.png": holding(png),
         "truncated_half.jpg": holding(jpeg[: len(jpeg) // 2]),
         "truncated_header.jpg": holding(jpeg[:20]),
         "truncated.png": holding(png[: len(png) // 2]),
-        "truncated.webp": holding(encoded(photo, "WEBP")[:200]),
+        "truncated.webp": holding(encode(photo, "WEBP")[:200]),
         "damaged_inside.jpg": holding(bytes(damaged)),
         "trailing_rubbish.jpg": holding(jpeg + os.urandom(500)),
         "zero_bytes.png": holding(b""),

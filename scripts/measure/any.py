@@ -23,7 +23,7 @@ from torch import Tensor
 
 import fst
 from fst.config import AnyStyleConfig, MomentsLossConfig, Vgg16Config
-from fst.data.heldout import squared_pictures
+from fst.data.heldout import read_squares
 from fst.losses.loss_network import load_loss_network
 from fst.losses.objective import Objective, mean_terms, towards
 from fst.losses.relative import MomentsLoss
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    photographs = to_unit_range(squared_pictures(given.photographs, given.images, given.size)[0])
+    photographs = to_unit_range(read_squares(given.photographs, given.images, given.size)[0])
     paintings = sorted(given.paintings.iterdir())
     config = MomentsLossConfig()
     layers = {config.content_layer, *config.style_layers}
@@ -61,12 +61,12 @@ def main() -> None:
     judges = (
         towards(MomentsLoss(vgg16, config), resize(read_image(each), side)) for each in paintings
     )
-    measure = {"predict": predicted, "knobs": knobs}[given.what]
+    measure = {"predict": compare_ways, "knobs": knobs}[given.what]
     measure(given, list(zip(paintings, judges, strict=True)), photographs)
     print(given.output)
 
 
-def predicted(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> None:
+def compare_ways(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> None:
     """Print the total loss of each painting by each way to its style."""
     rows, sheet, seconds = [], [], []
     for painting, judge in paintings:
@@ -119,8 +119,8 @@ def knobs(given: argparse.Namespace, paintings: Judged, photographs: Tensor) -> 
     rows, sheet = [], []
     for painting, judge in paintings:
         stylize = load(given.model, painting)
-        by_strength = [stylized(stylize, photographs, s, 1.0) for s in STRENGTHS]
-        by_strokes = [stylized(stylize, photographs, 1.0, s) for s in STROKES]
+        by_strength = [stylize_each(stylize, photographs, s, 1.0) for s in STRENGTHS]
+        by_strokes = [stylize_each(stylize, photographs, 1.0, s) for s in STROKES]
         styles = [mean_terms(judge, y, photographs)["style"] for y in by_strength]
         lengths = [correlation_length(y - photographs) for y in by_strokes]
         rows.append(
@@ -147,7 +147,9 @@ def load(model: str, painting: Path) -> fst.Stylizer:
     return fst.load(f"{model}:{painting}", dtype="fp32")
 
 
-def stylized(stylize: fst.Stylizer, photographs: Tensor, strength: float, strokes: float) -> Tensor:
+def stylize_each(
+    stylize: fst.Stylizer, photographs: Tensor, strength: float, strokes: float
+) -> Tensor:
     """Return the photographs stylized one by one."""
     return torch.cat([stylize(x[None], strength=strength, strokes=strokes) for x in photographs])
 

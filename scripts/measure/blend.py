@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from fst.config import MomentsLossConfig, Vgg16Config
-from fst.data.heldout import squared_pictures
+from fst.data.heldout import read_squares
 from fst.losses.loss_network import load_loss_network
 from fst.losses.objective import mean_terms, towards
 from fst.losses.relative import MomentsLoss
@@ -49,7 +49,7 @@ def main() -> None:
     for name in (given.first, given.second):
         path = given.pictures / known[name].name if given.pictures else known[name]
         losses.append(towards(MomentsLoss(vgg16, config), resize(read_image(path), STYLE_PX)))
-    photographs = to_unit_range(squared_pictures(given.photographs, given.images, given.size)[0])
+    photographs = to_unit_range(read_squares(given.photographs, given.images, given.size)[0])
     rows, columns, names = [], [], []
     for step in range(given.steps):
         share = step / (given.steps - 1)

@@ -87,7 +87,7 @@ def make_sheets(given: argparse.Namespace) -> None:
     if not pairs:
         sys.exit("blind_pairs: no painting has results of one photograph in two folders")
     for number, (pair, results) in enumerate(pairs):
-        sheet = drawn_sheet(paintings[pair.painting], photographs[pair.photograph], results)
+        sheet = draw_sheet(paintings[pair.painting], photographs[pair.photograph], results)
         with replacing(given.sheets / f"pair_{number:03}.jpg") as temporary:
             sheet.save(temporary, quality=92)
     key = json.dumps([asdict(pair) for pair, _ in pairs], indent=1)
@@ -102,7 +102,7 @@ def by_stem(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
 
 
-def drawn_sheet(painting: Path, photograph: Path, results: list[Path]) -> Image.Image:
+def draw_sheet(painting: Path, photograph: Path, results: list[Path]) -> Image.Image:
     """Return a sheet: painting and photograph above each other, then the two results."""
     small = [ImageOps.contain(open_rgb(file), (GIVEN_PX,) * 2) for file in (painting, photograph)]
     shape = ImageOps.contain(open_rgb(photograph), (RESULT_PX,) * 2)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import torch
 
-from fst.cli.train import composed
+from fst.cli.train import compose_training
 from fst.config import DataConfig
 from fst.data.batches import Batch, ContentDataset, open_data
 from fst.data.resident import ResidentDataset
@@ -80,7 +80,7 @@ def waiting(data: DataConfig, style: str) -> float:
             f"data.path={data.path}", f"training.images={STEPS}", f"runs_dir={folder}",
             "data.heldout_images=1",
         ]  # fmt: skip
-        run = Timed(StyleTask, composed(overrides), World(), torch.device("cpu"))
+        run = Timed(StyleTask, compose_training(overrides), World(), torch.device("cpu"))
         with StopRequest() as stop:
             run.run(stop, console=False)
     return run.waited / run.took

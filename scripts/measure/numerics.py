@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fst.cli.train import composed
+from fst.cli.train import compose_training
 from fst.config import TrainConfig
 from fst.data.batches import without_margin
 from fst.losses.objective import mean_terms
@@ -46,16 +46,16 @@ def main() -> None:
     seeds = [int(seed) for seed in given.seeds.split(",")]
     rows = []
     for way in ways:
-        totals = [held_out(configured(given, seed, way), way == ways[0]) for seed in seeds]
+        totals = [heldout_loss(configure(given, seed, way), way == ways[0]) for seed in seeds]
         cells = [f"{total:.4f}" for total in totals]
         rows.append([way, *cells, f"{statistics.mean(totals):.4f}"])
         print(rows[-1], flush=True)
     print(*table(["step", *(f"seed {seed}" for seed in seeds), "mean"], rows), sep="\n")
 
 
-def configured(given: argparse.Namespace, seed: int, way: str) -> TrainConfig:
+def configure(given: argparse.Namespace, seed: int, way: str) -> TrainConfig:
     """Return the configuration of a training, in a folder of its own."""
-    return composed(
+    return compose_training(
         [
             f"style={given.style}", f"data.path={given.photographs}", "experiment=quick",
             f"seed={seed}", f"data.crop_px={given.crop}", f"training.images={given.images}",
@@ -65,14 +65,14 @@ def configured(given: argparse.Namespace, seed: int, way: str) -> TrainConfig:
     )  # fmt: skip
 
 
-def held_out(config: TrainConfig, plainly: bool) -> float:
+def heldout_loss(config: TrainConfig, plainly: bool) -> float:
     """Train, and return the model's loss on the held-out photographs."""
     run = Run(StyleTask, config, World(), torch.device("cpu"))
     task = run.task
     assert isinstance(task, StyleTask)
     batches = (images for images, _ in run.batches())
     if plainly:
-        model = trained_plainly(task, batches)
+        model = train_plainly(task, batches)
     else:
         for images in batches:
             run.step(images)
@@ -83,7 +83,7 @@ def held_out(config: TrainConfig, plainly: bool) -> float:
     return mean_terms(task.heldout_loss, stylized, contents)["total"]
 
 
-def trained_plainly(task: StyleTask, batches: Iterable[Tensor]) -> nn.Module:
+def train_plainly(task: StyleTask, batches: Iterable[Tensor]) -> nn.Module:
     """Return the average of the weights of a network that plain steps trained."""
     settings, rates = task.config.training, task.config.optimizer
     network, loss = plain(task.transformer), copy.deepcopy(task.loss)

@@ -16,7 +16,7 @@ import torch
 
 import fst
 from fst.config import Vgg16Config
-from fst.data.heldout import squared_pictures
+from fst.data.heldout import read_squares
 from fst.losses.loss_network import load_loss_network
 from fst.measuring.faces import count_faces
 from fst.measuring.quality import LAYERS, Quality, measure_quality
@@ -39,7 +39,7 @@ def main() -> None:
     device = stylizers[0].device
     config = Vgg16Config(weights=given.weights and str(given.weights))
     network = load_loss_network(config, LAYERS).to(device)
-    pictures, _ = squared_pictures(given.photographs, given.images, given.size)
+    pictures, _ = read_squares(given.photographs, given.images, given.size)
     contents = to_unit_range(pictures.to(device))
     style = resize(read_image(given.style), given.style_size or given.size).to(device)
 

@@ -23,7 +23,7 @@ import torch
 from distill_vgg16 import least_squares
 from torch import Tensor
 
-from fst.cli.train import composed
+from fst.cli.train import compose_training
 from fst.config import SLIM_LAYERS, FastConfig, RelativeLossConfig
 from fst.losses.loss_network import LossNetwork
 from fst.losses.objective import towards
@@ -75,7 +75,7 @@ def train_models(given: argparse.Namespace) -> None:
                 f"name={style.stem}/{loss_network}",
                 *given.overrides,
             ]
-            run = KeepingRun(StyleTask, composed(overrides), World(), torch.device("cpu"))
+            run = KeepingRun(StyleTask, compose_training(overrides), World(), torch.device("cpu"))
             if not run.folder.state.exists():
                 run.folder.path.mkdir(parents=True, exist_ok=True)
                 run.save()

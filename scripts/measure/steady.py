@@ -41,10 +41,10 @@ def main() -> None:
         sys.argv = ["fst", "train", *overrides]
         main_command()
     else:
-        print(*measured(given), sep="\n")
+        print(*measure(given), sep="\n")
 
 
-def measured(given: argparse.Namespace) -> list[str]:
+def measure(given: argparse.Namespace) -> list[str]:
     """Return the table's lines."""
     header = ["run", "held-out total"]
     for clip in given.clips:

@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     height, width = map(int, given.size.split("x"))
     if given.one is not None:
-        print(json.dumps(measured(given.model, height, width, given.one)))
+        print(json.dumps(measure(given.model, height, width, given.one)))
         return
     found: dict[str, list[tuple[float, float]]] = {each: [] for each in given.strokes.split(",")}
     for _ in range(given.rounds):
@@ -45,7 +45,7 @@ def main() -> None:
     print(*table(["strokes", "seconds", "bytes a pixel"], rows), sep="\n")
 
 
-def measured(model: str, height: int, width: int, strokes: float) -> tuple[float, float]:
+def measure(model: str, height: int, width: int, strokes: float) -> tuple[float, float]:
     """Return the seconds of a picture on one thread, and by how many bytes the peak rises."""
     torch.set_num_threads(1)
     stylize = fst.load(model, "cpu")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from fst.cli.train import composed
+from fst.cli.train import compose_training
 from fst.config import MomentsLossConfig, Vgg16Config
-from fst.data.heldout import squared_pictures
+from fst.data.heldout import read_squares
 from fst.errors import one_line_errors
 from fst.losses.loss_network import load_loss_network
 from fst.losses.objective import Objective, mean_terms, towards
@@ -71,7 +71,7 @@ def main() -> None:
 class Judged(Run):
     """A run that is judged by the default loss under VGG16, whatever it is trained by."""
 
-    def judged_by(self, loss: Objective, photographs: torch.Tensor) -> None:
+    def judge_by(self, loss: Objective, photographs: torch.Tensor) -> None:
         """Set the judge."""
         self.judge_loss, self.photographs = loss, photographs
         self.curve = self.folder.path / "curve.jsonl"
@@ -105,9 +105,9 @@ def curve(given: argparse.Namespace, style: Path, recipe: str) -> list[tuple[flo
     network = load_loss_network(Vgg16Config(weights=str(given.weights)), LAYERS)
     picture = resize(read_image(style), STYLE_PX)
     loss = towards(MomentsLoss(network, MomentsLossConfig()), picture)
-    photographs = to_unit_range(squared_pictures(given.heldout, given.images, 256)[0])
-    run = Judged(StyleTask, composed(overrides), World(), torch.device("cpu"))
-    run.judged_by(loss, photographs)
+    photographs = to_unit_range(read_squares(given.heldout, given.images, 256)[0])
+    run = Judged(StyleTask, compose_training(overrides), World(), torch.device("cpu"))
+    run.judge_by(loss, photographs)
     with StopRequest() as stop:
         if run.run(stop, console=True):
             raise KeyboardInterrupt

@@ -51,7 +51,7 @@ def main() -> None:
         trial.in_window("with keys", 1, KEYS, camera=video)
     for name, then in (("unplugged", socket.socket.close), ("stalled", lambda _: time.sleep(8))):
         with camera_stream(seconds=4, then=then) as url:
-            trial.recorded(name, camera=url, size=size)
+            trial.record(name, camera=url, size=size)
 
 
 class Trial:
@@ -88,7 +88,7 @@ class Trial:
         print(f"ended {time.monotonic() - pressed:.2f} s after q, status {process.returncode}")
         return output
 
-    def recorded(self, name: str, **options: Any) -> None:
+    def record(self, name: str, **options: Any) -> None:
         """Record without a window until the camera is lost; count the frames in the file."""
         import av
 

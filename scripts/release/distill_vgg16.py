@@ -144,11 +144,11 @@ class Styles:
             piece = whole[..., top : top + side, left : left + side]
             picture = F.interpolate(piece, (CROP_PX, CROP_PX), mode="bicubic", antialias=True)
         if random.random() < 0.4:
-            picture = exchanged_colours(picture)
+            picture = exchange_colours(picture)
         return picture.clamp(0, 1)
 
 
-def exchanged_colours(image: Tensor) -> Tensor:
+def exchange_colours(image: Tensor) -> Tensor:
     """Return the picture with its channels in another order, some of them inverted."""
     channels = image[:, torch.randperm(3)]
     return torch.where(torch.rand(1, 3, 1, 1) < 0.3, 1 - channels, channels)
@@ -158,7 +158,7 @@ DISTURBANCES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     lambda photo, style: photo + random.uniform(0.02, 0.3) * torch.randn_like(photo),
     lambda photo, style: torch.lerp(photo, style, random.uniform(0.2, 0.8)),
     lambda photo, style: 0.5 + random.uniform(0.1, 3) * (photo - random.uniform(0.2, 0.8)),
-    lambda photo, style: exchanged_colours(photo),
+    lambda photo, style: exchange_colours(photo),
     lambda photo, style: F.avg_pool2d(photo, 5, 1, 2),
     lambda photo, style: F.interpolate(
         torch.rand(1, 3, *2 * [random.choice((6, 12, 24, 48, CROP_PX))]), CROP_PX
@@ -340,7 +340,7 @@ class Distillation:
 
 
 @torch.no_grad()
-def fitted_student(vgg: VGG16, photos: Tensor) -> Slim:
+def fit_student(vgg: VGG16, photos: Tensor) -> Slim:
     """Return a student whose layers are those of VGG16, as nearly as least squares give them.
 
     Each convolution is fitted to what VGG16 has before the rectifier in the channels that were
@@ -439,7 +439,7 @@ def main() -> None:
         student.load_state_dict(torch.load(given.state, weights_only=True)["average"])
     else:
         few = photographs(given.photographs, 0, steps=64 // PHOTOS + 1)
-        student = fitted_student(vgg, torch.cat(list(few)))
+        student = fit_student(vgg, torch.cat(list(few)))
     teacher = Teacher(vgg, student)
     student = student.to(memory_format=torch.channels_last)
     run = Distillation(teacher, student, Styles(given.styles), given.steps, given.bf16)

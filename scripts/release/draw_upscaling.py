@@ -11,7 +11,7 @@ from pathlib import Path
 from gallery import QUALITY, photograph
 
 from fst.networks.downscale import Downscale
-from fst.pictures.image import enlarge_bicubic, rounded, write_image
+from fst.pictures.image import enlarge_bicubic, in_8_bits, write_image
 from fst.pictures.sheet import labelled_sheet
 from fst.upscaling.enlarger import load_enlarger
 
@@ -29,7 +29,7 @@ def main() -> None:
         picture = photograph(name)
         height, width = (length // 4 * 4 for length in picture.shape[-2:])
         picture = picture[..., :height, :width]
-        small = rounded(Downscale(4)(picture))
+        small = in_8_bits(Downscale(4)(picture))
         bicubic = enlarge_bicubic(small, 4)
         enlarged = [load_enlarger(model, dtype="fp32")(small) for model in models]
         row = [bicubic, *enlarged, picture]

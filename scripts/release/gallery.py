@@ -40,7 +40,7 @@ def photograph(name: str) -> Tensor:
     return image[..., top : top + cut, left : left + across]
 
 
-def shrunk(picture: Tensor) -> Tensor:
+def shrink(picture: Tensor) -> Tensor:
     """Return the picture in the size that it has in the sheet."""
     return F.interpolate(picture, SHAPE, mode="bicubic", antialias=True).clamp(0, 1)
 
@@ -52,10 +52,10 @@ def main() -> None:
     smallest = {model.title: model.name for model in largest_first}.values()
     chosen = sys.argv[1:] or sorted(smallest)
     pictures = [photograph(name) for name in PHOTOGRAPHS]
-    rows = [[shrunk(picture) for picture in pictures]]
+    rows = [[shrink(picture) for picture in pictures]]
     for name in chosen:
         stylize = fst.load(name)
-        rows.append([shrunk(stylize(picture)) for picture in pictures])
+        rows.append([shrink(stylize(picture)) for picture in pictures])
     names = ["photograph", *chosen]
     by_photograph = [list(pictures) for pictures in zip(*rows, strict=True)]
     write_image(labelled_sheet(names, by_photograph), SHEET, QUALITY)

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gallery import PHOTOGRAPHS, QUALITY, photograph, shrunk
+from gallery import PHOTOGRAPHS, QUALITY, photograph, shrink
 
 import fst
 from fst.config import FastConfig
@@ -127,7 +127,7 @@ def of_evaluation(evaluation: dict[str, Any], iterations: int) -> dict[str, str]
         f"{quality['covariance']:.3f}, sliced Wasserstein {quality['wasserstein']:.3f}",
         "distance to the photograph": f"content {quality['content']:.2f}, structure "
         f"{quality['structure']:.2f}, light {quality['light']:.2f}",
-        "iterations of L-BFGS equalled": equalled(evaluation, iterations),
+        "iterations of L-BFGS equalled": equal_iterations(evaluation, iterations),
         "artefacts": f"grid {artefacts['grid_ratio']:.1f} times its surroundings "
         f"({artefacts['grid_levels']:.1f} of 255 levels), border contrast "
         f"{artefacts['border_contrast']:.2f}, blown values {artefacts['blown_share']:.1%}",
@@ -207,7 +207,7 @@ def command(info: ModelInfo) -> str:
     return " ".join(settings).replace("=None", "=null")
 
 
-def equalled(evaluation: dict[str, Any], iterations: int) -> str:
+def equal_iterations(evaluation: dict[str, Any], iterations: int) -> str:
     """Return after how many iterations L-BFGS from noise is as good, by size of picture."""
     counts = evaluation["equal_iterations"].items()
     return ", ".join(
@@ -219,8 +219,8 @@ def equalled(evaluation: dict[str, Any], iterations: int) -> str:
 def write_sheet_of_several(model: ReleasedModel) -> None:
     """Write a photograph in every style of a model, in rows of `COLUMNS`."""
     picture = photograph("chelsea.png")
-    results = [shrunk(fst.load(f"{model.name}:{style}")(picture)) for style in model.styles]
-    names, pictures = ["photograph", *model.styles], [shrunk(picture), *results]
+    results = [shrink(fst.load(f"{model.name}:{style}")(picture)) for style in model.styles]
+    names, pictures = ["photograph", *model.styles], [shrink(picture), *results]
     bands = [
         labelled_sheet(names[i : i + COLUMNS], [pictures[i : i + COLUMNS]])
         for i in range(0, len(names), COLUMNS)
@@ -235,8 +235,8 @@ def write_sheet(name: str) -> None:
     pictures = [photograph(each) for each in PHOTOGRAPHS]
     stylize = fst.load(name)
     rows = [
-        [shrunk(picture) for picture in pictures],
-        [shrunk(stylize(picture)) for picture in pictures],
+        [shrink(picture) for picture in pictures],
+        [shrink(stylize(picture)) for picture in pictures],
     ]
     write_image(labelled_sheet([""] * len(pictures), rows), SHEETS / f"{name}.jpg", QUALITY)
 

@@ -134,12 +134,12 @@ def test_a_stop_finishes_the_pictures_that_are_being_written(photos, tmp_path: P
     monkeypatch.setattr("fst.batch.pictures._BATCH_PX", 1)
     calls = iter(range(12))
 
-    def stopped_at_the_fifth(rgb: torch.Tensor, *_: object) -> torch.Tensor:
+    def stop_at_the_fifth(rgb: torch.Tensor, *_: object) -> torch.Tensor:
         if next(calls) == 4:
             raise KeyboardInterrupt
         return rgb
 
-    stopped = SimpleNamespace(render=stopped_at_the_fifth, fixed_size=False)
+    stopped = SimpleNamespace(render=stop_at_the_fifth, fixed_size=False)
     outcomes = []
     with pytest.raises(KeyboardInterrupt):
         for outcome in stylize_pictures(jobs(photos, output=tmp_path), {"m": stopped}, Options()):

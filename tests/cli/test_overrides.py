@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from fst.cli import overrides
 from fst.cli.hydra_command import HYDRA_FLAGS, arguments, as_hydra
 from fst.cli.optimize import COMMAND as OPTIMIZE
-from fst.cli.overrides import listed, quoted
+from fst.cli.overrides import quote_path, split_paths
 from fst.cli.train import COMMAND as TRAIN
 from fst.cli.train_upscaler import COMMAND as TRAIN_UPSCALER
 from fst.config import from_untrusted, literal
@@ -77,12 +77,16 @@ def test_so_are_paths_in_lists_and_styles():
 def test_a_comma_in_an_existing_name_or_in_quotes_separates_nothing(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("Munch, 1893, oil.jpg").touch()
-    assert listed("a.jpg,Munch, 1893, oil.jpg,b.jpg") == ["a.jpg", "Munch, 1893, oil.jpg", "b.jpg"]
-    assert listed("'a,b.jpg',c.jpg") == ["a,b.jpg", "c.jpg"]
-    assert listed("'a.jpg','it\\'s'") == ["a.jpg", "it's"]
+    assert split_paths("a.jpg,Munch, 1893, oil.jpg,b.jpg") == [
+        "a.jpg",
+        "Munch, 1893, oil.jpg",
+        "b.jpg",
+    ]
+    assert split_paths("'a,b.jpg',c.jpg") == ["a,b.jpg", "c.jpg"]
+    assert split_paths("'a.jpg','it\\'s'") == ["a.jpg", "it's"]
     assert value_of("runs_dir=runs, new") == "runs, new"  # to be made: nothing to sweep over
     many = [f"{number}.jpg" for number in range(500)]
-    assert listed(",".join(many)) == many
+    assert split_paths(",".join(many)) == many
 
 
 def test_any_text_survives_hydra_and_omegaconf():
@@ -109,7 +113,7 @@ def test_any_text_survives_hydra_and_omegaconf():
     for _ in range(100):
         text = "".join(chance.choices(pieces, k=chance.randrange(1, 9)))
         assert OmegaConf.create({"x": literal(text)}).x == text
-        parsed = OverridesParser.create().parse_override(f"data.path={quoted(text)}").value()
+        parsed = OverridesParser.create().parse_override(f"data.path={quote_path(text)}").value()
         assert OmegaConf.create({"x": parsed}).x == text
 
 
@@ -120,7 +124,7 @@ def test_paths_of_windows(given: str, monkeypatch):
             return self
 
     monkeypatch.setattr(overrides, "Path", WindowsPath)
-    parsed = OverridesParser.create().parse_override(f"data.path={quoted(given)}")
+    parsed = OverridesParser.create().parse_override(f"data.path={quote_path(given)}")
     assert parsed.value() == str(WindowsPath(given))
 
 

@@ -20,7 +20,7 @@ from fst.data.batches import (
     content_batches,
     open_data,
 )
-from fst.data.heldout import heldout_of, squared_pictures
+from fst.data.heldout import heldout_of, read_squares
 from fst.data.resident import ResidentDataset
 from fst.errors import UserError
 
@@ -219,20 +219,20 @@ def test_held_out_pictures_of_a_model_are_found_again(compose, tiny_overrides, p
     assert torch.equal(again, held_out)
     apart = compose([*tiny_overrides, f"data.heldout_path={photos / 'more'}"])
     found, skipped = heldout_of(dataclasses.asdict(apart), 12, 40)
-    assert torch.equal(found, squared_pictures(photos / "more", 12, 40)[0])
+    assert torch.equal(found, read_squares(photos / "more", 12, 40)[0])
     assert (found.shape, skipped) == ((8, 3, 40, 40), [])
     with pytest.raises(UserError, match="does not say what it was trained on"):
         heldout_of({}, 2, 48)
     with pytest.raises(FileNotFoundError, match="missing is not a folder"):
-        squared_pictures("missing", 2, 48)
+        read_squares("missing", 2, 48)
 
 
 @pytest.mark.parametrize("kind", ["coco", "parquet"])
 def test_a_model_file_cannot_have_a_data_set_opened(compose, tiny_overrides, monkeypatch, kind):
-    def opened(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AssertionError("a builder that a model file names was called")
 
-    monkeypatch.setattr("datasets.load_dataset", opened)
+    monkeypatch.setattr("datasets.load_dataset", fail)
     written = dataclasses.asdict(compose(tiny_overrides))
     written["data"] |= {"kind": kind, "path": "someone/their-data", "image_column": "image"}
     with pytest.raises(UserError, match=f"trained on data={kind}, and only folders"):

@@ -27,11 +27,11 @@ def quietly(what: str, done: float, total: float) -> None:
     pass
 
 
-def prepared(folder: Path, output: Path, size: int = 64, quality: int = 95) -> Prepared:
+def prepare_folder(folder: Path, output: Path, size: int = 64, quality: int = 95) -> Prepared:
     return prepare(FolderDataConfig(path=str(folder)), output, size, quality, quietly)
 
 
-def opened(folder: Path) -> Source:
+def open_prepared(folder: Path) -> Source:
     return open_source(ParquetDataConfig(path=str(folder)))
 
 
@@ -46,10 +46,10 @@ def few_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_a_file")
 def test_all_pictures_are_there_in_order_scaled_down_and_named(photos: Path, tmp_path: Path):
-    done = prepared(photos, tmp_path / "out", 40)
+    done = prepare_folder(photos, tmp_path / "out", 40)
     assert (done.photographs, done.files, done.skipped, done.kept) == (12, 3, [], 0)
     assert done.bytes == sum(f.stat().st_size for f in (tmp_path / "out").glob("*.parquet"))
-    before, after = open_source(FolderDataConfig(path=str(photos))), opened(tmp_path / "out")
+    before, after = open_source(FolderDataConfig(path=str(photos))), open_prepared(tmp_path / "out")
     assert len(before) == len(after) == 12
     for index in range(12):
         picture, original = after.open(index), before.open(index)
@@ -77,9 +77,9 @@ def test_small_plain_jpegs_stay_as_they_are_and_others_are_converted(tmp_path: P
     adobe_rgb = Image.Exif()
     adobe_rgb[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
     picture.save(folder / "f.jpg", exif=adobe_rgb)
-    prepared(folder, tmp_path / "out")
-    source = opened(tmp_path / "out")
-    kept = [source.encoded(i) == (folder / source.name(i)).read_bytes() for i in range(6)]
+    prepare_folder(folder, tmp_path / "out")
+    source = open_prepared(tmp_path / "out")
+    kept = [source.read_bytes(i) == (folder / source.name(i)).read_bytes() for i in range(6)]
     assert kept == [True, False, False, False, False, False]
     assert source.open(1).size == (48, 60)
     assert all(source.open(i).mode == "RGB" for i in range(6))
@@ -89,7 +89,7 @@ def test_small_plain_jpegs_stay_as_they_are_and_others_are_converted(tmp_path: P
 def test_an_interrupted_preparation_continues_and_is_not_trained_on_before(
     photos: Path, tmp_path: Path
 ):
-    prepared(photos, tmp_path / "straight")
+    prepare_folder(photos, tmp_path / "straight")
 
     def stop(what: str, done: float, total: float) -> None:
         if done == 6:
@@ -99,14 +99,14 @@ def test_an_interrupted_preparation_continues_and_is_not_trained_on_before(
     with pytest.raises(KeyboardInterrupt):
         prepare(config, output, 64, 95, stop)
     with pytest.raises(UserError, match="out is not complete: run its `fst prepare` command again"):
-        opened(output)
+        open_prepared(output)
     with pytest.raises(UserError, match="not complete"):
         open_source(ParquetDataConfig(path=str(output / "*.parquet")))
     (output / ".00001-of-00003.1-ab.partial.parquet").write_bytes(b"of a killed process")
-    assert prepared(photos, output).kept == 1
+    assert prepare_folder(photos, output).kept == 1
     for file in (tmp_path / "straight").iterdir():
         assert (output / file.name).read_bytes() == file.read_bytes()
-    assert len(opened(output)) == 12
+    assert len(open_prepared(output)) == 12
 
 
 @pytest.mark.usefixtures("few_a_file")
@@ -114,12 +114,12 @@ def test_damaged_and_missing_files_are_written_again_and_whole_ones_kept(
     photos: Path, tmp_path: Path
 ):
     output = tmp_path / "out"
-    prepared(photos, output)
+    prepare_folder(photos, output)
     first, second, third = sorted(output.glob("*.parquet"))
     whole = [file.read_bytes() for file in (first, second, third)]
     first.write_bytes(whole[0][:-9] + b"x" + whole[0][-8:])
     third.unlink()
-    again = prepared(photos, output)
+    again = prepare_folder(photos, output)
     assert (again.kept, again.damaged) == (1, 2)
     assert [file.read_bytes() for file in (first, second, third)] == whole
 
@@ -130,13 +130,13 @@ def test_unusable_pictures_are_named_with_their_reasons(photos: Path, tmp_path: 
     shutil.copytree(photos, folder)
     (folder / "03.png").write_bytes(b"")
     Image.new("RGB", (400, 8)).save(folder / "more" / "thin.png")
-    done = prepared(folder, tmp_path / "out")
+    done = prepare_folder(folder, tmp_path / "out")
     assert done.photographs == 11
     reasons = dict(done.skipped)
     assert reasons.keys() == {"03.png", "more/thin.png"}
     assert "400x8" in reasons["more/thin.png"]
     assert "2 pictures skipped (see prepared.json): 03.png" in str(done)
-    assert prepared(folder, tmp_path / "out").skipped == done.skipped
+    assert prepare_folder(folder, tmp_path / "out").skipped == done.skipped
     recorded = json.loads((tmp_path / "out" / RECORD).read_text())["files"].values()
     assert sum(len(file["skipped"]) for file in recorded) == 2
 
@@ -157,35 +157,35 @@ def test_a_disk_that_is_gone_stops_it_and_it_resumes(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"30 pictures in a row .*79.png: no longer exists.*resume"):
         prepare(config, output, 64, 95, vanish)
     (tmp_path / "elsewhere").rename(folder)
-    done = prepared(folder, output)
+    done = prepare_folder(folder, output)
     assert (done.photographs, done.kept) == (100, 1)
 
 
 def test_other_settings_other_pictures_and_other_folders_are_refused(photos: Path, tmp_path: Path):
     output = tmp_path / "out"
-    prepared(photos, output)
+    prepare_folder(photos, output)
     with pytest.raises(UserError, match=r"other pictures or settings \(quality\): name a new"):
-        prepared(photos, output, quality=80)
+        prepare_folder(photos, output, quality=80)
     with pytest.raises(UserError, match=r"other pictures or settings \(source, pictures\)"):
-        prepared(photos / "more", output)
+        prepare_folder(photos / "more", output)
     with pytest.raises(UserError, match="photos0 is not empty"):
-        prepared(photos, photos)
+        prepare_folder(photos, photos)
     (tmp_path / "file").write_text("hello")
     with pytest.raises(UserError, match="file is a file"):
-        prepared(photos, tmp_path / "file")
+        prepare_folder(photos, tmp_path / "file")
     recorded = json.loads((output / RECORD).read_text())
     (name, entry), *_ = recorded["files"].items()
     for files in (3, [1], {name: 3}, {name: {**entry, "skipped": [1]}}, {name: {"sha256": "a"}}):
         (output / RECORD).write_text(json.dumps({**recorded, "files": files}))
         with pytest.raises(UserError, match=f"{RECORD} is damaged, .*: delete"):
-            prepared(photos, output)
+            prepare_folder(photos, output)
     (output / RECORD).write_text('{"settings": 3}')
     with pytest.raises(UserError, match=f"{RECORD} is damaged, .*: delete"):
-        prepared(photos, output)
+        prepare_folder(photos, output)
     with pytest.raises(UserError, match="size=16 must be at least 32"):
-        prepared(photos, tmp_path / "new", size=16)
+        prepare_folder(photos, tmp_path / "new", size=16)
     with pytest.raises(UserError, match="quality=0 must be from 1 to 100"):
-        prepared(photos, tmp_path / "new", quality=0)
+        prepare_folder(photos, tmp_path / "new", quality=0)
     assert not (tmp_path / "new").exists()
 
 
@@ -198,12 +198,12 @@ def test_two_processes_do_not_prepare_in_one_folder(photos: Path, tmp_path: Path
             with pytest.raises(
                 UserError, match=r"process \d+ on .* is working in .*out: wait"
             ) as error:
-                prepared(photos, tmp_path / "out", size=40)
+                prepare_folder(photos, tmp_path / "out", size=40)
             refused.append(error)
 
     prepare(FolderDataConfig(path=str(photos)), tmp_path / "out", 64, 95, other_process)
     assert len(refused) == 1
-    source = opened(tmp_path / "out")
+    source = open_prepared(tmp_path / "out")
     assert {min(source.open(index).size) for index in range(12)} == {64}
 
 
@@ -211,13 +211,13 @@ def test_other_contents_under_the_same_names_are_other_pictures(photos: Path, tm
     folder, output = tmp_path / "photos", tmp_path / "out"
     shutil.copytree(photos, folder)
     (folder / "00.png").write_bytes(b"damaged")
-    assert prepared(folder, output).photographs == 11
+    assert prepare_folder(folder, output).photographs == 11
     (folder / "00.png").write_bytes(b"still damaged, in another way")
-    assert prepared(folder, output).kept == 1
+    assert prepare_folder(folder, output).kept == 1
     before = {file.name: file.read_bytes() for file in output.iterdir()}
     (folder / "03.png").write_bytes((folder / "06.png").read_bytes())
     with pytest.raises(UserError, match=r"other pictures or settings \(contents\): name a new"):
-        prepared(folder, output)
+        prepare_folder(folder, output)
     assert {file.name: file.read_bytes() for file in output.iterdir()} == before
 
 
@@ -256,7 +256,7 @@ def test_what_is_no_picture_or_lies_beside_parquet_files_is_named(photos: Path, 
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     (folder / "notes.txt").write_text("hello")
-    assert "; 1 other files left out (notes.txt)" in str(prepared(folder, tmp_path / "one"))
+    assert "; 1 other files left out (notes.txt)" in str(prepare_folder(folder, tmp_path / "one"))
     mixed = tmp_path / "one"
     draw_picture(mixed / "more.png", 0)
     done = prepare(describe_source(str(mixed), "image", ""), tmp_path / "two", 64, 95, quietly)
@@ -265,17 +265,17 @@ def test_what_is_no_picture_or_lies_beside_parquet_files_is_named(photos: Path, 
 
 
 def test_a_deeply_nested_record_is_a_damaged_one(photos: Path, tmp_path: Path):
-    prepared(photos, tmp_path / "out")
+    prepare_folder(photos, tmp_path / "out")
     (tmp_path / "out" / RECORD).write_text("[" * 100_000)
     with pytest.raises(UserError, match=f"{RECORD} is damaged, or of an earlier version: delete"):
-        prepared(photos, tmp_path / "out")
+        prepare_folder(photos, tmp_path / "out")
 
 
 def test_a_source_is_recognized_by_its_name(photos: Path, tmp_path: Path, monkeypatch):
     def kind(source: str) -> DataConfig:
         return describe_source(source, "image", "data/*")
 
-    prepared(photos, tmp_path / "shards")
+    prepare_folder(photos, tmp_path / "shards")
     assert kind(str(photos)).kind == "folder"
     assert kind(str(tmp_path / "shards")).kind == "parquet"
     assert kind(str(tmp_path / "shards" / "*.parquet")).kind == "parquet"

@@ -17,7 +17,7 @@ from fst.config import FolderDataConfig, TrainConfig
 from fst.data import waiting
 from fst.data.batches import ContentDataset, content_batches, open_data
 from fst.data.resident import ResidentDataset
-from fst.data.waiting import FeedError, StoppedWaitingError, awaited
+from fst.data.waiting import FeedError, StoppedWaitingError, wait_for
 from fst.training.registry import train
 from fst.training.run_folder import RunFolder
 
@@ -43,13 +43,13 @@ def dead_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeadMount]:
     """Pictures after the first eight do not come before the mount is `back`."""
     mount, cut = DeadMount(), ContentDataset.__getitem__
 
-    def blocked(self: ContentDataset, position: int):
+    def block(self: ContentDataset, position: int):
         if position >= TRAINED:
             mount.reached.set()
             mount.back.wait()
         return cut(self, position)
 
-    monkeypatch.setattr(ContentDataset, "__getitem__", blocked)
+    monkeypatch.setattr(ContentDataset, "__getitem__", block)
     yield mount
     mount.back.set()
 
@@ -103,11 +103,11 @@ def test_a_stop_request_while_waiting_saves_and_ends(config: TrainConfig, dead_m
 
 
 def test_a_worker_that_is_killed_ends_the_batches_in_a_line(photos: Path, monkeypatch):
-    def killed(self: ContentDataset, position: int) -> None:
+    def die(self: ContentDataset, position: int) -> None:
         assert get_worker_info() is not None  # this process must live on
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(ContentDataset, "__getitem__", killed)
+    monkeypatch.setattr(ContentDataset, "__getitem__", die)
     data = open_data(FolderDataConfig(path=str(photos), heldout_images=0), 0).train
     with pytest.raises(FeedError, match=r"killed by signal 9: .*/dev/shm .* data\.workers=0"):
         next(content_batches(data, 4, 0, 8, workers=1, stopping=never))
@@ -143,9 +143,9 @@ def test_what_shows_signs_of_life_is_waited_for(monkeypatch):
         time.sleep(1.5)
         yield 3
 
-    assert [*awaited(slow(), never, str, time.monotonic)] == [3]
+    assert [*wait_for(slow(), never, str, time.monotonic)] == [3]
     with pytest.raises(FeedError, match="nothing"):
-        next(awaited(slow(), never, lambda: "nothing"))
+        next(wait_for(slow(), never, lambda: "nothing"))
 
 
 def test_errors_and_the_end_are_passed_on():
@@ -153,8 +153,8 @@ def test_errors_and_the_end_are_passed_on():
         yield 1
         raise KeyError("a bug")
 
-    items = awaited(failing(), never, str)
+    items = wait_for(failing(), never, str)
     assert next(items) == 1
     with pytest.raises(KeyError, match="a bug"):
         next(items)
-    assert [*awaited(iter([]), never, str)] == []
+    assert [*wait_for(iter([]), never, str)] == []

@@ -75,14 +75,14 @@ def overrides(photos: Path, style_picture: Path, random_vgg: Path, tmp_path: Pat
 
 @pytest.fixture
 def compose_optimize() -> Callable[[list[str]], OptimizeConfig]:
-    def composed(overrides: list[str]) -> OptimizeConfig:
+    def compose(overrides: list[str]) -> OptimizeConfig:
         with initialize_config_module("fst.conf", version_base="1.3"):
             expanded = [part for override in overrides for part in expand(override)]
             config = OmegaConf.to_object(hydra_compose("optimize", expanded))
         assert isinstance(config, OptimizeConfig)
         return config
 
-    return composed
+    return compose
 
 
 @pytest.mark.parametrize(("method", "count"), [("lbfgs", 100), ("adam", 300)])
@@ -299,13 +299,13 @@ def test_it_stops_at_the_tolerance(compose_optimize, overrides):
 def test_a_stopped_optimisation_writes_its_picture(
     overrides: list[str], fst_here, tmp_path: Path, monkeypatch
 ):
-    def stopped(*arguments: object) -> Iterator[tuple[Tensor, dict[str, float]]]:
+    def stop_at_30(*arguments: object) -> Iterator[tuple[Tensor, dict[str, float]]]:
         for iteration, found in enumerate(descend(*arguments)):
             if iteration == 30:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield found
 
-    monkeypatch.setattr(optimization, "descend", stopped)
+    monkeypatch.setattr(optimization, "descend", stop_at_30)
     done = fst_here("optimize", *overrides, "iterations=100000")
     assert done.returncode == 128 + signal.SIGTERM
     result = tmp_path / "runs" / "run" / "stylized.png"

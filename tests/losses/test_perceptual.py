@@ -20,7 +20,7 @@ from fst.losses.objective import Objective, towards
 from fst.losses.papers import JohnsonLoss
 from fst.losses.registry import LOSSES
 from fst.losses.relative import MomentsLoss, RelativeLoss
-from fst.losses.statistics import gram_matrix, moments, squared_distance, standardised
+from fst.losses.statistics import gram_matrix, moments, squared_distance, standardise
 from fst.losses.style_weight import ADAPTATION_PER_IMAGE, adapt, missing_content
 from fst.losses.terms import SquaredVariation, TotalVariation
 from fst.losses.vgg import VGG16, load_vgg16
@@ -254,7 +254,7 @@ def test_moments_do_not_depend_on_memory_format_and_add_up_to_the_gram_matrix():
 
 def test_standardised_features_forget_scale_and_offset():
     features = torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    torch.testing.assert_close(standardised(5 * features + 2, 0.0), standardised(features, 0.0))
+    torch.testing.assert_close(standardise(5 * features + 2, 0.0), standardise(features, 0.0))
 
 
 def test_structure_ignores_contrast_and_sees_edges(vgg: VGG16, style: Tensor):
@@ -321,7 +321,7 @@ def test_the_whole_s_statistic_is_joined_from_those_of_its_tiles(loss_of, vgg):
     tiles = [half for row in features.chunk(2, 2) for half in row.chunk(2, 3)]
     parts = torch.stack([loss.style_statistic(tile) for tile in tiles], 1)
     whole = loss.style_statistic(features)
-    torch.testing.assert_close(loss.joined_style_statistic(parts), whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(loss.join_style_statistics(parts), whole, rtol=1e-12, atol=1e-12)
 
 
 def test_tiles_have_64_pixels_at_least(vgg: VGG16, style: Tensor):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from fst.config import VGG16_LAYERS, SlimConfig, Vgg16Config
 from fst.errors import UserError
 from fst.losses.loss_network import load_loss_network
-from fst.losses.vgg import VGG16, cached_weights, deepest, load_vgg16
+from fst.losses.vgg import VGG16, deepest, fetch_weights, load_vgg16
 
 TO_RELU3_3 = VGG16_LAYERS[:7]
 
@@ -185,7 +185,7 @@ def test_a_download_is_cut_to_the_convolutions_and_cached(
 
     monkeypatch.setattr("torch.hub.download_url_to_file", download)
     for _ in range(2):
-        path = cached_weights()
+        path = fetch_weights()
     assert calls == ["88682ab5"]
     assert load_file(path).keys() == load_file(random_vgg).keys()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

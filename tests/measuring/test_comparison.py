@@ -11,7 +11,7 @@ import torch
 import fst
 from fst.cli.app import main
 from fst.config import FastConfig
-from fst.data.heldout import heldout_of, squared_pictures
+from fst.data.heldout import heldout_of, read_squares
 from fst.errors import UserError
 from fst.measuring.comparison import Comparison, cautions, compare, differing_settings
 from fst.measuring.comparison_report import markdown, write_comparison
@@ -71,7 +71,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_sweep(compose, tiny_overrides_in, made_once) -> Path:
+def trained_sweep(compose, tiny_overrides_in, make_once) -> Path:
     """The folder of two runs that differ in their style weight, as a sweep leaves them."""
 
     def make(folder: Path) -> None:
@@ -84,7 +84,7 @@ def trained_sweep(compose, tiny_overrides_in, made_once) -> Path:
             ]
             train(compose(overrides))
 
-    return made_once("sweep", make)
+    return make_once("sweep", make)
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_unreadable_photographs_are_counted_and_named(model, photos, tmp_path: P
     (note,) = compared.notes
     assert note.startswith("Skipped 1 unreadable photograph: ")
     assert "000.jpg" in note
-    pictures, _ = squared_pictures(photos, 1, 32)
+    pictures, _ = read_squares(photos, 1, 32)
     found = compared.sheet[0, :, -2 * 36 : -36 - GAP_PX, GAP_PX : GAP_PX + 32]
     torch.testing.assert_close(found, pictures[0] / 255)
 

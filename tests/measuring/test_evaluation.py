@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import fst
 from fst.config import FastConfig, TrainConfig
-from fst.data.heldout import squared_pictures
+from fst.data.heldout import read_squares
 from fst.errors import UserError
 from fst.gatys.optimization import descend
 from fst.losses.vgg import NoWeightsError, load_vgg16
@@ -41,7 +41,7 @@ QUICKER = QUICK | {"sizes": (), "curves": (48,), "iterations": 1}
 def vgg16(random_vgg: Path) -> Iterator[None]:
     """Random VGG16 weights replace the cached ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fst.losses.vgg.cached_weights", lambda: random_vgg)
+        patch.setattr("fst.losses.vgg.fetch_weights", lambda: random_vgg)
         patch.setattr("fst.losses.vgg._verify", lambda *_: None)
         yield
 
@@ -61,7 +61,7 @@ def run(
     return config
 
 
-def evaluated(
+def report_of(
     given: list[str], folder: Path, photographs: Path | None = None, **settings
 ) -> Report:
     names = {each.name for each in dataclasses.fields(Extent)}
@@ -86,7 +86,7 @@ def artefacts(monkeypatch: pytest.MonkeyPatch) -> Artefacts:
 @pytest.fixture(scope="module")
 def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("evaluation")
-    return evaluated([str(run.run_dir)], folder, images=4, **QUICK)
+    return report_of([str(run.run_dir)], folder, images=4, **QUICK)
 
 
 def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
@@ -100,7 +100,7 @@ def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig
 def test_the_same_pictures_from_a_folder_give_the_same_bits(
     run: TrainConfig, photos: Path, tmp_path: Path
 ):
-    found = evaluated([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **QUICKER)
+    found = report_of([str(run.run_dir)], tmp_path / "e", photos / "more", images=4, **QUICKER)
     terms = found.evaluations[0].terms
     assert terms == {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
 
@@ -110,7 +110,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
 ):
     config = compose([*tiny_overrides, "loss.style_weight=50"])
     train(config)
-    (found,) = evaluated([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
+    (found,) = report_of([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
     terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
     expected += terms["light"]
@@ -121,7 +121,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
 def test_quality_is_that_of_the_same_pictures_and_of_the_style_at_their_size(
     report: Report, run: TrainConfig, photos: Path, style_picture: Path, random_vgg: Path
 ):
-    pictures, _ = squared_pictures(photos / "more", 4, 48)
+    pictures, _ = read_squares(photos / "more", 4, 48)
     contents = to_unit_range(pictures)
     stylizer = fst.load(run.run_dir, "cpu", "fp32")
     stylized = torch.cat([stylizer(content) for content in contents.split(1)])
@@ -141,7 +141,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
         assert all(len(values) == 7 for values in curve.optimized)
         assert all(values[-1] < values[0] for values in curve.optimized)
     settings = QUICK | {"sizes": (), "curves": (48,), "start": "content"}
-    again = evaluated([str(run.run_dir)], tmp_path / "content", images=4, **settings)
+    again = report_of([str(run.run_dir)], tmp_path / "content", images=4, **settings)
     (curve,) = again.evaluations[0].curves
     assert [values[0] for values in curve.optimized] == curve.content == small.content
     assert curve.network == small.network
@@ -150,7 +150,7 @@ def test_curves_begin_at_the_start_and_fewer_pictures_are_taken_where_they_are_l
 def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeypatch):
     folder = tmp_path / "evaluation"
     settings = QUICK | {"sizes": (), "iterations": 3}
-    first = evaluated([str(run.run_dir)], folder, images=2, **settings)
+    first = report_of([str(run.run_dir)], folder, images=2, **settings)
     # Stopped in the last picture: it alone is missing.
     missing = sorted((folder / "gatys").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)[-1]
     missing.unlink()
@@ -160,11 +160,11 @@ def test_curves_are_not_computed_again(run: TrainConfig, tmp_path: Path, monkeyp
         "descend",
         lambda loss, content, start: begun.append(1) or descend(loss, content, start),
     )
-    second = evaluated([str(run.run_dir)], folder, images=2, **settings)
+    second = report_of([str(run.run_dir)], folder, images=2, **settings)
     assert len(begun) == 1
     curves = [e.evaluations[0].curves for e in (first, second)]
     assert curves[0] == curves[1]
-    evaluated([str(run.run_dir)], folder, images=2, **(settings | {"iterations": 2}))
+    report_of([str(run.run_dir)], folder, images=2, **(settings | {"iterations": 2}))
     assert len(begun) == 1 + 3
 
 
@@ -248,7 +248,7 @@ def test_the_plot_marks_where_the_network_is(report: Report):
 
 def test_without_curves_the_report_has_none(run: TrainConfig, tmp_path: Path):
     settings = QUICK | {"curves": (), "sizes": ()}
-    report = evaluated([str(run.run_dir)], tmp_path / "e", images=1, **settings)
+    report = report_of([str(run.run_dir)], tmp_path / "e", images=1, **settings)
     assert (report.size_px, report.images) == (256, 1)
     page = markdown(report, "fst evaluate run", "cpu")
     assert "L-BFGS" not in page
@@ -261,7 +261,7 @@ def test_artefacts_are_those_of_the_model(
     found = report.evaluations[0].artefacts
     assert found != artefacts  # those of the other tests
     stylizer = fst.load(run.run_dir, "cpu", "fp32")
-    contents = to_unit_range(squared_pictures(photos / "more", 4, 48)[0])
+    contents = to_unit_range(read_squares(photos / "more", 4, 48)[0])
     measured = measure_artefacts(
         lambda batch: torch.cat([*map(stylizer.run, batch.split(1))]), [contents]
     )
@@ -278,7 +278,7 @@ def test_stability_is_measured_on_each_of_several_clips(run: TrainConfig, tmp_pa
                 frame = still + random.integers(-spread, spread, still.shape)
                 writer.write(frame.clip(0, 255).astype(np.uint8), t / 25)
     folder = tmp_path / "e"
-    report = evaluated([str(run.run_dir)], folder, images=1, videos=clips, **QUICKER)
+    report = report_of([str(run.run_dir)], folder, images=1, videos=clips, **QUICKER)
     found = report.evaluations[0].stability
     assert list(found) == report.videos == [str(clip) for clip in clips]
     calm, wild = (found[video].warping_error_input for video in report.videos)
@@ -313,7 +313,7 @@ def test_two_models_share_the_curves_of_one_loss(
         save_file(tensors, other, metadata=file.metadata())
     settings = QUICK | {"sizes": (), "curves": (48,), "iterations": 2}
     given = [str(run.run_dir), str(other)]
-    report = evaluated(given, tmp_path / "e", style=style_picture, images=2, **settings)
+    report = report_of(given, tmp_path / "e", style=style_picture, images=2, **settings)
     first, second = (e.curves[0] for e in report.evaluations)
     assert first.optimized == second.optimized
     assert first.network != second.network
@@ -329,8 +329,8 @@ def test_foreign_models_need_a_style_picture_and_take_the_default_loss(
     monkeypatch,
 ):
     with pytest.raises(FileNotFoundError, match="give --style PICTURE"):
-        evaluated([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **QUICKER)
-    report = evaluated(
+        report_of([str(foreign_model)], tmp_path / "e", photos, weights=random_vgg, **QUICKER)
+    report = report_of(
         [str(foreign_model)],
         tmp_path / "e",
         photos,
@@ -361,7 +361,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
         "padding": "reflect",
     }
     with pytest.raises(FileNotFoundError, match="or give --weights FILE") as caught:
-        evaluated([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
+        report_of([str(run.run_dir)], tmp_path / "e", images=1, **QUICK)
     assert asked == [(None, True)]
     assert "loss_network" not in str(caught.value)  # evaluate has no such setting
 
@@ -369,7 +369,7 @@ def test_a_model_file_chooses_no_weights(run: TrainConfig, tmp_path: Path, monke
 def test_a_style_picture_is_read_only_for_a_run(run: TrainConfig, photos: Path, tmp_path: Path):
     shutil.copy(run.run_dir / "model.safetensors", tmp_path / "copied.safetensors")
     with pytest.raises(FileNotFoundError, match=r"not in a run folder\): give --style PICTURE"):
-        evaluated([str(tmp_path / "copied.safetensors")], tmp_path / "e", photos, **QUICK)
+        report_of([str(tmp_path / "copied.safetensors")], tmp_path / "e", photos, **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -419,10 +419,10 @@ def test_odd_configurations_in_a_model_file_are_refused(
     settings = QUICKER | {"style": style_picture, "images": 1}
     given = [str(tmp_path / "odd.safetensors")]
     if said is None:  # it is not needed
-        assert len(evaluated(given, tmp_path / "e", photos, **settings).evaluations) == 1
+        assert len(report_of(given, tmp_path / "e", photos, **settings).evaluations) == 1
         return
     with pytest.raises(UserError, match=re.escape(said)):
-        evaluated(given, tmp_path / "e", photos, **settings)
+        report_of(given, tmp_path / "e", photos, **settings)
 
 
 def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path: Path):
@@ -431,7 +431,7 @@ def test_a_style_picture_of_another_machine_is_not_opened(photos: Path, tmp_path
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=config))
     (tmp_path / "config.yaml").write_text("name: run\n")
     with pytest.raises(UserError, match="not a folder of this machine"):
-        evaluated([str(tmp_path)], tmp_path / "e", photos, **QUICK)
+        report_of([str(tmp_path)], tmp_path / "e", photos, **QUICK)
 
 
 def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_path: Path):
@@ -440,7 +440,7 @@ def test_an_infinite_result_is_refused(photos: Path, style_picture: Path, tmp_pa
         parameter.data.fill_(3e38)  # finite, but not what they lead to
     save_model(tmp_path / "model.safetensors", network, describe(network))
     with pytest.raises(UserError, match="the result is not finite"):
-        evaluated([str(tmp_path)], tmp_path / "e", photos, style=style_picture, images=1, **QUICK)
+        report_of([str(tmp_path)], tmp_path / "e", photos, style=style_picture, images=1, **QUICK)
 
 
 def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: Path, monkeypatch):
@@ -456,7 +456,7 @@ def test_neither_data_sets_nor_packages_are_opened(run: TrainConfig, tmp_path: P
     save_model(tmp_path / "model.safetensors", network, describe(network, training_config=data))
     (tmp_path / "config.yaml").write_text("name: run\n")
     with pytest.raises(FileNotFoundError, match="give --photographs DIR"):
-        evaluated([str(tmp_path)], tmp_path / "e", **QUICK)
+        report_of([str(tmp_path)], tmp_path / "e", **QUICK)
     (tmp_path / "swept.pt2").write_bytes(b"native code")
     with pytest.raises(FileNotFoundError, match="add one with --pt2 FILE"):
-        evaluated([str(tmp_path / "swept.pt2")], tmp_path / "e", **QUICK)
+        report_of([str(tmp_path / "swept.pt2")], tmp_path / "e", **QUICK)

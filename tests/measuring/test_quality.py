@@ -23,7 +23,7 @@ def identity(images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
     return dict.fromkeys(layers, images)
 
 
-def shuffled(images: Tensor) -> Tensor:
+def shuffle(images: Tensor) -> Tensor:
     """The same pixels in another order."""
     order = torch.randperm(images[0, 0].numel(), generator=torch.Generator().manual_seed(3))
     return images.flatten(2)[..., order].view_as(images)
@@ -37,7 +37,7 @@ def test_identical_pictures_are_at_distance_zero():
 
 
 def test_style_distances_do_not_depend_on_where_pixels_are():
-    found = measure_quality(identity, CONTENT, shuffled(STYLE), STYLE)
+    found = measure_quality(identity, CONTENT, shuffle(STYLE), STYLE)
     for name in STYLE_DISTANCES:
         assert getattr(found, name) == pytest.approx(0, abs=1e-10)
 
@@ -93,7 +93,7 @@ def test_structure_ignores_palette_and_contrast_and_content_does_not():
     assert doubled.content == pytest.approx(1)
     negative = measure_quality(identity, CONTENT, 1 - CONTENT, STYLE)
     assert negative.structure == pytest.approx(4, rel=1e-5)
-    unrelated = measure_quality(identity, CONTENT, shuffled(CONTENT), STYLE)
+    unrelated = measure_quality(identity, CONTENT, shuffle(CONTENT), STYLE)
     assert unrelated.structure == pytest.approx(2, abs=0.2)
 
 
@@ -103,11 +103,11 @@ def test_quality_is_the_mean_over_pictures_and_layers():
     found = measure_quality(identity, contents, stylized, STYLE)
     assert found.wasserstein == pytest.approx(0.5**2 / 2, rel=1e-5)
 
-    def weighted(images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+    def weigh(images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         powers = dict(zip(LAYERS, (1, 1, 2), strict=True))
         return {layer: images ** powers[layer] for layer in layers}
 
-    by_layer = measure_quality(weighted, CONTENT, 1.5 * STYLE, STYLE)
+    by_layer = measure_quality(weigh, CONTENT, 1.5 * STYLE, STYLE)
     assert by_layer.wasserstein == pytest.approx((2 * 0.5**2 + 1.25**2) / 3, rel=1e-5)
 
 
@@ -120,21 +120,21 @@ def test_a_blank_photograph_does_not_spoil_the_mean(blank: float):
     assert found.content < 100
 
 
-def lit_from_the_left(height: int = 240, width: int = 320) -> Tensor:
+def light_from_the_left(height: int = 240, width: int = 320) -> Tensor:
     return torch.linspace(1, 0, width).expand(1, 3, height, width)
 
 
 def test_light_is_the_correlation_of_large_areas():
-    photo = lit_from_the_left()
+    photo = light_from_the_left()
     assert light_kept(photo, photo) == pytest.approx(1)
     assert light_kept(photo, 0.3 * photo + 0.2) == pytest.approx(1)  # any contrast
     assert light_kept(photo, 1 - photo) == pytest.approx(-1)
-    from_above = lit_from_the_left(320, 240).mT
+    from_above = light_from_the_left(320, 240).mT
     assert light_kept(photo, from_above) == pytest.approx(0, abs=1e-4)
 
 
 def test_light_does_not_see_strokes_but_patches():
-    photo = lit_from_the_left()
+    photo = light_from_the_left()
 
     def stripes(px: int) -> Tensor:
         return (torch.arange(240) // px % 2).float()[:, None].expand(1, 3, 240, 320)
@@ -144,4 +144,4 @@ def test_light_does_not_see_strokes_but_patches():
 
 
 def test_a_blank_photograph_asks_for_no_light():
-    assert light_kept(torch.ones(1, 3, 64, 64), lit_from_the_left(64, 64)) == 1
+    assert light_kept(torch.ones(1, 3, 64, 64), light_from_the_left(64, 64)) == 1

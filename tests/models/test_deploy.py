@@ -34,7 +34,7 @@ def photo(request, tmp_path: Path) -> Path:
     return draw_picture(tmp_path / "photo.png", 3, *request.param)
 
 
-def stylized_by_torch(model: Path, rgb: np.ndarray) -> np.ndarray:
+def stylize_in_torch(model: Path, rgb: np.ndarray) -> np.ndarray:
     network = read_model(model).network
     image = torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255
     return (network(image)[0] * 255).round().byte().permute(1, 2, 0).numpy()
@@ -42,7 +42,7 @@ def stylized_by_torch(model: Path, rgb: np.ndarray) -> np.ndarray:
 
 def assert_equal(result: Image.Image, model: Path, photo: Path) -> None:
     rgb = np.array(Image.open(photo))
-    expected = stylized_by_torch(model, rgb).astype(int)
+    expected = stylize_in_torch(model, rgb).astype(int)
     assert expected.std() > 20, "too flat to tell results apart"
     assert result.mode == "RGB"
     assert (result.height, result.width) == rgb.shape[:2]
@@ -102,7 +102,7 @@ def test_opencv_camera_snippet_shows_the_frames_of_torch(
     assert len(shown) == len(frames)
     clip = cv2.VideoCapture(str(tmp_path / "clip.avi"))
     for frame in shown:
-        expected = stylized_by_torch(tiny_model, clip.read()[1][..., ::-1].copy())
+        expected = stylize_in_torch(tiny_model, clip.read()[1][..., ::-1].copy())
         assert np.abs(frame[..., ::-1] * 255 - expected).max() <= 1
     clip.release()
 

@@ -117,10 +117,10 @@ def test_the_shares_of_styles_are_an_input(tmp_path: Path, photo: Tensor):
     batch = torch.cat([photo, photo.flip(3)])
     (result,) = session.run(None, {"image": batch.numpy(), "shares": shares.numpy()})
     with torch.no_grad():
-        expected = [styled.folded(s)(x[None]) for s, x in zip(shares, batch, strict=True)]
+        expected = [styled.fold(s)(x[None]) for s, x in zip(shares, batch, strict=True)]
     torch.testing.assert_close(torch.from_numpy(result), torch.cat(expected), rtol=0, atol=1e-4)
     stylize = fst.load(f"{path}:red=3,sea=1", device="cpu")
-    torch.testing.assert_close(stylize(photo), styled.folded(shares[1])(photo), rtol=0, atol=1e-4)
+    torch.testing.assert_close(stylize(photo), styled.fold(shares[1])(photo), rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="three.onnx has 3 styles: choose one"):
         fst.load(path)
     assert load_models([f"{path}:sea", str(path)], [], "cpu").of_several_styles == [str(path)]

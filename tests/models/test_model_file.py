@@ -27,7 +27,7 @@ from fst.stylizing.stylizer import load
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def stripes(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     network = Fast(FastConfig(width=8, residual_blocks=1))
     save_model(path, network, describe(network, title="Stripes", losses={"style": 0.25}))
@@ -49,25 +49,25 @@ def test_round_trip_keeps_weights_and_metadata(tmp_path: Path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_failed_write_leaves_the_old_file(saved: Path, monkeypatch):
-    before = saved.read_bytes()
+def test_failed_write_leaves_the_old_file(stripes: Path, monkeypatch):
+    before = stripes.read_bytes()
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_model(saved, Fast(FastConfig()), describe(Fast(FastConfig())))
-    assert saved.read_bytes() == before
-    assert list(saved.parent.iterdir()) == [saved]
+        save_model(stripes, Fast(FastConfig()), describe(Fast(FastConfig())))
+    assert stripes.read_bytes() == before
+    assert list(stripes.parent.iterdir()) == [stripes]
 
 
-def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Path, monkeypatch):
+def test_a_model_is_found_by_file_folder_and_run_name(stripes: Path, tmp_path: Path, monkeypatch):
     run = tmp_path / "runs" / "stripes"
     run.mkdir(parents=True)
-    (run / "model.safetensors").write_bytes(saved.read_bytes())
+    (run / "model.safetensors").write_bytes(stripes.read_bytes())
     monkeypatch.chdir(tmp_path)
-    assert find_model(saved) == ModelRef(saved)
+    assert find_model(stripes) == ModelRef(stripes)
     assert find_model(run) == ModelRef(run / "model.safetensors")
     assert find_model("stripes").path.samefile(run / "model.safetensors")
     assert find_model("stripes:sea=1").choice == "sea=1"
@@ -84,14 +84,14 @@ def test_a_model_is_found_by_file_folder_and_run_name(saved: Path, tmp_path: Pat
         (lambda data: os.urandom(1000), "damaged"),
     ],
 )
-def test_damaged_files_are_refused(saved: Path, damage, message: str):
-    saved.write_bytes(damage(saved.read_bytes()))
+def test_damaged_files_are_refused(stripes: Path, damage, message: str):
+    stripes.write_bytes(damage(stripes.read_bytes()))
     with pytest.raises(ValueError, match=message):
-        read_model(saved)
+        read_model(stripes)
 
 
-def test_foreign_tensors_newer_formats_and_other_files_are_refused(saved: Path, tmp_path: Path):
-    tensors = load_file(saved)
+def test_foreign_tensors_newer_formats_and_other_files_are_refused(stripes: Path, tmp_path: Path):
+    tensors = load_file(stripes)
     bare = tmp_path / "bare.safetensors"
     save_file(tensors, bare)
     with pytest.raises(ValueError, match="not a model written by fst"):
@@ -205,12 +205,12 @@ def test_weights_that_are_not_finite_are_refused(value: float, suffix: str, tmp_
         read_model(path)
 
 
-def with_metadata(saved: Path, change: dict[str, object]) -> Path:
+def with_metadata(stripes: Path, change: dict[str, object]) -> Path:
     """Return a copy of the model whose metadata are changed."""
-    with safe_open(saved, "pt") as file:
+    with safe_open(stripes, "pt") as file:
         values = json.loads(file.metadata()["fst"])
-    path = saved.with_name("changed.safetensors")
-    save_file(load_file(saved), path, metadata={"fst": json.dumps(values | change)})
+    path = stripes.with_name("changed.safetensors")
+    save_file(load_file(stripes), path, metadata={"fst": json.dumps(values | change)})
     return path
 
 
@@ -229,26 +229,26 @@ def with_metadata(saved: Path, change: dict[str, object]) -> Path:
     ],
     ids=str,
 )  # fmt: skip
-def test_metadata_of_a_wrong_type_is_refused(saved: Path, change: dict[str, object]):
+def test_metadata_of_a_wrong_type_is_refused(stripes: Path, change: dict[str, object]):
     with pytest.raises(UserError, match="damaged metadata"):
-        read_model(with_metadata(saved, change))
+        read_model(with_metadata(stripes, change))
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "3", "{", "[" * 100_000, "NaN", "{}"])
-def test_metadata_that_is_not_an_object_is_refused(saved: Path, text: str):
-    path = saved.with_name("changed.safetensors")
-    save_file(load_file(saved), path, metadata={"fst": text})
+def test_metadata_that_is_not_an_object_is_refused(stripes: Path, text: str):
+    path = stripes.with_name("changed.safetensors")
+    save_file(load_file(stripes), path, metadata={"fst": text})
     with pytest.raises(UserError, match="damaged metadata"):
         read_model(path)
 
 
-def test_terminal_escapes_in_metadata_are_replaced(saved: Path):
+def test_terminal_escapes_in_metadata_are_replaced(stripes: Path):
     change = {
         "title": "a\x1b[2Jb\u202ec\ud800\n",
         "losses": {"\x07": 1.0},
         "training_config": {"style": {"path": ["\x9b1m"]}},
     }
-    info = read_model(with_metadata(saved, change)).info
+    info = read_model(with_metadata(stripes, change)).info
     assert info.title == "a\ufffd[2Jb\ufffdc\ufffd\ufffd"
     assert list(info.losses) == ["\ufffd"]
     assert info.training_config == {"style": {"path": ["\ufffd1m"]}}
@@ -274,7 +274,7 @@ def test_terminal_escapes_in_metadata_are_replaced(saved: Path):
 )
 @pytest.mark.parametrize("network", ["fast", "johnson", "unknown"])
 def test_a_network_that_is_not_that_of_the_tensors_is_refused_before_it_is_built(
-    network: str, arguments: dict[str, object], saved: Path, monkeypatch: pytest.MonkeyPatch
+    network: str, arguments: dict[str, object], stripes: Path, monkeypatch: pytest.MonkeyPatch
 ):
     real = model_file.build_network
 
@@ -285,7 +285,7 @@ def test_a_network_that_is_not_that_of_the_tensors_is_refused_before_it_is_built
 
     monkeypatch.setattr(model_file, "build_network", build)
     with pytest.raises(UserError):
-        read_model(with_metadata(saved, {"network": network, "network_arguments": arguments}))
+        read_model(with_metadata(stripes, {"network": network, "network_arguments": arguments}))
 
 
 def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path: Path):

@@ -22,7 +22,7 @@ from fst.networks.styled import StyledNetwork
 
 
 @contextmanager
-def counted() -> Iterator[Counter[str]]:
+def count_calls() -> Iterator[Counter[str]]:
     """Count the calls of functions by name; `deepcopy` only of networks, from fst."""
     calls: Counter[str] = Counter()
 
@@ -72,7 +72,7 @@ def stylize(painting: str) -> None:
 
 @pytest.mark.parametrize("use", [load, stylize])
 def test_a_painting_is_named_found_and_copied_once(use: Callable[[str], None], painting: str):
-    with counted() as calls:
+    with count_calls() as calls:
         use(painting)
     assert calls["split_style"] == calls["find_model"] == 1
     assert calls[f"exists {painting}"] == 1
@@ -81,7 +81,7 @@ def test_a_painting_is_named_found_and_copied_once(use: Callable[[str], None], p
 
 def test_a_blend_of_paintings_costs_one_copy_too(painting: str):
     Image.new("RGB", (70, 80), "red").save("red.jpg")
-    with counted() as calls:
+    with count_calls() as calls:
         fst.load(f"any:{painting}=0.5,red.jpg=0.5", "cpu", "fp32")
     assert calls["deepcopy"] == 1
 

@@ -7,7 +7,7 @@ from fst.config import FastConfig
 from fst.losses.statistics import moments
 from fst.networks.fast import Fast
 from fst.networks.predictor import STATISTICS, StylePredictor, predictor_input
-from fst.networks.styled import CODE_SIZE, StyledNetwork, stylized_with
+from fst.networks.styled import CODE_SIZE, StyledNetwork, stylize_with
 
 
 def test_means_and_logarithms_of_deviations_are_seen():
@@ -44,29 +44,31 @@ def test_an_odd_painting_is_not_taken_out_of_what_the_layers_know():
 
 
 @pytest.fixture
-def styled() -> StyledNetwork:
+def styled_network() -> StyledNetwork:
     network = Fast(FastConfig(width=8, coarse_width=8, coarse_blocks=1, full_width=8))
-    styled = StyledNetwork(network, 2, predicts=True)
-    torch.nn.init.normal_(styled.mapper[-1].weight, std=0.3)
-    return styled
+    styled_network = StyledNetwork(network, 2, predicts=True)
+    torch.nn.init.normal_(styled_network.mapper[-1].weight, std=0.3)
+    return styled_network
 
 
-def test_the_strength_is_an_input_of_the_mapper(styled: StyledNetwork):
-    codes = styled.codes.detach()
+def test_the_strength_is_an_input_of_the_mapper(styled_network: StyledNetwork):
+    codes = styled_network.codes.detach()
     with torch.no_grad():
-        weak, usual = (styled.mapped(codes, torch.full((2,), s)) for s in (-1.0, 0.0))
+        weak, usual = (styled_network.map_codes(codes, torch.full((2,), s)) for s in (-1.0, 0.0))
         assert (weak - usual).abs().max() > 1e-3
-        torch.testing.assert_close(styled.vectors(), usual + styled.residuals)
+        torch.testing.assert_close(styled_network.vectors(), usual + styled_network.residuals)
         image = torch.rand(1, 3, 32, 32)
-        folded = styled.folded(torch.tensor([0.0, 1.0]), strength=-1.0)
-        torch.testing.assert_close(folded(image), stylized_with(styled.network, weak[1:], image))
+        folded = styled_network.fold(torch.tensor([0.0, 1.0]), strength=-1.0)
+        torch.testing.assert_close(
+            folded(image), stylize_with(styled_network.network, weak[1:], image)
+        )
 
 
-def test_a_network_with_one_style_more_keeps_its_predictor(styled: StyledNetwork):
+def test_a_network_with_one_style_more_keeps_its_predictor(styled_network: StyledNetwork):
     statistics = torch.randn(1, STATISTICS)
-    assert styled.predictor is not None
-    code = styled.predictor(statistics)[0]
-    more = styled.with_style(code, torch.zeros(styled.residuals.shape[1]))
+    assert styled_network.predictor is not None
+    code = styled_network.predictor(statistics)[0]
+    more = styled_network.with_style(code, torch.zeros(styled_network.residuals.shape[1]))
     assert more.predictor is not None
     assert torch.equal(more.predictor(statistics)[0], more.codes[2])
-    assert torch.equal(more.vectors()[:2], styled.vectors())
+    assert torch.equal(more.vectors()[:2], styled_network.vectors())

@@ -11,7 +11,7 @@ from fst.networks.registry import UPSCALERS, build_upscaler
 from fst.networks.upscaler import FastUpscaler, JohnsonUpscaler, Upscaler
 
 
-def randomised(network: Upscaler) -> Upscaler:
+def randomise(network: Upscaler) -> Upscaler:
     """The network with weights that do something: new ones repeat the pixels."""
     for parameter in network.parameters():
         parameter.data += torch.randn_like(parameter) * 0.05
@@ -54,7 +54,7 @@ def test_a_new_network_repeats_pixels_and_keeps_a_flat_picture():
 
 
 def test_back_projection_keeps_the_colours_of_the_picture():
-    network = randomised(
+    network = randomise(
         FastUpscaler(FastUpscalerConfig(factor=4, width=8, layers=2))
     ).train()  # not cut to [0, 1]
     network.head.bias += 0.2  # it would make everything lighter
@@ -74,7 +74,7 @@ def test_back_projection_keeps_the_colours_of_the_picture():
     ids=["x3", "x4 without layers", "johnson"],
 )
 def test_nothing_farther_away_than_the_margin_is_seen(network: Upscaler):
-    network = randomised(network).double()
+    network = randomise(network).double()
     side = 2 * network.margin_px + 9
     image = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
     middle, factor = side // 2, network.factor
@@ -89,7 +89,7 @@ def test_nothing_farther_away_than_the_margin_is_seen(network: Upscaler):
 
 
 def test_results_are_cut_to_the_range_of_pictures_only_in_use():
-    network = randomised(FastUpscaler(FastUpscalerConfig(factor=2, width=8, layers=1)))
+    network = randomise(FastUpscaler(FastUpscalerConfig(factor=2, width=8, layers=1)))
     network.head.bias += torch.randn_like(network.head.bias)
     image = torch.rand(1, 3, 8, 8)
     inside = network(image)

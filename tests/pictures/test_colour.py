@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colours import ADOBE, BT2020, P3, PATCHES, SAME, coded, hlg, power, pq, srgb, srgb_light
+from colours import ADOBE, BT2020, P3, PATCHES, SAME, encode, hlg, power, pq, srgb, srgb_light
 from PIL import Image, ImageCms
 
-from fst.pictures.colour import declared_by_codes, values_to_srgb
+from fst.pictures.colour import colours_of_codes, values_to_srgb
 from fst.pictures.forms import to_images
 from fst.pictures.image import open_rgb
 
@@ -86,76 +86,76 @@ def heic(pixels: np.ndarray, primaries: int, transfer: int) -> bytes:
     return file.getvalue()
 
 
-def shown(source: Path | bytes) -> np.ndarray:
+def read_patches(source: Path | bytes) -> np.ndarray:
     """The middle of each patch as it is read, (2, 4, 3)."""
     return np.asarray(open_rgb(source)).astype(int)[8::16, 8::16]
 
 
 def off(source: Path | bytes) -> int:
-    return int(np.abs(shown(source) - PATCHES).max())
+    return int(np.abs(read_patches(source) - PATCHES).max())
 
 
 SDR = {
-    "cICP Display P3": lambda: png(coded(P3, srgb), cicp(12, 13)),
-    "cICP BT.2020": lambda: png(coded(BT2020, srgb), cicp(9, 13)),
-    "cICP BT.2020, a camera's curve": lambda: png(coded(BT2020, srgb), cicp(9, 14)),
-    "cICP gamma 2.2": lambda: png(coded(SAME, power(2.2)), cicp(1, 4)),
-    "cICP linear": lambda: png(coded(SAME, power(1)), cicp(1, 8)),
+    "cICP Display P3": lambda: png(encode(P3, srgb), cicp(12, 13)),
+    "cICP BT.2020": lambda: png(encode(BT2020, srgb), cicp(9, 13)),
+    "cICP BT.2020, a camera's curve": lambda: png(encode(BT2020, srgb), cicp(9, 14)),
+    "cICP gamma 2.2": lambda: png(encode(SAME, power(2.2)), cicp(1, 4)),
+    "cICP linear": lambda: png(encode(SAME, power(1)), cicp(1, 8)),
     "cICP narrow": lambda: png(
-        (coded(SAME, srgb) * (219 / 255) + 16).round().astype(np.uint8), cicp(1, 13, full=0)
+        (encode(SAME, srgb) * (219 / 255) + 16).round().astype(np.uint8), cicp(1, 13, full=0)
     ),
     "cICP before all others": lambda: png(
-        coded(P3, srgb), (b"sRGB", b"\0"), gamma(1), cicp(12, 13), primaries(*ADOBE_POINTS)
+        encode(P3, srgb), (b"sRGB", b"\0"), gamma(1), cicp(12, 13), primaries(*ADOBE_POINTS)
     ),
-    "cICP unspecified": lambda: png(coded(SAME, power(1)), cicp(2, 2), gamma(1)),
-    "cICP half unspecified": lambda: png(coded(P3, srgb), cicp(12, 2), gamma(1)),
-    "cICP reserved": lambda: png(coded(SAME, srgb), cicp(99, 200)),
-    "cICP cut off": lambda: png(coded(SAME, srgb), (b"cICP", b"\x0c\x0d")),
-    "gAMA linear": lambda: png(coded(SAME, power(1)), gamma(1)),
-    "gAMA 1.8": lambda: png(coded(SAME, power(1.8)), gamma(1 / 1.8)),
-    "gAMA as of sRGB": lambda: png(coded(SAME, srgb), gamma(0.45455)),
+    "cICP unspecified": lambda: png(encode(SAME, power(1)), cicp(2, 2), gamma(1)),
+    "cICP half unspecified": lambda: png(encode(P3, srgb), cicp(12, 2), gamma(1)),
+    "cICP reserved": lambda: png(encode(SAME, srgb), cicp(99, 200)),
+    "cICP cut off": lambda: png(encode(SAME, srgb), (b"cICP", b"\x0c\x0d")),
+    "gAMA linear": lambda: png(encode(SAME, power(1)), gamma(1)),
+    "gAMA 1.8": lambda: png(encode(SAME, power(1.8)), gamma(1 / 1.8)),
+    "gAMA as of sRGB": lambda: png(encode(SAME, srgb), gamma(0.45455)),
     "gAMA and cHRM of sRGB": lambda: png(
-        coded(SAME, srgb), gamma(0.45455), primaries(*SRGB_POINTS)
+        encode(SAME, srgb), gamma(0.45455), primaries(*SRGB_POINTS)
     ),
     "gAMA and cHRM of Adobe RGB": lambda: png(
-        coded(ADOBE, power(563 / 256)), gamma(256 / 563), primaries(*ADOBE_POINTS)
+        encode(ADOBE, power(563 / 256)), gamma(256 / 563), primaries(*ADOBE_POINTS)
     ),
-    "cHRM": lambda: png(coded(P3, srgb), primaries(*P3_POINTS)),
+    "cHRM": lambda: png(encode(P3, srgb), primaries(*P3_POINTS)),
     "sRGB before gAMA and cHRM": lambda: png(
-        coded(SAME, srgb), (b"sRGB", b"\0"), gamma(1), primaries(*ADOBE_POINTS)
+        encode(SAME, srgb), (b"sRGB", b"\0"), gamma(1), primaries(*ADOBE_POINTS)
     ),
-    "gAMA zero": lambda: png(coded(SAME, srgb), gamma(0), primaries(*SRGB_POINTS)),
-    "cHRM zero": lambda: png(coded(SAME, srgb), primaries(*[0.0] * 8)),
-    "cHRM of one colour": lambda: png(coded(SAME, srgb), primaries(*[0.3] * 8)),
-    "cHRM without blue": lambda: png(coded(SAME, power(1)), gamma(1), primaries(*[0.5] * 8)),
-    "Adobe RGB by EXIF": lambda: camera_jpeg(coded(ADOBE, power(563 / 256)), 0xFFFF, "R03"),
+    "gAMA zero": lambda: png(encode(SAME, srgb), gamma(0), primaries(*SRGB_POINTS)),
+    "cHRM zero": lambda: png(encode(SAME, srgb), primaries(*[0.0] * 8)),
+    "cHRM of one colour": lambda: png(encode(SAME, srgb), primaries(*[0.3] * 8)),
+    "cHRM without blue": lambda: png(encode(SAME, power(1)), gamma(1), primaries(*[0.5] * 8)),
+    "Adobe RGB by EXIF": lambda: camera_jpeg(encode(ADOBE, power(563 / 256)), 0xFFFF, "R03"),
     "Adobe RGB by EXIF, WebP": lambda: camera_jpeg(
-        coded(ADOBE, power(563 / 256)), 0xFFFF, "R03", "WEBP"
+        encode(ADOBE, power(563 / 256)), 0xFFFF, "R03", "WEBP"
     ),
-    "Adobe RGB by EXIF, 2": lambda: camera_jpeg(coded(ADOBE, power(563 / 256)), 2, "R98"),
-    "sRGB by EXIF": lambda: camera_jpeg(coded(SAME, srgb), 1, "R98"),
-    "uncalibrated by EXIF": lambda: camera_jpeg(coded(SAME, srgb), 0xFFFF, "R98"),
-    "AVIF Display P3": lambda: avif(coded(P3, srgb), 12, 13),
-    "AVIF BT.2020": lambda: avif(coded(BT2020, srgb), 9, 1),
-    "AVIF unspecified": lambda: avif(coded(SAME, srgb), 2, 2),
-    "AVIF of SD video": lambda: avif(coded(SAME, srgb), 6, 6),
-    "HEIC Display P3": lambda: heic(coded(P3, srgb), 12, 13),
-    "HEIC sRGB": lambda: heic(coded(SAME, srgb), 1, 13),
+    "Adobe RGB by EXIF, 2": lambda: camera_jpeg(encode(ADOBE, power(563 / 256)), 2, "R98"),
+    "sRGB by EXIF": lambda: camera_jpeg(encode(SAME, srgb), 1, "R98"),
+    "uncalibrated by EXIF": lambda: camera_jpeg(encode(SAME, srgb), 0xFFFF, "R98"),
+    "AVIF Display P3": lambda: avif(encode(P3, srgb), 12, 13),
+    "AVIF BT.2020": lambda: avif(encode(BT2020, srgb), 9, 1),
+    "AVIF unspecified": lambda: avif(encode(SAME, srgb), 2, 2),
+    "AVIF of SD video": lambda: avif(encode(SAME, srgb), 6, 6),
+    "HEIC Display P3": lambda: heic(encode(P3, srgb), 12, 13),
+    "HEIC sRGB": lambda: heic(encode(SAME, srgb), 1, 13),
 }
 HDR = {
-    "PQ, PNG": lambda: png(coded(BT2020, pq), cicp(9, 16)),
-    "HLG, PNG": lambda: png(coded(BT2020, hlg), cicp(9, 18)),
-    "PQ of P3, PNG": lambda: png(coded(P3, pq), cicp(12, 16)),
-    "PQ, AVIF": lambda: avif(coded(BT2020, pq), 9, 16),
-    "HLG, AVIF": lambda: avif(coded(BT2020, hlg), 9, 18),
+    "PQ, PNG": lambda: png(encode(BT2020, pq), cicp(9, 16)),
+    "HLG, PNG": lambda: png(encode(BT2020, hlg), cicp(9, 18)),
+    "PQ of P3, PNG": lambda: png(encode(P3, pq), cicp(12, 16)),
+    "PQ, AVIF": lambda: avif(encode(BT2020, pq), 9, 16),
+    "HLG, AVIF": lambda: avif(encode(BT2020, hlg), 9, 18),
     "PQ, AVIF with a profile": lambda: avif(
-        coded(BT2020, pq),
+        encode(BT2020, pq),
         9,
         16,
         icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
     ),
-    "PQ, HEIC": lambda: heic(coded(BT2020, pq), 9, 16),
-    "HLG, HEIC": lambda: heic(coded(BT2020, hlg), 9, 18),
+    "PQ, HEIC": lambda: heic(encode(BT2020, pq), 9, 16),
+    "HLG, HEIC": lambda: heic(encode(BT2020, hlg), 9, 18),
 }
 
 
@@ -173,20 +173,20 @@ def test_hdr_white_stays_white_and_highlights_keep_order_and_hue():
     nits = np.array([20, 100, 203, 400, 1000, 4000])
     for codes, curve in (((9, 16), pq), ((9, 18), hlg)):
         values = (curve(np.repeat(nits / 203, 3).reshape(1, -1, 3)).clip(0, 1) * 65535).round()
-        colours = declared_by_codes(*codes)
+        colours = colours_of_codes(*codes)
         grey = values_to_srgb(values.astype(np.uint16), colours)[0].astype(int)
         assert np.ptp(grey, axis=1).max() <= 1
         assert np.abs(grey[:2, 0] - srgb(nits[:2] / 203) * 255).max() <= 1
         assert 243 <= grey[2, 0] < grey[3, 0] < grey[4, 0] <= grey[5, 0] <= 255
     orange = pq(np.array([[[4.0, 1.0, 0.25]]]) @ BT2020.T) * 65535
-    red, green, blue = values_to_srgb(orange.astype(np.uint16), declared_by_codes(9, 16))[0, 0]
+    red, green, blue = values_to_srgb(orange.astype(np.uint16), colours_of_codes(9, 16))[0, 0]
     assert red > 250
     assert srgb_light(np.array([green, blue])) == pytest.approx([0.25, 0.0625], abs=0.01)
 
 
 def test_of_several_colours_in_an_avif_file_those_of_the_main_picture_count():
     """Gain maps have colours of their own, which may come first in the file."""
-    written = bytearray(avif(coded(P3, srgb), 9, 16))
+    written = bytearray(avif(encode(P3, srgb), 9, 16))
     own = struct.pack(">I4s4sHHHB", 19, b"colr", b"nclx", 12, 13, 6, 128)
     data = struct.pack(">I", written.index(b"mdat") + 4)
     where = written.index(data)
@@ -204,7 +204,7 @@ def test_of_several_colours_in_an_avif_file_those_of_the_main_picture_count():
 
 
 def test_damaged_boxes_and_profiles_are_no_reason_to_refuse_a_picture():
-    written = avif(coded(SAME, srgb), 1, 13)
+    written = avif(encode(SAME, srgb), 1, 13)
     for name in (b"pitm", b"iprp", b"ipco", b"ipma"):
         # Where Pillow reads such a file, so does fst.
         damaged = written.replace(name, b"free")
@@ -221,7 +221,7 @@ def test_a_profile_that_carries_the_codes_of_hdr_is_understood():
     struct.pack_into(">I4sII", profile, 128, 1, b"cicp", 148, len(tag))
     profile[148:] = tag
     compressed = b"HDR\0\0" + zlib.compress(bytes(profile))
-    assert off(png(coded(BT2020, pq), (b"iCCP", compressed))) <= 8
+    assert off(png(encode(BT2020, pq), (b"iCCP", compressed))) <= 8
 
 
 def linear_grey_profile() -> bytes:
@@ -262,7 +262,7 @@ def test_a_grey_profile_counts_with_alpha_and_palette_too(mode: str, tmp_path: P
 
 
 def test_a_profile_for_another_kind_of_picture_is_left_out(tmp_path: Path):
-    Image.fromarray(coded(SAME, srgb)).save(tmp_path / "a.png", icc_profile=linear_grey_profile())
+    Image.fromarray(encode(SAME, srgb)).save(tmp_path / "a.png", icc_profile=linear_grey_profile())
     assert off(tmp_path / "a.png") == 0
 
 
@@ -280,13 +280,13 @@ def test_transparency_and_orientation_go_with_declared_colours():
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
-    turned = Image.fromarray(coded(ADOBE, power(563 / 256))).transpose(Image.Transpose.ROTATE_90)
+    turned = Image.fromarray(encode(ADOBE, power(563 / 256))).transpose(Image.Transpose.ROTATE_90)
     file = io.BytesIO()
     turned.save(file, "PNG", exif=exif)
     assert off(file.getvalue()) <= 5
     opaque = np.full((32, 64, 1), 255, np.uint8)
     opaque[:, 60:] = 0
-    turned = Image.fromarray(np.concatenate([coded(ADOBE, power(563 / 256)), opaque], 2))
+    turned = Image.fromarray(np.concatenate([encode(ADOBE, power(563 / 256)), opaque], 2))
     exif[0x0112] = 1
     turned.save(file := io.BytesIO(), "PNG", exif=exif)
     assert off(file.getvalue()) <= 5
@@ -304,9 +304,9 @@ def test_large_pictures_are_converted_in_strips_without_seams():
 
 def test_ordinary_pictures_are_not_converted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("fst.pictures.colour._light_of", None)
-    assert off(png(coded(SAME, srgb))) == 0
-    assert off(png(coded(SAME, srgb), (b"sRGB", b"\0"), gamma(0.45455))) == 0
-    assert off(png(coded(SAME, srgb), cicp(1, 13))) == 0
+    assert off(png(encode(SAME, srgb))) == 0
+    assert off(png(encode(SAME, srgb), (b"sRGB", b"\0"), gamma(0.45455))) == 0
+    assert off(png(encode(SAME, srgb), cicp(1, 13))) == 0
 
 
 @pytest.mark.parametrize(

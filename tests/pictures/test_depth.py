@@ -13,7 +13,7 @@ from fst.pictures.image import open_rgb
 RAMP = np.linspace(0, 1, 160 * 120).reshape(120, 160)
 
 
-def shown(path: Path) -> np.ndarray:
+def read_grey(path: Path) -> np.ndarray:
     return np.array(open_rgb(path))[..., 0].astype(int)
 
 
@@ -31,7 +31,7 @@ def shown(path: Path) -> np.ndarray:
 def test_pictures_in_python_are_as_their_files(pixels: np.ndarray, tmp_path: Path):
     picture = Image.fromarray(pixels)
     picture.save(tmp_path / "a.tif")
-    assert np.abs(shown(tmp_path / "a.tif") - RAMP * 255).max() <= 1
+    assert np.abs(read_grey(tmp_path / "a.tif") - RAMP * 255).max() <= 1
     read = (fst.read_image(tmp_path / "a.tif") * 255).round().int()
     for given in (picture, Image.open(tmp_path / "a.tif")):
         assert (to_images(given).int() - read).abs().max() <= 1
@@ -45,8 +45,8 @@ def test_a_few_floats_above_white_do_not_make_a_picture_black(
     values = np.full((120, 160), 0.5, np.float32)
     values.flat[:count] = highlight
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert shown(tmp_path / "a.tif")[60, 90] == 128
-    assert shown(tmp_path / "a.tif")[0, 0] == 255
+    assert read_grey(tmp_path / "a.tif")[60, 90] == 128
+    assert read_grey(tmp_path / "a.tif")[0, 0] == 255
 
 
 def test_floats_up_to_255_and_65535_keep_their_range(tmp_path: Path):
@@ -57,7 +57,7 @@ def test_floats_up_to_255_and_65535_keep_their_range(tmp_path: Path):
     ]:  # fmt: skip
         Image.fromarray(values).save(tmp_path / f"{name}.tif")
         expected = (values / white * 255).clip(0, 255)
-        assert np.abs(shown(tmp_path / f"{name}.tif") - expected).max() <= 0.51, name
+        assert np.abs(read_grey(tmp_path / f"{name}.tif") - expected).max() <= 0.51, name
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -73,4 +73,4 @@ def test_12_bit_tiff_is_not_dark(orientation: int, tmp_path: Path):
     pixels = packed.astype(np.uint8).tobytes()  # behind the tags, as Pillow assumes of offsets
     (tmp_path / "a.tif").write_bytes(b"II*\0\x08\0\0\0" + tags.tobytes(8) + pixels)
     expected = RAMP * 255 if orientation == 1 else np.rot90(RAMP * 255, -1)
-    assert np.abs(shown(tmp_path / "a.tif") - expected).max() <= 0.55
+    assert np.abs(read_grey(tmp_path / "a.tif") - expected).max() <= 0.55

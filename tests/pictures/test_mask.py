@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fst.errors import UserError
-from fst.pictures.mask import is_black, mask_of, read_mask, stretched
+from fst.pictures.mask import is_black, mask_of, read_mask, stretch
 
 
 def halves(left: int, right: int, dtype: type = np.uint8) -> Image.Image:
@@ -25,7 +25,7 @@ def test_alpha_counts_in_a_mask(tmp_path: Path):
     white[:, 15:, 3] = 128
     Image.fromarray(white).save(tmp_path / "mask.png")
     for mask in (read_mask(tmp_path / "mask.png"), mask_of(Image.fromarray(white))):
-        shown = stretched(mask, 12, 20)[0, 0, 3, [2, 12, 17]]
+        shown = stretch(mask, 12, 20)[0, 0, 3, [2, 12, 17]]
         assert shown.mul(255).round().tolist() == [0, 255, 128]
 
 
@@ -60,7 +60,7 @@ def test_the_numbers_of_classes_are_no_mask(mask: Image.Image, tmp_path: Path):
 def test_masks_of_every_depth_are_read(mask: Image.Image, values: list[float], tmp_path: Path):
     mask.save(tmp_path / "mask.tif")
     for read in (read_mask(tmp_path / "mask.tif"), mask_of(mask)):
-        shown = stretched(read, 24, 40)[0, 0, 5, [2, 37]]
+        shown = stretch(read, 24, 40)[0, 0, 5, [2, 37]]
         torch.testing.assert_close(shown, torch.tensor(values).float(), atol=0.002, rtol=0)
         assert is_black(read) == (values == [0, 0])
 
@@ -71,9 +71,9 @@ def test_a_large_mask_is_read_in_bounded_memory(tmp_path: Path):
     Image.new("L", (side, side), 255).save(tmp_path / "mask.png", compress_level=1)
     code = (
         "import resource, sys; from pathlib import Path;"
-        "from fst.pictures.mask import read_mask, stretched;"
+        "from fst.pictures.mask import read_mask, stretch;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "assert stretched(read_mask(Path(sys.argv[1])), 60, 80).min() == 1;"
+        "assert stretch(read_mask(Path(sys.argv[1])), 60, 80).min() == 1;"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "mask.png")]

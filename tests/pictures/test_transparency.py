@@ -11,7 +11,7 @@ from PIL import Image
 
 from fst.pictures.forms import in_form_of, to_images
 from fst.pictures.image import Picture, open_rgb, read_picture, write_picture
-from fst.pictures.transparency import continued
+from fst.pictures.transparency import continue_colours
 
 RED = (200, 30, 60)
 
@@ -78,10 +78,10 @@ def test_a_network_sees_the_nearest_colours_where_the_picture_is_clear(size: tup
         right.paste(255, (0, 0, size[0], size[1] // 3))
     visible = np.array(right) > 8
     before = np.array(left)
-    shown = np.array(continued(left.copy(), right))
+    shown = np.array(continue_colours(left.copy(), right))
     assert np.array_equal(shown[visible], before[visible])
     wiped = Image.fromarray(np.where(visible[..., None], before, 255).astype(np.uint8))
-    filled = np.array(continued(wiped, right))
+    filled = np.array(continue_colours(wiped, right))
     assert filled[..., 1].max() <= 200  # nothing of the white
     assert filled[..., 0].max() <= 90
     if size == (160, 120):
@@ -92,7 +92,7 @@ def test_invisible_and_opaque_pictures_keep_their_colours():
     noise = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     for alpha in (0, 255):
         picture = Image.fromarray(noise)
-        shown = continued(picture, Image.new("L", picture.size, alpha))
+        shown = continue_colours(picture, Image.new("L", picture.size, alpha))
         assert np.array_equal(np.array(shown), noise)
 
 

@@ -27,7 +27,7 @@ def stylize() -> Stylizer:
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
 
 
-def broken(value: float) -> Stylizer:
+def with_weight(value: float) -> Stylizer:
     network = Fast(FastConfig(width=8, residual_blocks=1, coarse_width=8, coarse_blocks=1))
     nn.init.constant_(next(network.parameters()), value)
     return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
@@ -126,7 +126,7 @@ def test_a_private_copy_shares_its_weights(stylize: Stylizer):
 @pytest.mark.parametrize("tile_px", [0, 32])
 def test_a_result_that_is_not_finite_is_an_error(value: float, tile_px: int):
     with pytest.raises(UserError, match="not finite"):
-        broken(value)(torch.rand(1, 3, 64, 64), tile_px=tile_px)
+        with_weight(value)(torch.rand(1, 3, 64, 64), tile_px=tile_px)
 
 
 def test_a_path_is_refused_with_what_to_pass_instead(stylize: Stylizer):

@@ -19,10 +19,10 @@ from fst.losses.terms import Term
 from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import find_model
-from fst.models.style_choice import predicted_code
+from fst.models.style_choice import predict_code
 from fst.networks.palette import apply_palette, fit_palette
 from fst.networks.predictor import predictor_input
-from fst.networks.styled import StyledNetwork, in_style, stylized_with
+from fst.networks.styled import StyledNetwork, in_style, stylize_with
 from fst.pictures.image import resize
 from fst.training.any_style import AnyStyleTask, mix
 from fst.training.distributed import World
@@ -74,8 +74,8 @@ def test_the_model_paints_in_the_style_that_it_predicts(run: Path, paintings: Pa
     assert isinstance(network, StyledNetwork) and network.predictor is not None
     assert (len(network.codes), info.predictor_px, info.styles) == (0, 64, [])
     painting, photo = paintings / "1.png", torch.rand(1, 3, 40, 56)
-    code = predicted_code(network, fst.read_image(painting), 64)
-    expected = stylized_with(network.network, network.mapped(code[None], torch.zeros(1)), photo)
+    code = predict_code(network, fst.read_image(painting), 64)
+    expected = stylize_with(network.network, network.map_codes(code[None], torch.zeros(1)), photo)
     read = open_model(find_model(f"{run}:{painting}"))
     one, of_one = read.network, read.info
     assert (of_one.title, of_one.predictor_px) == ("1", 0)
@@ -96,14 +96,14 @@ def test_the_strength_turns_the_network(run: Path, paintings: Path):
     stylize = fst.load(f"{run}:{paintings / '1.png'}", dtype="fp32")
     assert stylize.choice is not None
     photo = torch.rand(1, 3, 48, 48)
-    weakest = stylize.choice.folded(-1.0)(photo)
+    weakest = stylize.choice.fold(-1.0)(photo)
     torch.testing.assert_close(stylize(photo, strength=0.5), weakest)
     torch.testing.assert_close(stylize(photo, strength=0.125), torch.lerp(photo, weakest, 0.25))
     assert torch.equal(stylize(photo, strength=0.0), photo)
-    strongest = stylize.choice.folded(1.0)(photo)
+    strongest = stylize.choice.fold(1.0)(photo)
     torch.testing.assert_close(stylize(photo, strength=1.5), strongest)
     assert (strongest - weakest).abs().max() > 1e-4
-    alone = fst.Stylizer(stylize.choice.folded(1.0), stylize.info, CPU, torch.float32)
+    alone = fst.Stylizer(stylize.choice.fold(1.0), stylize.info, CPU, torch.float32)
     for options in ({"strokes": 2.0}, {"tile_px": 32}, {"keep_colors": True}):
         turned = stylize(photo, strength=1.5, **options)
         torch.testing.assert_close(turned, alone(photo, **options))
@@ -155,8 +155,8 @@ def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
     with torch.no_grad():
         codes = styled.predictor(predictor_input(task.moments.style_targets(crops)))
         strengths = weights.log() / torch.tensor(4.0).log()
-        vectors = styled.mapped(codes, strengths)
-        torch.testing.assert_close(stylize(images), stylized_with(styled.network, vectors, images))
+        vectors = styled.map_codes(codes, strengths)
+        torch.testing.assert_close(stylize(images), stylize_with(styled.network, vectors, images))
 
 
 def test_mixed_values_are_moved_towards_their_partners():
@@ -171,13 +171,13 @@ def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[st
     task = Run(AnyStyleTask, config, World(), CPU).task
     images = torch.rand(4, 3, 40, 40)
 
-    def drawn(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         stylize, objective = task.draw(position, count)
         with torch.no_grad():
             stylized = stylize(images[position : position + count])
         return stylized, objective.get_buffer("target_0_relu1_2")
 
-    together, first, second = drawn(0, 4), drawn(0, 1), drawn(1, 3)
+    together, first, second = draw(0, 4), draw(0, 1), draw(1, 3)
     for whole, *parts in zip(together, first, second, strict=True):
         torch.testing.assert_close(whole, torch.cat(parts), atol=1e-5, rtol=1e-4)
 
@@ -302,7 +302,7 @@ def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos:
     network, info = read.network, read.info
     assert (info.predictor_px, [style.name for style in info.styles]) == (64, ["3"])
     assert isinstance(network, StyledNetwork)
-    predicted = predicted_code(network, fst.read_image(painting), 64)
+    predicted = predict_code(network, fst.read_image(painting), 64)
     # One step of Adam moves each value by at most its rate.
     assert (network.codes[0] - predicted).abs().max() <= 1.01 * CODE_RATE
     assert open_model(find_model(f"{output}:{painting}")).info.title == "3"
@@ -319,7 +319,7 @@ def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
     save_model(tmp_path / "several.safetensors", several, describe(several, styles=styles))
     save_model(tmp_path / "one.safetensors", network.network, describe(network.network))
 
-    def begun(init: object) -> StyledNetwork:
+    def begin(init: object) -> StyledNetwork:
         config = compose([*overrides, f"init={init}", f"runs_dir={tmp_path}"])
         return Run(AnyStyleTask, config, World(), CPU).task.descent.network.styled
 
@@ -327,11 +327,11 @@ def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
         there = other.state_dict()
         return all(torch.equal(value, there[name]) for name, value in one.state_dict().items())
 
-    assert equal(begun(run), network)
+    assert equal(begin(run), network)
     for file in ("several.safetensors", "one.safetensors"):
-        assert equal(begun(tmp_path / file).network, network.network)
+        assert equal(begin(tmp_path / file).network, network.network)
 
     smaller = StyledNetwork(network.network, 0, predicts=True, code_size=8, hidden=16)
     save_model(tmp_path / "smaller.safetensors", smaller, info)
     with pytest.raises(ValueError, match="has codes of 8 values and a mapper of 16"):
-        begun(tmp_path / "smaller.safetensors")
+        begin(tmp_path / "smaller.safetensors")

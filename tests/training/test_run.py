@@ -402,7 +402,7 @@ def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_override
 def test_two_processes_do_not_train_in_one_folder(config: TrainConfig, monkeypatch):
     monkeypatch.setattr(folder_lock, "TIMEOUT_SECONDS", 0.1)
     with (
-        RunFolder(config.run_dir).locked(),
+        RunFolder(config.run_dir).lock(),
         pytest.raises(UserError, match=f"process {os.getpid()} on .* is working in"),
     ):
         train(config)
@@ -549,18 +549,18 @@ def test_weights_that_are_not_finite_stop_the_run_which_keeps_its_last_good_stat
     assert train(config) == 0  # and resumes from there
 
 
-def spoiled_by(photo: str, run: Run) -> None:
+def spoil(photo: str, run: Run) -> None:
     """Make the gradient NaN of each batch that has a crop of the photograph."""
     terms, dataset = run.task.terms, run.data.train
 
-    def spoilt(images: torch.Tensor, position: int) -> dict[str, torch.Tensor]:
+    def spoil_terms(images: torch.Tensor, position: int) -> dict[str, torch.Tensor]:
         found = terms(images, position)
         names = [dataset.name_at(at) for at in range(position, position + len(images))]
         if any(Path(name).name == photo for name in names):
             found["total"] = found["total"] * math.nan
         return found
 
-    run.task.terms = spoilt  # type: ignore[method-assign]
+    run.task.terms = spoil_terms  # type: ignore[method-assign]
 
 
 def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_pictures_are_not_met_again(
@@ -571,7 +571,7 @@ def test_a_step_whose_gradient_is_not_finite_is_skipped_and_its_pictures_are_not
     for workers in (0, 2):
         config = compose([*tiny_overrides, *changes, f"data.workers={workers}", f"name={workers}"])
         run = Run(StyleTask, config, World(), torch.device("cpu"))
-        spoiled_by("05.png", run)
+        spoil("05.png", run)
         with StopRequest() as stop:
             assert run.run(stop, console=True) == 0
         assert run.skipped_steps == 1  # of twelve photographs, in four passes
@@ -594,7 +594,7 @@ def test_a_run_that_skipped_a_step_resumes_exactly(compose, tiny_overrides, tmp_
         config = compose([*tiny_overrides, *changes, f"name=stopped{len(stops)}"])
         for at in [*stops, 40]:
             run = Run(StyleTask, config, World(), torch.device("cpu"))
-            spoiled_by("05.png", run)
+            spoil("05.png", run)
             step = run.step
             with StopRequest() as stop:
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 from fst.training.run_folder import RunFolder
 
-with RunFolder(Path(sys.argv[1])).locked():
+with RunFolder(Path(sys.argv[1])).lock():
     batches = iter(DataLoader(range(10**6), num_workers=2))
     next(batches)
     print("locked", flush=True)
@@ -52,12 +52,12 @@ def test_the_lock_ends_with_its_process_although_data_workers_live_on(tmp_path: 
             os.kill(worker, signal.SIGSTOP)  # they notice that the process is gone, but too late
         with (
             pytest.raises(UserError, match=f"process {holder.pid} on .* is working in"),
-            RunFolder(tmp_path).locked(),
+            RunFolder(tmp_path).lock(),
         ):
             pass
         holder.kill()
         holder.wait()
-        with RunFolder(tmp_path).locked():
+        with RunFolder(tmp_path).lock():
             pass
         os.killpg(holder.pid, signal.SIGKILL)
 
@@ -70,33 +70,33 @@ def test_the_lock_is_waited_for(tmp_path: Path):
         holder.stdout.readline()
         killer = threading.Timer(0.5, holder.kill)
         killer.start()
-        with RunFolder(tmp_path).locked():
+        with RunFolder(tmp_path).lock():
             assert holder.wait(timeout=10) == -signal.SIGKILL
         killer.join()
     assert not (tmp_path / folder_lock.OWNER).exists()
 
 
 @pytest.fixture(scope="module")
-def trained_once() -> dict[str, Path]:
-    """The one run that `trained` copies, once there is one."""
+def one_run() -> dict[str, Path]:
+    """The one run that `done_run` copies, once there is one."""
     return {}
 
 
 @pytest.fixture
-def trained(compose, tiny_overrides, trained_once, tmp_path_factory):
+def done_run(compose, tiny_overrides, one_run, tmp_path_factory):
     """The configuration of a complete run of one step, in a folder of its own."""
     config = compose([*tiny_overrides, "training.images=8", "training.batch_size=8"])
-    if not trained_once:
+    if not one_run:
         train(config)
-        trained_once["run"] = tmp_path_factory.mktemp("trained") / "run"
-        shutil.copytree(config.run_dir, trained_once["run"])
+        one_run["run"] = tmp_path_factory.mktemp("trained") / "run"
+        shutil.copytree(config.run_dir, one_run["run"])
     else:
-        shutil.copytree(trained_once["run"], config.run_dir)
+        shutil.copytree(one_run["run"], config.run_dir)
     return config
 
 
-def test_every_damaged_byte_of_a_state_is_noticed(trained):
-    folder = RunFolder(trained.run_dir)
+def test_every_damaged_byte_of_a_state_is_noticed(done_run):
+    folder = RunFolder(done_run.run_dir)
     whole = folder.state.read_bytes()
     state = folder.read_state()
     moments = random.Random(0)
@@ -139,8 +139,8 @@ def test_every_damaged_byte_of_a_state_is_noticed(trained):
         ("network", "missing"),
     ],
 )
-def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, value: object):
-    folder = RunFolder(trained.run_dir)
+def test_a_state_of_wrong_types_is_refused_in_one_line(done_run, entry: str, value: object):
+    folder = RunFolder(done_run.run_dir)
     state = folder.read_state()
     if value == "missing":
         del state[entry]
@@ -149,7 +149,7 @@ def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, valu
     else:
         state[entry] = value
     folder.write_state(state)
-    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    run = Run(StyleTask, done_run, World(), torch.device("cpu"))
     before = copy.deepcopy(run.task.descent.network.state_dict())
     with pytest.raises(UserError, match="state.pt is damaged, or was written by another version"):
         run.load_state_dict(folder.read_state())
@@ -173,24 +173,24 @@ def test_a_state_of_wrong_types_is_refused_in_one_line(trained, entry: str, valu
     ],
 )
 def test_a_state_of_unusable_values_is_refused_in_one_line(
-    trained, damage: Callable[[dict[str, Any]], object]
+    done_run, damage: Callable[[dict[str, Any]], object]
 ):
-    folder = RunFolder(trained.run_dir)
+    folder = RunFolder(done_run.run_dir)
     state = folder.read_state()
     damage(state)
     folder.write_state(state)
-    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    run = Run(StyleTask, done_run, World(), torch.device("cpu"))
     before = copy.deepcopy(run.task.descent.network.state_dict())
     with pytest.raises(UserError, match="state.pt is damaged"):
         run.load_state_dict(folder.read_state())
     assert all(torch.equal(v, before[k]) for k, v in run.task.descent.network.state_dict().items())
 
 
-def test_the_optimizer_s_settings_are_the_configuration_s(trained):
+def test_the_optimizer_s_settings_are_the_configuration_s(done_run):
     """Those of a damaged state could make Adam fail in its first step."""
-    folder = RunFolder(trained.run_dir)
+    folder = RunFolder(done_run.run_dir)
     state = folder.read_state()
-    run = Run(StyleTask, trained, World(), torch.device("cpu"))
+    run = Run(StyleTask, done_run, World(), torch.device("cpu"))
     run.load_state_dict(copy.deepcopy(state))
     expected = run.task.descent.optimizer.state_dict()["param_groups"]
     state["optimizer"]["param_groups"][0] |= {"amsgrad": True, "betas": (2.0, -1.0)}
@@ -198,9 +198,9 @@ def test_the_optimizer_s_settings_are_the_configuration_s(trained):
     assert run.task.descent.optimizer.state_dict()["param_groups"] == expected
 
 
-def test_a_compressed_state_is_refused(trained):
+def test_a_compressed_state_is_refused(done_run):
     """It could unpack to any size; torch never compresses."""
-    state = RunFolder(trained.run_dir).state
+    state = RunFolder(done_run.run_dir).state
     with zipfile.ZipFile(state) as archive:
         records = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(state, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -208,14 +208,14 @@ def test_a_compressed_state_is_refused(trained):
             archive.writestr(name, content)
         archive.writestr("archive/data/more", bytes(10_000_000))
     with pytest.raises(UserError, match="state.pt is damaged"):
-        RunFolder(trained.run_dir).read_state()
+        RunFolder(done_run.run_dir).read_state()
 
 
 @pytest.mark.parametrize("found", [[], "text", 3, None])
-def test_a_state_that_is_not_a_dict_is_refused(trained, found: object):
-    torch.save(found, RunFolder(trained.run_dir).state)
+def test_a_state_that_is_not_a_dict_is_refused(done_run, found: object):
+    torch.save(found, RunFolder(done_run.run_dir).state)
     with pytest.raises(UserError, match="state.pt is damaged"):
-        train(trained)
+        train(done_run)
 
 
 @pytest.mark.parametrize(
@@ -262,24 +262,24 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ["\0\0", "[1, 2]", "a: [", "", "\udcff", "[" * 50_000, ALIASES],
     ids=["NULs", "list", "cut", "empty", "bytes", "nested", "aliases"],
 )
-def test_a_damaged_configuration_is_refused_in_one_line(trained, damage: str):
-    folder = RunFolder(trained.run_dir)
+def test_a_damaged_configuration_is_refused_in_one_line(done_run, damage: str):
+    folder = RunFolder(done_run.run_dir)
     folder.config.write_bytes(damage.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match="config.yaml is missing or damaged"):
-        folder.refuse_other_run(trained)
+        folder.refuse_other_run(done_run)
 
 
-def test_a_run_without_its_configuration_is_refused(trained):
+def test_a_run_without_its_configuration_is_refused(done_run):
     """Or it would resume with any loss and schedule."""
-    folder = RunFolder(trained.run_dir)
+    folder = RunFolder(done_run.run_dir)
     folder.config.unlink()
     with pytest.raises(UserError, match="config.yaml is missing or damaged: restore it"):
-        train(trained)
+        train(done_run)
 
 
-def test_a_run_resumes_after_power_was_lost_while_metrics_were_written(trained):
-    folder = RunFolder(trained.run_dir)
+def test_a_run_resumes_after_power_was_lost_while_metrics_were_written(done_run):
+    folder = RunFolder(done_run.run_dir)
     before = folder.metrics.read_bytes()
     folder.metrics.write_bytes(before + b"\0" * 50)
-    assert train(trained) == 0
+    assert train(done_run) == 0
     assert folder.metrics.read_bytes() == before

@@ -20,7 +20,7 @@ from fst.training.distributed import World
 from fst.training.registry import train
 from fst.training.run import Run
 from fst.training.style import StyleTask
-from fst.training.style_pictures import drawn_styles, open_styles
+from fst.training.style_pictures import draw_styles, open_styles
 
 CPU = torch.device("cpu")
 
@@ -36,13 +36,13 @@ def paintings(tmp_path: Path) -> Path:
 
 
 def test_every_style_has_its_turn_whatever_the_batch():
-    whole = drawn_styles(5, seed=3, position=0, count=20)
+    whole = draw_styles(5, seed=3, position=0, count=20)
     for turn in whole.split(5):
         assert sorted(turn.tolist()) == [0, 1, 2, 3, 4]
     assert whole[:5].tolist() != whole[5:10].tolist()
-    parts = torch.cat([drawn_styles(5, 3, position, 4) for position in range(0, 20, 4)])
+    parts = torch.cat([draw_styles(5, 3, position, 4) for position in range(0, 20, 4)])
     assert torch.equal(whole, parts)
-    assert whole.tolist() != drawn_styles(5, 4, 0, 20).tolist()
+    assert whole.tolist() != draw_styles(5, 4, 0, 20).tolist()
 
 
 def test_a_style_that_would_become_enormous_is_refused_before_it_is_read(

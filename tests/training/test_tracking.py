@@ -38,7 +38,7 @@ def test_names_of_any_characters_are_recorded_and_printed(tracker: Tracker, caps
 
 def test_a_folder_that_tensorboard_cannot_write_into_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="give this run another name="):
-        RunFolder(tmp_path / "caf\udce9").locked()
+        RunFolder(tmp_path / "caf\udce9").lock()
 
 
 def test_a_training_goes_on_when_nobody_reads_its_output(tracker: Tracker, monkeypatch):

@@ -30,7 +30,7 @@ Composing = Callable[..., TrainUpscalerConfig]
 
 
 @pytest.fixture
-def composed(photos: Path, random_vgg: Path, tmp_path: Path) -> Composing:
+def compose_tiny(photos: Path, random_vgg: Path, tmp_path: Path) -> Composing:
     """The configuration of a tiny run, with further overrides."""
 
     def compose_it(*more: str, layers: bool = True) -> TrainUpscalerConfig:
@@ -115,10 +115,10 @@ def test_the_grid_term_sees_what_repeats_with_the_blocks_and_not_other_detail():
     torch.testing.assert_close(grid_term(other, 4), grid_term(regular, 4))
 
 
-def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monkeypatch):
-    whole = composed("name=whole", "loss=perceptual")
+def test_a_stopped_run_resumes_exactly(compose_tiny: Composing, tmp_path: Path, monkeypatch):
+    whole = compose_tiny("name=whole", "loss=perceptual")
     assert train(whole) == 0
-    stopped = composed("name=stopped", "loss=perceptual")
+    stopped = compose_tiny("name=stopped", "loss=perceptual")
     step = Run.step
     steps = []
 
@@ -139,8 +139,8 @@ def test_a_stopped_run_resumes_exactly(composed: Composing, tmp_path: Path, monk
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_training_makes_held_out_pictures_better(composed: Composing, tmp_path: Path):
-    assert train(composed("name=a", "training.images=400")) == 0
+def test_training_makes_held_out_pictures_better(compose_tiny: Composing, tmp_path: Path):
+    assert train(compose_tiny("name=a", "training.images=400")) == 0
     info = open_model(find_model(tmp_path / "runs" / "a")).info
     first = (tmp_path / "runs" / "a" / "metrics.jsonl").read_text().splitlines()
     assert info.losses["psnr"] > 0
@@ -152,11 +152,11 @@ def test_training_makes_held_out_pictures_better(composed: Composing, tmp_path: 
     assert sheet.shape[-1] > 3 * 48
 
 
-def test_a_start_from_a_model_has_its_architecture(composed: Composing, tmp_path: Path):
-    assert train(composed("name=a", "training.images=8")) == 0
-    assert train(composed("name=b", "training.images=8", f"init={tmp_path}/runs/a")) == 0
+def test_a_start_from_a_model_has_its_architecture(compose_tiny: Composing, tmp_path: Path):
+    assert train(compose_tiny("name=a", "training.images=8")) == 0
+    assert train(compose_tiny("name=b", "training.images=8", f"init={tmp_path}/runs/a")) == 0
     with pytest.raises(UserError, match=r"init=.* is .*network.width=8.*, and .*network.width=16"):
-        train(composed("name=c", f"init={tmp_path}/runs/a", "network.width=16"))
+        train(compose_tiny("name=c", f"init={tmp_path}/runs/a", "network.width=16"))
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_a_start_from_a_model_has_its_architecture(composed: Composing, tmp_path
         ("network.degradation=none", "network.degradation=none"),
     ],
 )
-def test_impossible_settings_are_refused(composed: Composing, override: str, message: str):
+def test_impossible_settings_are_refused(compose_tiny: Composing, override: str, message: str):
     with pytest.raises(Exception, match=message):
-        composed(override)
+        compose_tiny(override)
 
 
 def test_sweeps_over_groups_have_a_folder_each():
@@ -183,9 +183,11 @@ def test_sweeps_over_groups_have_a_folder_each():
     assert sweep_name("x4_pixel", given, task) == "x4_pixel/network=johnson"
 
 
-def test_the_paper_s_network_trains_by_the_paper_s_degradation(composed: Composing, tmp_path: Path):
+def test_the_paper_s_network_trains_by_the_paper_s_degradation(
+    compose_tiny: Composing, tmp_path: Path
+):
     given = ("network=johnson", "network.residual_blocks=1", "loss.pixel=squared")
-    config = composed(*given, "training.images=8", "name=paper", layers=False)
+    config = compose_tiny(*given, "training.images=8", "name=paper", layers=False)
     assert train(config) == 0
     info = open_model(find_model(tmp_path / "runs" / "paper")).info
     assert info.network_arguments["degradation"] == "johnson"

@@ -20,7 +20,7 @@ from fst.stylizing.stylizer import load
 from fst.upscaling.enlarger import Enlarger, load_enlarger
 
 
-def made(factor: int = 4) -> Enlarger:
+def random_enlarger(factor: int = 4) -> Enlarger:
     network = FastUpscaler(FastUpscalerConfig(factor=factor, width=8, layers=2))
     for parameter in network.parameters():
         parameter.data += torch.randn_like(parameter) * 0.05
@@ -30,14 +30,14 @@ def made(factor: int = 4) -> Enlarger:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    enlarger = made()
+    enlarger = random_enlarger()
     save_model(tmp_path / "x4.safetensors", enlarger.network, enlarger.info)
     return tmp_path / "x4.safetensors"
 
 
 @pytest.mark.parametrize("factor", [3, 4])
 def test_tiles_equal_the_whole(factor: int):
-    enlarger, image = made(factor), torch.rand(2, 3, 45, 71)
+    enlarger, image = random_enlarger(factor), torch.rand(2, 3, 45, 71)
     done: list[float] = []
     tiled = enlarger(image, tile_px=32, progress=done.append)
     torch.testing.assert_close(tiled, enlarger(image, tile_px=0), rtol=0, atol=1e-5)
@@ -47,7 +47,7 @@ def test_tiles_equal_the_whole(factor: int):
 
 
 def test_every_form_of_picture_comes_back_in_its_form():
-    enlarger = made()
+    enlarger = random_enlarger()
     floats = torch.rand(1, 3, 10, 12)
     pixels = (floats * 255).round().byte()
     expected = (enlarger(pixels.float() / 255) * 255).round().byte()
@@ -62,7 +62,7 @@ def test_every_form_of_picture_comes_back_in_its_form():
 
 
 def test_any_scale_up_to_the_factor():
-    enlarger, image = made(), torch.rand(1, 3, 10, 13)
+    enlarger, image = random_enlarger(), torch.rand(1, 3, 10, 13)
     assert enlarger(image, scale=2.5).shape == (1, 3, 25, 32)
     assert enlarger(image, scale=1).shape == image.shape
     for scale in (0.5, 4.1):
@@ -71,23 +71,23 @@ def test_any_scale_up_to_the_factor():
 
 
 def test_a_picture_of_one_pixel_becomes_a_block():
-    assert made()(torch.rand(1, 3, 1, 1)).shape == (1, 3, 4, 4)
+    assert random_enlarger()(torch.rand(1, 3, 1, 1)).shape == (1, 3, 4, 4)
 
 
 def test_a_result_beyond_all_bounds_is_refused_before_it_is_computed():
     with pytest.raises(UserError, match="would become 40000x40000, above the limit"):
-        made()(torch.zeros(1, 3, 1, 1).expand(1, 3, 10_000, 10_000))
+        random_enlarger()(torch.zeros(1, 3, 1, 1).expand(1, 3, 10_000, 10_000))
 
 
 def test_a_model_that_gives_no_numbers_is_an_error():
-    enlarger = made()
+    enlarger = random_enlarger()
     enlarger.network.head.bias.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
         enlarger(torch.rand(1, 3, 8, 8))
 
 
 def test_a_half_that_gives_no_numbers_is_to_be_tried_in_fp32():
-    network = made().network
+    network = random_enlarger().network
     network.head.bias.fill_(torch.nan)
     half = Enlarger(network, describe(network), torch.device("cpu"), torch.bfloat16)
     with pytest.raises(UserError, match="not finite: .*, or try dtype fp32"):
@@ -163,7 +163,7 @@ def test_the_command_refuses_in_one_line(fst_here, model: Path):
 
 
 def test_half_precision_keeps_colours():
-    enlarger = made()
+    enlarger = random_enlarger()
     image = torch.rand(1, 3, 24, 24)
     expected = enlarger(image)
     half = Enlarger(enlarger.network, enlarger.info, torch.device("cpu"), torch.bfloat16)
@@ -175,7 +175,7 @@ def test_half_precision_keeps_colours():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32])
 def test_scaled_results_have_the_dtype_of_the_picture(dtype: torch.dtype):
-    enlarger = made()
+    enlarger = random_enlarger()
     image = torch.rand(1, 3, 8, 8)
     given = (image * 255).byte() if dtype == torch.uint8 else image.to(dtype)
     found = enlarger(given, scale=2)

@@ -59,7 +59,7 @@ def write(path: Path, *streams: dict) -> Path:
     return path
 
 
-def shown(path: Path) -> list[Frame]:
+def frames_of(path: Path) -> list[Frame]:
     with VideoReader(path) as reader:
         return [item for item in reader if isinstance(item, Frame)]
 
@@ -186,7 +186,7 @@ def moving_fields(number: int) -> np.ndarray:
     return pixels
 
 
-def interlaced(path: Path, codec: str = "libx264", **more) -> Path:
+def write_interlaced(path: Path, codec: str = "libx264", **more) -> Path:
     options = {"x264-params": "tff=1"} if codec == "libx264" else {"field_order": "tt"}
     flags = av.codec.context.Flags.interlaced_dct.value | av.codec.context.Flags.interlaced_me.value
     stream = {"codec": codec, "size": (96, 64), "frames": 8, "draw": moving_fields, **more}
@@ -197,12 +197,12 @@ def interlaced(path: Path, codec: str = "libx264", **more) -> Path:
     ("name", "codec"), [("a.mts", "libx264"), ("a.mpg", "mpeg2video"), ("a.avi", "mpeg2video")]
 )
 def test_interlaced_videos_are_deinterlaced(tmp_path: Path, name: str, codec: str):
-    clip = interlaced(tmp_path / name, codec)
+    clip = write_interlaced(tmp_path / name, codec)
     with av.open(str(clip)) as container:
         before = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert min(map(comb_index, before)) > 5
     report = stylize_video(same, clip, tmp_path / "out.mp4")
-    after = shown(tmp_path / "out.mp4")
+    after = frames_of(tmp_path / "out.mp4")
     assert max(comb_index(frame.pixels) for frame in after) < 2
     assert report.frames == len(after) == 8
     assert report.notes == ("interlaced: each pair of fields became one whole frame",)
@@ -219,7 +219,7 @@ def test_interlaced_videos_are_deinterlaced(tmp_path: Path, name: str, codec: st
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_short_interlaced_videos_keep_every_frame(tmp_path: Path, frames: int):
-    clip = interlaced(tmp_path / "a.mkv", frames=frames)
+    clip = write_interlaced(tmp_path / "a.mkv", frames=frames)
     assert stylize_video(same, clip, tmp_path / "out.mp4").frames == frames
 
 
@@ -244,7 +244,7 @@ def test_b_frames_in_avi_are_shown_on_time(tmp_path: Path, codec: str, b_frames:
         {"codec": codec, "frames": 20, "draw": draw, "options": {"bf": b_frames}},
     )
     report = stylize_video(same, clip, tmp_path / "out.mp4")
-    frames = shown(tmp_path / "out.mp4")
+    frames = frames_of(tmp_path / "out.mp4")
     assert report.frames == 20
     assert [round(frame.time * 1000) for frame in frames] == [40 * number for number in range(20)]
     levels = [frame.pixels.mean() for frame in frames]
@@ -430,7 +430,7 @@ def test_frames_before_the_start_are_shown_from_zero_on(tmp_path: Path):
         container.mux(packets)
     for suffix in (".mp4", ".mkv"):
         assert stylize_video(same, clip, tmp_path / f"out{suffix}").frames == 5
-        at = [round(frame.time * 1000) for frame in shown(tmp_path / f"out{suffix}")]
+        at = [round(frame.time * 1000) for frame in frames_of(tmp_path / f"out{suffix}")]
         assert at == [0, 40, 80, 120, 160]
 
 
@@ -449,7 +449,7 @@ def test_an_edit_list_that_cuts_the_start_is_followed(tmp_path: Path):
             packet.pts, packet.dts = packet.pts - cut, packet.dts - cut
         container.mux(packets)
     stylize_video(same, clip, tmp_path / "out.mp4")
-    frames = shown(tmp_path / "out.mp4")
+    frames = frames_of(tmp_path / "out.mp4")
     assert [round(frame.time * 1000) for frame in frames] == [40 * number for number in range(12)]
     levels = [frame.pixels.mean() for frame in frames]
     assert levels == pytest.approx([100 + 10 * number for number in range(12)], abs=6)
@@ -466,5 +466,5 @@ def test_a_gap_between_frames_stays(tmp_path: Path, suffix: str):
             packet.pts, packet.dts = packet.pts + later, packet.dts + later
         container.mux(packets)
     stylize_video(same, clip, tmp_path / f"out{suffix}")
-    at = [round(frame.time * 1000) for frame in shown(tmp_path / f"out{suffix}")]
+    at = [round(frame.time * 1000) for frame in frames_of(tmp_path / f"out{suffix}")]
     assert at == [0, 40, 80, 7120, 7160, 7200]

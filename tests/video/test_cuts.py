@@ -36,17 +36,17 @@ def three_cuts() -> list[np.ndarray]:
     return [noisy(scene(number // 6), 4, number) for number in range(24)]
 
 
-def panned(step: int) -> list[np.ndarray]:
+def pan(step: int) -> list[np.ndarray]:
     wide = scene(0, 640)
     return [np.ascontiguousarray(wide[:, step * n : step * n + WIDTH]) for n in range(8)]
 
 
-def faded(steps: int) -> list[np.ndarray]:
+def fade(steps: int) -> list[np.ndarray]:
     levels = [*np.linspace(1, 0, steps), *np.linspace(0, 1, steps)]
     return [noisy(scene(0) * level, 3, number) for number, level in enumerate(levels)]
 
 
-def dissolved() -> list[np.ndarray]:
+def dissolve() -> list[np.ndarray]:
     shares = np.linspace(0, 1, 12)
     return [noisy(scene(0) * (1 - share) + scene(1) * share, 3, 0) for share in shares]
 
@@ -61,14 +61,14 @@ def test_a_cut_to_a_similar_palette_is_found(seed: int):
     assert cuts([picture, np.ascontiguousarray(picture[::-1, ::-1])]) == [0, 1]
 
 
-def flashed() -> list[np.ndarray]:
+def flash() -> list[np.ndarray]:
     bright = (scene(0).astype(int) + 90).clip(0, 255).astype(np.uint8)
     return [scene(0), bright, scene(0)]
 
 
 @pytest.mark.parametrize(
     "frames",
-    [panned(4), panned(16), panned(40), faded(8), dissolved(), flashed()],
+    [pan(4), pan(16), pan(40), fade(8), dissolve(), flash()],
     ids=["slow pan", "fast pan", "a quarter per frame", "fade", "dissolve", "flash"],
 )
 def test_motion_and_gradual_changes_are_no_cuts(frames: list[np.ndarray]):

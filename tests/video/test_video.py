@@ -513,7 +513,7 @@ def test_ctrl_c_reports_what_was_kept(
 ):
     frames = iter(range(FRAMES))
 
-    def interrupted(frame: np.ndarray) -> np.ndarray:
+    def interrupt(frame: np.ndarray) -> np.ndarray:
         if next(frames) == 12:
             raise KeyboardInterrupt
         return frame
@@ -522,7 +522,7 @@ def test_ctrl_c_reports_what_was_kept(
     if existing:
         target.write_text("the old one")
     with pytest.raises(SystemExit) as ended, one_line_errors("fst", ""):
-        stylize_video(interrupted, clip, target)
+        stylize_video(interrupt, clip, target)
     assert ended.value.code == 130
     kept = "is unchanged" if existing else "was not written"
     expected = (
@@ -536,12 +536,12 @@ def test_the_command_says_what_ctrl_c_kept(clip: Path, tmp_path: Path, fst_here,
     frames = iter(range(FRAMES))
     whole = Stylizer.render
 
-    def interrupted(self: Stylizer, *given, **named):
+    def interrupt(self: Stylizer, *given, **named):
         if next(frames) == 5:
             raise KeyboardInterrupt
         return whole(self, *given, **named)
 
-    monkeypatch.setattr(Stylizer, "render", interrupted)
+    monkeypatch.setattr(Stylizer, "render", interrupt)
     done = fst_here("stylize", "starry_night", clip, "-o", "out.mp4")
     assert done.returncode == 130
     assert re.search(r"interrupted after \d frames of .*: out.mp4 was not written", done.stderr)
@@ -619,17 +619,17 @@ def noisy_clip(frames: int = 40) -> tuple[np.ndarray, np.ndarray]:
     return content.clip(0, 255).astype(np.uint8), result.clip(0, 255).astype(np.uint8)
 
 
-def smoothed(content: np.ndarray, result: np.ndarray, smooth: float) -> np.ndarray:
+def smooth(content: np.ndarray, result: np.ndarray, smooth: float) -> np.ndarray:
     smoother = TemporalSmoother(smooth)
     return np.stack([smoother(*pair) for pair in zip(content, result, strict=True)])
 
 
 def test_smoothing_lowers_the_deviation_in_static_places():
     content, result = noisy_clip()
-    before, after = (part[10:].std(0).mean() for part in (result, smoothed(content, result, 0.8)))
+    before, after = (part[10:].std(0).mean() for part in (result, smooth(content, result, 0.8)))
     expected = ((1 - 0.8) / (1 + 0.8)) ** 0.5
     assert after / before == pytest.approx(expected, rel=0.15)
-    assert np.array_equal(smoothed(content, result, 0), result)
+    assert np.array_equal(smooth(content, result, 0), result)
 
 
 @pytest.fixture(params=["following motion", "without OpenCV"])
@@ -648,7 +648,7 @@ def test_smoothing_leaves_no_ghosts_of_moving_objects(speed: int, contrast: int)
         left = number * speed
         content[number, 20:44, left : left + 24] += contrast
         result[number, 20:44, left : left + 24] += 90
-    errors = np.abs(smoothed(content, result, 0.9).astype(float) - result)
+    errors = np.abs(smooth(content, result, 0.9).astype(float) - result)
     for number, error in enumerate(errors):
         left = number * speed
         for edge in (left, left + 24):  # warping by fractions of a pixel blurs these
@@ -666,7 +666,7 @@ def test_smoothing_follows_motion(monkeypatch: pytest.MonkeyPatch):
     result = (content + random.normal(0, 12, content.shape)).clip(0, 255).astype(np.uint8)
 
     def deviation() -> float:
-        error = smoothed(content, result, 0.8).astype(float) - content
+        error = smooth(content, result, 0.8).astype(float) - content
         return float(error[10:, 16:-16, 16:-16].std())
 
     following = deviation()
@@ -677,7 +677,7 @@ def test_smoothing_follows_motion(monkeypatch: pytest.MonkeyPatch):
 
 def test_slow_drift_is_followed():
     content = np.stack([np.full((72, 96, 3), 60 + number, np.uint8) for number in range(100)])
-    lag = content.astype(float) - smoothed(content, content, 0.9)
+    lag = content.astype(float) - smooth(content, content, 0.9)
     assert lag.max() < 4  # compared with the frame before, it would be 7
 
 

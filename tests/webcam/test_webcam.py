@@ -56,7 +56,7 @@ def slowly(steps):
         yield step
 
 
-def unplugged(after: int):
+def unplug(after: int):
     yield from frames(after)
     raise CameraLostError("unplugged")
 
@@ -169,7 +169,7 @@ def test_an_unplugged_camera_ends_the_pipeline_with_the_recording_finished(video
     said: list[str] = []
     recording = replace(SETTINGS, recording=True)
     with pytest.raises(CameraLostError, match="unplugged"):
-        run(Pipeline(unplugged(after=20), [slow_model(0.001)], recording, [recorder(said)]))
+        run(Pipeline(unplug(after=20), [slow_model(0.001)], recording, [recorder(said)]))
     (video,) = videos
     assert video.closed and len(video.times) > 3
     assert said == ["recorded asked.mp4"]
@@ -193,11 +193,11 @@ def test_a_camera_that_stalls_is_lost(videos: list[Video]):
 
 
 def test_an_error_of_the_network_reaches_the_caller():
-    def broken(pixels, look):
+    def fail(pixels, look):
         raise ValueError("no such thing")
 
     with pytest.raises(ValueError, match="no such thing"):
-        run(Pipeline(frames(), [LiveModel("broken", broken)], SETTINGS, [recorder()]))
+        run(Pipeline(frames(), [LiveModel("broken", fail)], SETTINGS, [recorder()]))
 
 
 def test_each_stretch_of_recording_is_a_file_with_the_times_of_capture(videos: list[Video]):
@@ -504,10 +504,10 @@ def test_a_full_disk_ends_a_recording_with_its_own_message(
     def fill(self, frame, seconds):
         write(self, frame, seconds)
         if seconds > 1:  # from now on nothing can be written, as to /dev/full
-            monkeypatch.setattr(VideoWriter, "close", broken(av.error.ArgumentError, 22))
+            monkeypatch.setattr(VideoWriter, "close", fail(av.error.ArgumentError, 22))
             raise av.error.OSError(28, "No space left on device", str(path))
 
-    def broken(kind, number):
+    def fail(kind, number):
         def close(self):
             raise kind(number, "Invalid argument", str(path))
 
@@ -655,10 +655,10 @@ def test_the_virtual_camera_gets_clean_pictures_of_the_cameras_size(
 def test_the_virtual_camera_is_closed_when_the_network_fails(
     video_file, virtual_cameras, monkeypatch
 ):
-    def broken(pixels, look):
+    def fail(pixels, look):
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", broken))
+    monkeypatch.setattr(webcam_module, "_load", lambda model, device: LiveModel("model", fail))
     with pytest.raises(ValueError, match="no such thing"):
         webcam(
             ["model"],
