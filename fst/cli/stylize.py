@@ -31,8 +31,8 @@ def stylize(
 
     Args:
         model: A model file, a run folder, the name of a run or of a released model, or several,
-            comma-separated. MODEL:STYLE takes one of several styles, MODEL:A=0.7,B=0.3 a blend, and
-            any:painting.jpg any painting.
+            comma-separated. MODEL:STYLE takes one of several styles, MODEL:A=0.7,B=0.3 a blend,
+            any:painting.jpg any painting, and any:folder/ what the paintings in it have in common.
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
         output: A file for one input and one model, else a folder; NAME/ is always a folder.
         options: How to stylize.

@@ -46,8 +46,10 @@ def shares(key: str, values: Sequence[float], named: Sequence[str]) -> None:
 
 
 def title_of(path: str) -> str:
-    """Return a file's name without its suffix; bytes that are not text become `?`."""
-    return Path(path).stem.encode(errors="replace").decode()
+    """Return a file's name without its suffix, or a folder's; bytes that are not text are `?`."""
+    named = Path(path)
+    name = named.resolve().name if named.is_dir() else named.stem
+    return name.encode(errors="replace").decode()
 
 
 def one_of(key: str, value: str, known: Sequence[str]) -> None:

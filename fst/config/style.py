@@ -69,7 +69,7 @@ class PicturesConfig(StyleConfig):
             existing("style.pictures", path)
         super().__post_init__()
         self.title = self.title or (
-            title_of(str(Path(self.pictures[0]).resolve())) if len(self.pictures) == 1 else "styles"
+            title_of(self.pictures[0]) if len(self.pictures) == 1 else "styles"
         )
 
     @property

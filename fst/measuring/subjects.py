@@ -30,6 +30,8 @@ class Models:
     """`.pt2` files among the paths, which were not opened."""
     of_several_styles: list[str] = field(default_factory=list)
     """Models with several styles, of which none was chosen."""
+    said: list[str] = field(default_factory=list)
+    """Lines about what was skipped when a model was found and read."""
 
     @property
     def refs(self) -> list[ModelRef]:
@@ -48,8 +50,8 @@ class Models:
 
     @property
     def notes(self) -> list[str]:
-        """Return a line for each kind of path that was skipped."""
-        notes = []
+        """Return what was said, and a line for each kind of path that was skipped."""
+        notes = list(self.said)
         if count := len(self.not_models):
             notes.append(
                 f"Skipped {_count(count, 'path')} without a model: {few(self.not_models)}."
@@ -86,7 +88,7 @@ def load_models(
     models = Models()
     for name in given:
         try:
-            found = find_model(name)
+            found = find_model(name, models.said.append)
         except FileNotFoundError:
             if not Path(name).exists():
                 raise
@@ -194,7 +196,8 @@ def _run(model: Path) -> Path | None:
 
 def _parts(path: Path, choice: str) -> tuple[str, ...]:
     """Return the parts of a model's path with its style, those of a painting's path among them."""
-    return (*path.parts[:-1], *str(ModelRef(Path(path.name), choice)).split("/"))
+    named = str(ModelRef(Path(path.name), choice))
+    return (*path.parts[:-1], *filter(None, named.split("/")))
 
 
 def _refuse_none(models: Models) -> None:

@@ -81,7 +81,8 @@ def _of_the_model(info: ModelInfo) -> dict[str, str]:
         "licence": info.licence,
         "written by": f"fst {info.fst_version}",
         "styles": ", ".join(
-            [style.name for style in info.styles] + ["any PAINTING.jpg"] * bool(info.predictor_px)
+            [style.name for style in info.styles]
+            + ["any PAINTING.jpg or FOLDER"] * bool(info.predictor_px)
         ),
     }
     return {name: value for name, value in facts.items() if value}

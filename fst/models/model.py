@@ -1,11 +1,12 @@
 """A model that was read, with all of its styles or in one of them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from fst.config.checks import title_of
 from fst.errors import UserError
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.models.model_name import chosen_shares, refuse_style
@@ -28,15 +29,19 @@ class Model:
     chosen: StyleChoice | None = None
     """What the network was folded of, once a style was chosen."""
 
-    def in_style(self, choice: str = "") -> "Model":
+    def in_style(
+        self, choice: str = "", note: Callable[[str], None] = lambda line: None
+    ) -> "Model":
         """Return the model in one style: an ordinary network, and what is known of that style.
 
         Args:
             choice: of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`; with a
-                predictor, paintings' files as well. Empty for a model of one style.
+                predictor, paintings' files and folders as well. Empty for a model of one style.
+            note: called with a line about the files of a folder that are skipped.
 
         Raises:
             NoStyleChosenError: it has several styles, and nothing is chosen.
+            OSError: a folder may not be read.
             UserError: it has no such style, or has one style only, or a painting cannot be read.
         """
         if not isinstance(self.network, StyledNetwork):
@@ -45,7 +50,9 @@ class Model:
         info = self.info
         names = [style.name for style in info.styles]
         shares = chosen_shares(self.path, names, choice, bool(info.predictor_px))
-        chosen = StyleChoice(self.network, names, shares, info.predictor_px, info.palette_share)
+        chosen = StyleChoice(
+            self.network, names, shares, info.predictor_px, info.palette_share, note
+        )
         network = chosen.fold().eval().requires_grad_(False)
         return Model(self.path, network, _of_style(info, shares, choice), chosen)
 
@@ -86,7 +93,7 @@ def _of_style(info: ModelInfo, shares: Mapping[str, float], choice: str) -> Mode
     if len(shares) > 1:
         return alone
     (name,) = shares
-    style = known.get(name) or StyleInfo(Path(name).stem, picture=name)
+    style = known.get(name) or StyleInfo(title_of(name), picture=name)
     config = info.training_config
     given = config.get("style")
     if isinstance(given, dict):

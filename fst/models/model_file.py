@@ -60,7 +60,7 @@ def open_model(ref: ModelRef) -> Model:
         FileNotFoundError: as `read_model`.
         UserError: as `read_model` and `Model.in_style`.
     """
-    return read_model(ref.path).in_style(ref.choice)
+    return read_model(ref.path).in_style(ref.choice, ref.note)
 
 
 def read_model(path: str | Path) -> Model:

@@ -73,7 +73,7 @@ def chosen_shares(
         path: the model.
         styles: the names of its styles.
         choice: what follows the model's name.
-        predicts: whether the name of a picture is a style as well.
+        predicts: whether a picture, or a folder of pictures, is a style as well.
 
     Raises:
         NoStyleChosenError: nothing is chosen.
@@ -90,7 +90,7 @@ def chosen_shares(
         if name not in styles and not (is_picture or (predicts and exists(name))):
             close = difflib.get_close_matches(name, styles)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it has {few(styles)}"
-            no_file = ", and there is no such file" if predicts else ""
+            no_file = ", and there is no such file or folder" if predicts else ""
             raise UserError(f"{path} has no style {name}{no_file}{f': {hint}' if styles else ''}")
         try:
             share = float(number) if equals else 1.0
@@ -108,7 +108,8 @@ def chosen_shares(
 def _nothing_chosen(path: Path, styles: Sequence[str], predicts: bool) -> str:
     if predicts:
         also = f", or one of {', '.join(styles)}" if styles else ""
-        return f"{path} takes any painting as its style: {path}:PAINTING.jpg{also}"
+        either = f"{path}:PAINTING.jpg, or {path}:FOLDER for what the paintings in it share"
+        return f"{path} takes any painting as its style: {either}{also}"
     return (
         f"{path} has {len(styles)} styles: choose one with {path}:STYLE, or blend several with "
         f":STYLE=0.7,STYLE=0.3; they are {', '.join(styles)}"

@@ -1,7 +1,7 @@
 """A model named once: `ModelRef`, made where a command or `fst.load` takes the user's text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fst.addresses import refuse_address
@@ -18,8 +18,10 @@ class ModelRef:
 
     path: Path
     choice: str = ""
-    """Of a model of several styles one of them, a painting's file, or a blend; see
-    `fst.models.model_name.chosen_shares`. Empty chooses nothing."""
+    """Of a model of several styles one of them, a painting's file or a folder of paintings, or a
+    blend; see `fst.models.model_name.chosen_shares`. Empty chooses nothing."""
+    note: Callable[[str], None] = field(default=lambda line: None, compare=False, repr=False)
+    """Called with a line about what is skipped when the choice is read."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.choice}" if self.choice else str(self.path)
@@ -36,14 +38,14 @@ class ModelRef:
 
 
 def find_model(given: str | Path, note: Callable[[str], None] = lambda line: None) -> ModelRef:
-    """Return the model that a user names: `MODEL`, `MODEL:STYLE` or `MODEL:PAINTING.jpg`.
+    """Return the model that a user names: `MODEL`, `MODEL:STYLE`, `MODEL:PAINTING.jpg` ...
 
     MODEL is a file, a run folder, the name of a run below `RUNS_DIR` (the default of `runs_dir`) or
     that of a released model. A run comes before a released model of the same name.
 
     Args:
         given: what the user typed.
-        note: called with a line if a run hides a released model.
+        note: called with a line if a run hides a released model, and kept in what is returned.
 
     Raises:
         FileNotFoundError: there is none; the message lists the closest names.
@@ -59,9 +61,9 @@ def find_model(given: str | Path, note: Callable[[str], None] = lambda line: Non
         if candidate.is_file():
             if released is not None and candidate != released:
                 note(f"{name}: using {candidate}, not the released model of the same name")
-            return ModelRef(candidate, choice)
+            return ModelRef(candidate, choice, note)
     if released is not None:
-        return ModelRef(released, choice)
+        return ModelRef(released, choice, note)
     raise FileNotFoundError(_why_none(name))
 
 

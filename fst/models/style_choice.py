@@ -1,6 +1,6 @@
 """What is chosen of a model of several styles: one of them, any painting, or a blend of both."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fst.networks.palette import colours_of
 from fst.networks.predictor import SEEN, predictor_input
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import read_image, resize
+from fst.pictures.works import LeftOut, about_left_out, read_works
 
 if TYPE_CHECKING:
     from fst.losses.relative import MomentsLoss
@@ -32,22 +34,30 @@ class StyleChoice:
         shares: Mapping[str, float],
         predictor_px: int,
         palette_share: float,
+        note: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Predict the styles of the paintings that are chosen.
 
         Args:
             network: of several styles.
             names: of its styles, in the order of their numbers.
-            shares: how much of each style or painting, a file; they add up to 1.
+            shares: how much of each style, painting (a file) or folder of paintings that are one
+                style together; they add up to 1.
             predictor_px: shorter side of a painting that the predictor sees.
-            palette_share: as in `with_painting`.
+            palette_share: as in `with_paintings`.
+            note: called with a line about the files of a folder that are skipped.
 
         Raises:
-            UserError: a painting cannot be read.
+            OSError: a folder may not be read.
+            UserError: a painting cannot be read, or a folder holds none.
         """
-        paintings = [file for file in shares if file not in names]
-        for file in paintings:
-            network = with_painting(network, read_painting(file), predictor_px, palette_share)
+        paintings = [path for path in shares if path not in names]
+        for path in paintings:
+            left_out: LeftOut = []
+            works = (each for _, each in read_works([path], left_out, _MAX_PX))
+            network = with_paintings(network, works, predictor_px, palette_share)
+            if left_out:
+                note(f"{path}: {about_left_out(left_out)}")
         self.network = network
         self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
 
@@ -70,20 +80,27 @@ def read_painting(file: str | Path) -> Tensor:
     return read_image(file, _MAX_PX)
 
 
-def with_painting(
-    network: StyledNetwork, painting: Tensor, side_px: int, palette_share: float
+@torch.no_grad()
+def with_paintings(
+    network: StyledNetwork, paintings: Iterable[Tensor], side_px: int, palette_share: float
 ) -> StyledNetwork:
-    """Return a network with one more style: the one that its predictor finds for a painting.
+    """Return a network with one more style: the one that its predictor finds for paintings.
+
+    Of several paintings it is the mean of their codes. The mean of their statistics, which the
+    predictor could see instead, is that of no painting: its code is small and the style pale.
 
     Args:
         network: with a predictor.
-        painting: (1, 3, H, W) in [0, 1].
-        side_px: shorter side at which the predictor sees it.
-        palette_share: how far its colours are moved towards the painting's, as in `fit_palette`.
+        paintings: at least one, (1, 3, H, W) in [0, 1], taken one at a time.
+        side_px: shorter side at which the predictor sees them.
+        palette_share: how far its colours are moved towards the paintings', as in `fit_palette`.
     """
-    painting = _crop_elongated(painting)
-    network = network.with_style(predict_code(network, painting, side_px))
-    network.fit_palette(-1, painting.to(network.codes.device), palette_share)
+    codes, colours = [], []
+    for painting in paintings:
+        codes.append(predict_code(network, painting, side_px))
+        colours.append(colours_of(network.network, _crop_elongated(painting)))
+    network = network.with_style(torch.stack(codes).mean(0))
+    network.fit_palette(-1, torch.stack(colours).mean(0), palette_share)
     return network
 
 

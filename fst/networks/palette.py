@@ -33,9 +33,28 @@ MAX_CONTRAST = 3.0
 
 
 @torch.no_grad()
+def colours_of(network: TransformerNetwork, painting: Tensor) -> Tensor:
+    """Return the colours that `fit_palette` aims at: of z the covariance beside the mean, (3, 4).
+
+    The colours of several paintings are the mean of those of each: their contrast is that of one
+    painting, to which the differences between paintings add nothing.
+
+    Args:
+        network: whose output's nonlinearity says what z is.
+        painting: (1, 3, H, W) in [0, 1].
+
+    Returns:
+        float64, on the CPU.
+    """
+    if (scale := PAINTING_PX / min(painting.shape[-2:])) < 1:
+        painting = F.interpolate(painting, scale_factor=scale, mode="bilinear", antialias=True)
+    return _colours(network, painting)
+
+
+@torch.no_grad()
 def fit_palette(
     network: TransformerNetwork,
-    painting: Tensor,
+    colours: Tensor,
     share: float,
     parameters: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Tensor:
@@ -48,32 +67,27 @@ def fit_palette(
 
     Args:
         network: in evaluation mode.
-        painting: (1, 3, H, W) in [0, 1].
+        colours: the painting's, or those of several, from `colours_of`.
         share: how far to go, from 0 (nothing changes) to 1 (the same mean and covariance).
         parameters: by name, to take instead of the network's own.
 
     Returns:
-        (3, 4) on the painting's device; zeros where the network's pictures are not finite.
+        (3, 4) on the network's device; zeros where the network's pictures are not finite.
     """
-    *_, output = network.modules()
-    assert isinstance(output, ScaledTanh | Clamp)
-    noise, given = pink_noise().to(painting.device), dict(parameters)
+    device = next(network.parameters()).device
+    noise, given = pink_noise().to(device), dict(parameters)
     stylized = torch.cat([functional_call(network, given, (each[None],)) for each in noise])
     if not stylized.isfinite().all():
-        return painting.new_zeros(3, 4)
-    if (scale := PAINTING_PX / min(painting.shape[-2:])) < 1:
-        painting = F.interpolate(painting, scale_factor=scale, mode="bilinear", antialias=True)
-    (mean, covariance), (aim, aimed) = (
-        _moments(output.inverse(pictures.clamp(DARKEST, LIGHTEST)))
-        for pictures in (stylized, painting)
-    )
+        return torch.zeros(3, 4, device=device)
+    own = _colours(network, stylized)
+    (covariance, mean), (aimed, aim) = ((c[:, :3], c[:, 3]) for c in (own, colours))
     root = _root(covariance)
     inverse = torch.linalg.inv(root)
     factors, axes = torch.linalg.eigh(inverse @ _root(root @ aimed @ root) @ inverse)
     matrix = (axes * factors.clamp(1 / MAX_CONTRAST, MAX_CONTRAST)) @ axes.T
     offset = aim - matrix @ mean
     change = torch.cat([matrix - torch.eye(3, dtype=matrix.dtype), offset[:, None]], dim=1)
-    return (share * change).float().to(painting.device)
+    return (share * change).float().to(device)
 
 
 @torch.no_grad()
@@ -100,12 +114,16 @@ def pink_noise() -> Tensor:
     return picture.clamp(0, 1)
 
 
-def _moments(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (3,) and the covariance (3, 3) of all pixels, float64 on the CPU."""
+def _colours(network: TransformerNetwork, pictures: Tensor) -> Tensor:
+    """Return the covariance and the mean of z over all pixels of (N, 3, H, W), as one (3, 4)."""
+    *_, output = network.modules()
+    assert isinstance(output, ScaledTanh | Clamp)
+    z = output.inverse(pictures.clamp(DARKEST, LIGHTEST))
     pixels = z.transpose(0, 1).flatten(1).cpu().double()
     least = MIN_VARIANCE * torch.eye(3, dtype=pixels.dtype)
     correction = int(pixels.shape[1] > 1)  # a painting of one pixel is a plain colour
-    return pixels.mean(1), torch.cov(pixels, correction=correction) + least
+    covariance = torch.cov(pixels, correction=correction) + least
+    return torch.cat([covariance, pixels.mean(1, keepdim=True)], dim=1)
 
 
 def _root(matrix: Tensor) -> Tensor:

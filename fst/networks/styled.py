@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fst.networks.layers import InstanceNorm
-from fst.networks.palette import apply_palette, fit_palette
+from fst.networks.palette import apply_palette, colours_of, fit_palette
 from fst.networks.predictor import StylePredictor
 from fst.networks.transformer import TransformerNetwork
 
@@ -193,30 +193,37 @@ class StyledNetwork(nn.Module):
         return dict(zip(own, torch.split(torch.stack(rows).sum(0), sizes), strict=True))
 
     @torch.no_grad()
-    def fit_palette(self, number: int, painting: Tensor, share: float) -> None:
-        """Fit the palette of the style of a number to its painting, as `fit_palette` does."""
+    def fit_palette(self, number: int, colours: Tensor, share: float) -> None:
+        """Fit the palette of the style of a number to its colours, as `fit_palette` does."""
         self.palettes[number] = 0
         if share:
             norms = self._norms([(number, 1.0)], 0.0)
-            self.palettes[number] = fit_palette(self.network, painting, share, norms)
+            self.palettes[number] = fit_palette(self.network, colours, share, norms)
 
 
 def fit_palettes(
-    network: TransformerNetwork | StyledNetwork, paintings: Sequence[Tensor], share: float
+    network: TransformerNetwork | StyledNetwork,
+    paintings: Sequence[Sequence[Tensor]],
+    share: float,
 ) -> None:
-    """Fit the palette of each style to its painting, in place: as `fit_palette` does.
+    """Fit the palette of each style to its paintings, in place: as `fit_palette` does.
 
     Args:
         network: of one style or of several.
-        paintings: one for each style, (1, 3, H, W) in [0, 1].
+        paintings: for each style one or several, (1, 3, H, W) in [0, 1].
         share: how far to go, from 0 to 1.
     """
+    transformer = network.network if isinstance(network, StyledNetwork) else network
+    colours = [
+        torch.stack([colours_of(transformer, each) for each in of_style]).mean(0)
+        for of_style in paintings
+    ]
     if isinstance(network, StyledNetwork):
-        for number, painting in enumerate(paintings):
-            network.fit_palette(number, painting, share)
+        for number, of_style in enumerate(colours):
+            network.fit_palette(number, of_style, share)
     else:
-        (painting,) = paintings
-        apply_palette(network, fit_palette(network, painting, share))
+        (of_style,) = colours
+        apply_palette(network, fit_palette(network, of_style, share))
 
 
 def in_style(network: nn.Module, number: int = 0) -> TransformerNetwork:

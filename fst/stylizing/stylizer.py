@@ -258,7 +258,8 @@ def load(name_or_path: str | Path, device: str = "auto", dtype: str = "auto") ->
     Args:
         name_or_path: the name of a released model or of a run in `runs/`, a run folder, or a model
             file, exported ones (`.onnx`, `.pt2`) included. `MODEL:STYLE` takes one of several
-            styles, `MODEL:STYLE=0.7,STYLE=0.3` a blend, `any:painting.jpg` any painting.
+            styles, `MODEL:STYLE=0.7,STYLE=0.3` a blend, `any:painting.jpg` any painting, and
+            `any:folder` what the paintings in a folder have in common.
         device: `cuda`, `mps`, `cpu` ...; `auto` takes the first available of these.
         dtype: `fp32`, `fp16` or `bf16`; `auto` takes the device's fastest. `fp32` is exact on
             CUDA, without TF32. Exported models have their own dtype.

@@ -19,12 +19,13 @@ from fst.data.waiting import FeedError, StoppedWaitingError, wait_for
 from fst.errors import UserError
 from fst.losses.objective import Objective, towards
 from fst.models.model_info import ModelInfo
-from fst.models.style_choice import predictor_moments, with_painting
+from fst.models.style_choice import predictor_moments, with_paintings
 from fst.networks.predictor import predictor_input
 from fst.networks.registry import build_network
 from fst.networks.styled import StyledNetwork, stylize_with
 from fst.pictures.image import to_unit_range
 from fst.streams import Stream
+from fst.terminal import note
 from fst.training.resumable import fingerprint
 from fst.training.setup import build_losses, check_sizes, open_init, style_inputs, take_weights
 from fst.training.style_pictures import Style
@@ -234,8 +235,8 @@ class AnyStyleTask(Task):
         """Return the model with the styles that it predicts for the held-out paintings."""
         model = self.model()
         for style in self.styles:
-            model = with_painting(
-                model, style.picture, self.chosen.predictor_px, self.config.training.palette
+            model = with_paintings(
+                model, [style.picture], self.chosen.predictor_px, self.config.training.palette
             )
         return model
 
@@ -268,7 +269,7 @@ def _start_from(styled: StyledNetwork, init: str) -> None:
     model, choice = open_init(init)
     trained = model.network
     if choice or not isinstance(trained, StyledNetwork):
-        take_weights(styled.network, model.in_style(choice).stylizer, init)
+        take_weights(styled.network, model.in_style(choice, note).stylizer, init)
         return
     take_weights(styled.network, trained.network, init)
     if trained.predictor is not None:

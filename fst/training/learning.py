@@ -31,6 +31,7 @@ from fst.models.model_file import read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import ModelRef
 from fst.models.style_choice import predict_code, read_painting
+from fst.networks.palette import colours_of
 from fst.networks.styled import StyledNetwork, in_style, style_vector, stylize_with
 from fst.networks.upscaler import Upscaler
 from fst.pictures.image import to_unit_range, write_image
@@ -148,7 +149,8 @@ def add_styles(
                 "gradient is infinite or NaN"
             )
         network = network.with_style(learnt.code, learnt.residual)
-        network.fit_palette(-1, style.picture, info.palette_share)
+        colours = colours_of(network.network, style.picture)
+        network.fit_palette(-1, colours, info.palette_share)
         info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
     shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, chosen_device))

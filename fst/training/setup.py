@@ -20,6 +20,7 @@ from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.report import few
+from fst.terminal import note
 from fst.training.distributed import World
 from fst.training.resumable import fingerprint
 from fst.training.style_pictures import Style
@@ -90,7 +91,7 @@ def start_from(network: Trainable, init: str) -> None:
         refuse_style(model.path, choice)
         take_weights(network, trained, init)
     else:
-        take_weights(network, model.in_style(choice).stylizer, init)
+        take_weights(network, model.in_style(choice, note).stylizer, init)
 
 
 def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) -> None:
@@ -106,7 +107,7 @@ def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) ->
     model, choice = open_init(init)
     of_several, info = model.network, model.info
     if choice or not isinstance(of_several, StyledNetwork) or of_several.predictor is not None:
-        take_weights(styled.network, model.in_style(choice).stylizer, init)
+        take_weights(styled.network, model.in_style(choice, note).stylizer, init)
         return
     take_weights(styled.network, of_several.network, init)
     check_sizes(init, of_several, styled)
@@ -141,7 +142,7 @@ def open_init(init: str) -> tuple[Model, str]:
         FileNotFoundError: there is none; the message names `init`.
     """
     try:
-        ref = find_model(init)
+        ref = find_model(init, note)
         return read_model(ref.path), ref.choice
     except FileNotFoundError as error:
         raise FileNotFoundError(f"init={init}: {error}") from error

@@ -87,7 +87,7 @@ class StyleTask(Task):
         if self.fitted is None:
             self.fitted = copy.deepcopy(self.average)
             assert isinstance(self.fitted, TransformerNetwork | StyledNetwork)
-            fit_palettes(self.fitted, [style.picture for style in self.styles], share)
+            fit_palettes(self.fitted, [[style.picture] for style in self.styles], share)
         return self.fitted
 
     def validate(self) -> Validation:

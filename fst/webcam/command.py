@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from fst.errors import UserError
 from fst.stylizing.look import Look
 from fst.stylizing.options import check_strength
+from fst.terminal import note
 from fst.terminal import say as print_line
 from fst.video.formats import format_of
 from fst.webcam.camera import Camera
@@ -147,7 +148,7 @@ def _load(model: str | Path, device: str) -> LiveModel:
     from fst.pictures.forms import in_form_of, to_images
     from fst.stylizing.stylizer import open_stylizer
 
-    ref = find_model(model)
+    ref = find_model(model, note)
     stylizer = open_stylizer(ref, device)
 
     def stylize(pixels: np.ndarray, look: Look) -> np.ndarray:

@@ -47,7 +47,7 @@ def main() -> None:
             style.name: style.picture
             for style in open_styles([given.paintings], PictureConfig.size_px, torch.device("cpu"))
         }
-        fit_palettes(network, in_order(paintings, info), given.share)
+        fit_palettes(network, [[each] for each in in_order(paintings, info)], given.share)
         info.losses = {}  # they were measured with other colours
         for style in info.styles:
             style.losses = {}

@@ -79,11 +79,19 @@ def test_pictures_are_styles_where_there_is_a_predictor(tmp_path: Path, monkeypa
     assert chosen_shares(Path("m"), [], "a=1,b=2.jpg", predicts=True) == {"a=1,b=2.jpg": 1}
     blend = chosen_shares(Path("m"), STYLES, "sea.jpg=1,udnie=3", predicts=True)
     assert blend == {"sea.jpg": 0.25, "udnie": 0.75}
-    with pytest.raises(ValueError, match="m takes any painting as its style: m:PAINTING.jpg$"):
+    (tmp_path / "monet").mkdir()
+    assert chosen_shares(Path("m"), STYLES, "monet/", predicts=True) == {"monet/": 1}
+    with pytest.raises(
+        ValueError, match="m takes any painting as its style: m:PAINTING.jpg, or m:FOLDER"
+    ):
         chosen_shares(Path("m"), [], "", predicts=True)
-    with pytest.raises(ValueError, match="udni, and there is no such file: did you mean udnie"):
+    with pytest.raises(
+        ValueError, match="udni, and there is no such file or folder: did you mean udnie"
+    ):
         chosen_shares(Path("m"), STYLES, "udni", predicts=True)
-    with pytest.raises(ValueError, match="m has no style lake.jpg, and there is no such file$"):
+    with pytest.raises(
+        ValueError, match="m has no style lake.jpg, and there is no such file or folder$"
+    ):
         chosen_shares(Path("m"), [], "lake.jpg", predicts=True)
 
 

@@ -15,6 +15,7 @@ from fst.networks.palette import (
     LIGHTEST,
     MAX_CONTRAST,
     apply_palette,
+    colours_of,
     fit_palette,
     pink_noise,
 )
@@ -48,6 +49,10 @@ def colours(pictures: Tensor) -> tuple[Tensor, Tensor]:
     return pixels.mean(1), torch.cov(pixels)
 
 
+def fit(network: TransformerNetwork, painting: Tensor, share: float) -> Tensor:
+    return fit_palette(network, colours_of(network, painting), share)
+
+
 def distance(pictures: Tensor, painting: Tensor) -> float:
     """Return how far mean and covariance are apart."""
     pairs = zip(colours(pictures), colours(painting), strict=True)
@@ -63,7 +68,7 @@ def test_colours_become_those_of_a_painting_by_the_share(network: TransformerNet
     distances = []
     for share in (0.0, 0.5, 1.0):
         fitted = copy.deepcopy(network)
-        apply_palette(fitted, fit_palette(fitted, painting, share))
+        apply_palette(fitted, fit(fitted, painting, share))
         distances.append(distance(fitted(contents), painting))
     assert distances[0] == distance(before, painting)
     assert distances[0] > distances[1] > distances[2]
@@ -73,12 +78,12 @@ def test_colours_become_those_of_a_painting_by_the_share(network: TransformerNet
 def test_the_palette_of_a_network_s_own_pictures_changes_nothing(network: TransformerNetwork):
     own = torch.cat([network(each[None]) for each in pink_noise()])
     as_one = own.transpose(0, 1).reshape(1, 3, 192, 192)
-    assert fit_palette(network, as_one, 1.0).abs().max() < 1e-3
+    assert fit(network, as_one, 1.0).abs().max() < 1e-3
 
 
 def test_the_matrix_is_symmetric_and_never_turns_colours_round(network: TransformerNetwork):
     painting = smooth_pictures(2)[:1]
-    matrix = fit_palette(network, painting, 1.0)[:, :3] + torch.eye(3)
+    matrix = fit(network, painting, 1.0)[:, :3] + torch.eye(3)
     torch.testing.assert_close(matrix, matrix.T)
     assert torch.linalg.eigvalsh(matrix).min() > 0
 
@@ -87,10 +92,12 @@ def test_contrast_changes_threefold_at_most(network: TransformerNetwork):
     *_, last = (layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
     last.weight *= 0.1
     painting = torch.eye(3).repeat(1, 20)[None, :, None]  # pure red, green and blue
-    matrix = fit_palette(network, painting, 1.0)[:, :3] + torch.eye(3)
+    matrix = fit(network, painting, 1.0)[:, :3] + torch.eye(3)
     assert torch.linalg.eigvalsh(matrix).max() == pytest.approx(MAX_CONTRAST, rel=1e-4)
     last.weight *= 1000
-    matrix = fit_palette(network, torch.full((1, 3, 8, 8), 0.5), 1.0)[:, :3] + torch.eye(3)
+    matrix = fit_palette(network, colours_of(network, torch.full((1, 3, 8, 8), 0.5)), 1.0)[
+        :, :3
+    ] + torch.eye(3)
     assert torch.linalg.eigvalsh(matrix).min() == pytest.approx(1 / MAX_CONTRAST, rel=1e-4)
 
 
@@ -98,19 +105,19 @@ def test_the_grain_of_a_large_scan_is_not_the_painting_s(network: TransformerNet
     small = smooth_pictures(4)[:1, :, :56, :56]
     large = F.interpolate(small, scale_factor=16, mode="nearest")
     grain = 0.1 * torch.randn(large.shape, generator=torch.Generator().manual_seed(1))
-    clean, scan = (fit_palette(network, x, 1.0) for x in (large, (large + grain).clamp(0, 1)))
+    clean, scan = (fit(network, x, 1.0) for x in (large, (large + grain).clamp(0, 1)))
     assert (clean - scan).abs().max() < 0.05
 
 
 def test_a_network_that_overflows_has_no_palette(network: TransformerNetwork):
     *_, last = (layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
     last.weight.fill_(torch.nan)
-    assert torch.equal(fit_palette(network, torch.rand(1, 3, 8, 8), 1.0), torch.zeros(3, 4))
+    assert torch.equal(fit(network, torch.rand(1, 3, 8, 8), 1.0), torch.zeros(3, 4))
 
 
 @pytest.mark.parametrize("painting", [torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)])
 def test_a_blank_painting_gives_a_finite_palette(network: TransformerNetwork, painting: Tensor):
-    assert fit_palette(network, painting, 1.0).isfinite().all()
+    assert fit(network, painting, 1.0).isfinite().all()
 
 
 def test_a_palette_acts_before_the_nonlinearity(network: TransformerNetwork):
@@ -126,7 +133,7 @@ def test_a_palette_acts_before_the_nonlinearity(network: TransformerNetwork):
 
 def test_only_the_last_convolution_changes(network: TransformerNetwork):
     fitted = copy.deepcopy(network)
-    apply_palette(fitted, fit_palette(fitted, torch.rand(1, 3, 40, 50), 0.5))
+    apply_palette(fitted, fit(fitted, torch.rand(1, 3, 40, 50), 0.5))
     changed = {
         key
         for key, value in fitted.state_dict().items()
@@ -139,8 +146,19 @@ def test_only_the_last_convolution_changes(network: TransformerNetwork):
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 500)])
 def test_a_painting_of_one_colour_may_have_any_size(network: TransformerNetwork, size):
     colour = torch.tensor([0.2, 0.5, 0.7])[:, None, None]
-    palette = fit_palette(network, colour.expand(1, 3, *size), 1.0)
-    torch.testing.assert_close(palette, fit_palette(network, colour.expand(1, 3, 64, 64), 1.0))
+    palette = fit(network, colour.expand(1, 3, *size), 1.0)
+    torch.testing.assert_close(palette, fit(network, colour.expand(1, 3, 64, 64), 1.0))
     apply_palette(network, palette)
     shown = network(pink_noise()).mean((0, 2, 3))
     assert (shown - colour.flatten()).abs().max() < 0.05
+
+
+def test_differences_between_paintings_are_no_contrast(network: TransformerNetwork):
+    """Two plain paintings together: no picture of either has the contrast between them."""
+    dark, light = (torch.full((1, 3, 8, 8), value) for value in (0.3, 0.6))
+    pooled = torch.stack([colours_of(network, each) for each in (dark, light)]).mean(0)
+    both = colours_of(network, torch.cat([dark, light], dim=3))
+    plain = colours_of(network, dark)
+    torch.testing.assert_close(pooled[:, :3], plain[:, :3])
+    torch.testing.assert_close(pooled[:, 3], both[:, 3])
+    assert both[0, 0] > 10 * pooled[0, 0]

@@ -20,7 +20,7 @@ from fst.models.model_file import describe, open_model, read_model, save_model
 from fst.models.model_info import StyleInfo
 from fst.models.model_ref import find_model
 from fst.models.style_choice import predict_code
-from fst.networks.palette import apply_palette, fit_palette
+from fst.networks.palette import apply_palette, colours_of, fit_palette
 from fst.networks.predictor import predictor_input
 from fst.networks.styled import StyledNetwork, in_style, stylize_with
 from fst.pictures.image import resize
@@ -262,7 +262,9 @@ def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
     save_model(model, network, info)
     painting, photo = paintings / "3.png", torch.rand(1, 3, 40, 56)
     expected = open_model(find_model(f"{run}:{painting}")).network
-    apply_palette(expected, fit_palette(expected, fst.read_image(painting), 0.5))
+    apply_palette(
+        expected, fit_palette(expected, colours_of(expected, fst.read_image(painting)), 0.5)
+    )
     torch.testing.assert_close(
         open_model(find_model(f"{model}:{painting}")).network(photo), expected(photo)
     )
@@ -275,7 +277,8 @@ def test_a_painting_s_palette_is_fitted_when_it_is_chosen_or_learnt(
     found = learnt.palettes[0].clone()
     learnt.palettes[0] = 0
     picture = resize(fst.read_image(painting), SIZE_OF_ANY_PX)
-    torch.testing.assert_close(found, fit_palette(in_style(learnt), picture, 0.5))
+    folded = in_style(learnt)
+    torch.testing.assert_close(found, fit_palette(folded, colours_of(folded, picture), 0.5))
 
 
 def test_training_judges_and_describes_styles_with_their_palettes(
@@ -290,7 +293,8 @@ def test_training_judges_and_describes_styles_with_their_palettes(
     found = judged.palettes.clone()
     judged.palettes.zero_()
     for number, style in enumerate(task.styles):
-        expected = fit_palette(in_style(judged, number), style.picture, 0.3)
+        folded = in_style(judged, number)
+        expected = fit_palette(folded, colours_of(folded, style.picture), 0.3)
         torch.testing.assert_close(found[number], expected)
 
 
