@@ -21,12 +21,15 @@ _AHEAD_PX = 20_000_000
 """... and fewer if they have more pixels together: large pictures are processed one by one."""
 _BATCH_PX = 1_000_000
 """Neighbours of the same size are processed together up to this many pixels."""
+Change = Callable[[str, Tensor], tuple[Tensor, Sequence[tuple[str, ...]]]]
+"""Given the name of a model and pixels, uint8 (N, 3, H, W), it returns others, of any size, and
+what the user should know about each picture."""
 _Batch = list[tuple[Job, Picture]]
 _Encoding = deque[tuple[Job, Future[tuple[str, ...]]]]
 
 
 def change_pictures(
-    jobs: Sequence[Job], change: Callable[[str, Tensor], Tensor], size: int | None, quality: int
+    jobs: Sequence[Job], change: Change, size: int | None, quality: int
 ) -> Iterator[Outcome]:
     """Read pictures, change them and write the results; yield the outcome of each, in order.
 
@@ -34,8 +37,7 @@ def change_pictures(
 
     Args:
         jobs: what `plan` returned.
-        change: given the name of a model and pixels, uint8 (N, 3, H, W), it returns others, of any
-            size.
+        change: what changes them; `Change` says how it is called.
         size: scale the shorter side to this many pixels first.
         quality: of JPEG and WebP files.
     """
@@ -101,21 +103,20 @@ def _fits(batch: _Batch, job: Job, picture: Picture) -> bool:
     return same and pixels <= _BATCH_PX
 
 
-def _change(
-    batch: _Batch, change: Callable[[str, Tensor], Tensor]
-) -> Sequence[tuple[Job, Picture] | Outcome]:
+def _change(batch: _Batch, change: Change) -> Sequence[tuple[Job, Picture] | Outcome]:
     """Change a batch in place; if that fails, one by one, so that only those at fault fail."""
     try:
         pictures = [picture.rgb for _, picture in batch]
         # A large picture is always alone, and not copied.
         rgb = pictures[0] if len(batch) == 1 else torch.cat(pictures)
-        results = change(batch[0][0].model, rgb)
+        results, notes = change(batch[0][0].model, rgb)
     except Exception as error:
         if len(batch) == 1:
             return [failure(batch[0][0], error)]
         return [result for one in batch for result in _change([one], change)]
-    for (_, picture), changed in zip(batch, torch.split(results, 1), strict=True):
-        picture.replace_pixels(changed)  # in place, which frees the original
+    for (_, picture), pixels, about in zip(batch, torch.split(results, 1), notes, strict=True):
+        picture.replace_pixels(pixels)  # in place, which frees the original
+        picture.notes += about
     return batch
 
 

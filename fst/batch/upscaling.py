@@ -33,8 +33,8 @@ def enlarge_pictures(
         progress: called with the fraction of a picture's tiles that is done.
     """
 
-    def enlarge(_: str, rgb: Tensor) -> Tensor:
-        return enlarger(rgb, scale=scale, tile_px=tile_px, progress=progress)
+    def enlarge(_: str, rgb: Tensor) -> tuple[Tensor, list[tuple[str, ...]]]:
+        return enlarger(rgb, scale=scale, tile_px=tile_px, progress=progress), [()] * len(rgb)
 
     yield from change_pictures(jobs, enlarge, size, quality)
 

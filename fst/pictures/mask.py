@@ -1,5 +1,6 @@
 """Masks: pictures that say where another is stylized, white, and where it is kept, black."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fst.pictures.image import at_most, decode, split_srgb
 
 _MAX_PX = 16_000_000
 """Larger masks are reduced to this many pixels."""
+_STRIP_ROWS = 256
 _CLASSES = 20
 """No brighter than this of 255, a mask is taken for the numbers of classes."""
 
@@ -46,6 +48,40 @@ def mask_of(picture: Image.Image) -> Image.Image:
 def is_black(mask: Image.Image) -> bool:
     """Say whether a mask of mode L stylizes nothing."""
     return mask.getbbox() is None
+
+
+def opacities(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Return how opaque layers are when each is laid over those before it, as `lay_over` does.
+
+    Where masks add up to more than 1, the last has what it asks for and earlier ones share the
+    rest, so the last lies on top. Where two edges fade into each other, they add up to 1 and
+    nothing below shows through, as it would if each mask were its layer's opacity.
+
+    Args:
+        masks: of the layers from the lowest up, (1, 1, H, W) in [0, 1].
+    """
+    found: list[Tensor] = []
+    left = torch.ones(())
+    for mask in reversed(masks):
+        taken = mask.minimum(left)
+        found.insert(0, torch.where(taken > 0, taken / left, 0))
+        left = left - taken
+    return found
+
+
+def lay_over(below: Tensor, above: Tensor, opacity: Tensor) -> None:
+    """Mix one picture into another, in place.
+
+    Args:
+        below: (N, 3, H, W), float in [0, 1] or uint8.
+        above: the same.
+        opacity: (1, 1, H, W), how much of `above` the result has; 0 and 1 are exact.
+    """
+    for rows in range(0, below.shape[-2], _STRIP_ROWS):  # as floats a large one fills memory
+        strip = (..., slice(rows, rows + _STRIP_ROWS), slice(None))
+        weight = opacity[strip].to(below.device)
+        mixed = torch.lerp(below[strip].float(), above[strip].float(), weight)
+        below[strip] = mixed if below.is_floating_point() else mixed.round()
 
 
 def _mask(colours: Image.Image, alpha: Image.Image | None, name: str) -> Image.Image:

@@ -37,6 +37,8 @@ class Options:
     pictures, so that they look as they do at 512 pixels."""
     mask: Path | None = None
     """A picture, stretched over each input: white is stylized, black or transparent kept."""
+    protect_faces: bool = False
+    """Halve the strength on faces, with soft edges; pictures only. Needs the extra evaluate."""
     tile_px: int | None = None
     """Tile side for large pictures; 0 never tiles. Default: tile those above 4 megapixels."""
     smooth: float = 0.0

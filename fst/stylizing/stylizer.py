@@ -29,9 +29,10 @@ from fst.networks.registry import UPSCALERS
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.forms import Form, from_unit_range, in_form_of, to_images
 from fst.pictures.image import luminance, to_unit_range
-from fst.pictures.mask import mask_of, stretch
+from fst.pictures.mask import lay_over, mask_of, opacities, stretch
 from fst.stylizing.look import Look
 from fst.stylizing.options import MAX_STRENGTH, check_strength, check_tile_px
+from fst.stylizing.protection import weaken_on_faces
 from fst.stylizing.strokes import scale, with_details
 from fst.stylizing.tiles import stylize_in_tiles
 
@@ -107,6 +108,8 @@ class Stylizer(RunningModel):
         strength: float = 1.0,
         keep_colors: bool = False,
         mask: Tensor | Image.Image | None = None,
+        regions: Sequence[tuple[Tensor | Image.Image, "Stylizer"]] = (),
+        protect_faces: bool = False,
         strokes: float = 1.0,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
@@ -125,6 +128,10 @@ class Stylizer(RunningModel):
             keep_colors: take only the luminance from the result and the colours from the picture.
             mask: where to stylize, white, and where to keep the picture, black: a tensor
                 (1, 1, H, W) in [0, 1], or a PIL picture, which is stretched over the picture.
+            regions: masks in which other models stylize, from the lowest up, with these models;
+                their values are weights. Later ones lie over earlier ones, and this model has what
+                they leave. The other settings hold for every region.
+            protect_faces: halve the strength on faces, with soft edges.
             strokes: size of strokes and shapes, relative to that of the training. The picture is
                 stylized, and tiled, at 1/`strokes` of its resolution.
             tile_px: tile side in pixels; 0 never tiles, None tiles above 4 megapixels.
@@ -132,13 +139,17 @@ class Stylizer(RunningModel):
 
         Raises:
             UserError: a setting is out of range, or the result is not finite.
-            TypeError: the picture or the mask is of another type, such as a path.
+            TypeError: the picture or a mask is of another type, such as a path.
             ValueError: they are of another shape or dtype.
+            ImportError: faces are to be protected, and the extra `evaluate` is not installed.
         """
         images = to_images(picture)
-        shown = None if mask is None else _to_mask(mask, *images.shape[-2:])
-        look = Look(strength, keep_colors, shown, strokes)
-        return in_form_of(self.render(images, look, tile_px, progress), picture)
+        size = images.shape[-2:]
+        look = Look(strength, keep_colors, None if mask is None else _to_mask(mask, *size), strokes)
+        if protect_faces:
+            look, _ = weaken_on_faces(look, images)
+        layers = [(_to_mask(where, *size).to(images.device), other) for where, other in regions]
+        return in_form_of(self.render(images, look, tile_px, progress, layers), picture)
 
     @torch.no_grad()
     def render(
@@ -147,12 +158,33 @@ class Stylizer(RunningModel):
         look: Look,
         tile_px: int | None = None,
         progress: Callable[[float], None] = lambda share: None,
+        regions: Sequence[tuple[Tensor, "Stylizer"]] = (),
     ) -> Tensor:
         """Stylize (N, 3, H, W), float in [0, 1] or uint8; the rest is as in `__call__`.
 
         Raises:
             UserError: `tile_px` or the strength is out of range, or the result is not finite.
         """
+        passes = len(regions) + 1
+
+        def share_of(number: int) -> Callable[[float], None]:
+            return lambda share: progress((number + share) / passes)
+
+        result = self._render_alone(images, look, tile_px, share_of(0))
+        layers = opacities([mask for mask, _ in regions])
+        for number, ((_, other), opacity) in enumerate(zip(regions, layers, strict=True), 1):
+            above = other._render_alone(images, look, tile_px, share_of(number))
+            lay_over(result, above, opacity)
+        return result
+
+    def _render_alone(
+        self,
+        images: Tensor,
+        look: Look,
+        tile_px: int | None,
+        progress: Callable[[float], None],
+    ) -> Tensor:
+        """Stylize without regions."""
         check_tile_px(tile_px)
         check_strength(look.strength, self.most_strength)
         turned, left = self._turn(look.strength)
@@ -166,7 +198,7 @@ class Stylizer(RunningModel):
                 )
             content = self._content(images)
             seen = scale(content, 1 / look.strokes)
-            stylized = turned.render(seen, Look(), tile_px, progress)
+            stylized = turned._render_alone(seen, Look(), tile_px, progress)
             stylized = with_details(stylized, content, seen)
             return from_unit_range(blend(content, stylized, look), images)
         network = turned.network
@@ -179,8 +211,8 @@ class Stylizer(RunningModel):
                     "use the .safetensors"
                 )
             done = [
-                turned._in_tiles(network, one, tile_px, progress, look)
-                for one in torch.split(images, 1)
+                turned._in_tiles(network, one, tile_px, progress, look.of(number))
+                for number, one in enumerate(torch.split(images, 1))
             ]
             return torch.cat(done) if len(done) > 1 else done[0]
         content = self._content(images)
@@ -328,7 +360,7 @@ def blend(content: Tensor, stylized: Tensor, look: Look) -> Tensor:
     if look.keep_colors:
         stylized = (content + luminance(stylized - content)).clamp(0, 1)
     if look.mask is not None:
-        return content + look.strength * look.mask.to(content) * (stylized - content)
+        return torch.lerp(content, stylized, look.strength * look.mask.to(content))
     return stylized if look.strength == 1 else torch.lerp(content, stylized, look.strength)
 
 

@@ -111,6 +111,17 @@ MISTAKES = {
             "stylize model.safetensors style.jpg -o out.png --mask classes.png",
         ),
         Mistake(
+            "mask of a region missing",
+            "stylize model.safetensors style.jpg -o out.png --region missing.png=udnie",
+        ),
+        Mistake(
+            "region without a model", "stylize udnie style.jpg -o out.png --region classes.png"
+        ),
+        Mistake(
+            "faces protected in a video",
+            "stylize model.safetensors list.mp4 -o out.mp4 --protect-faces",
+        ),
+        Mistake(
             "result would replace its picture", "stylize model.safetensors style.jpg -o style.jpg"
         ),
         Mistake(

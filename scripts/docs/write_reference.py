@@ -223,7 +223,7 @@ def default_of(value: Any) -> str:
     """Return a flag's default."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "" if value in (None, inspect.Parameter.empty) else f"`{value}`"
+    return "" if value in (None, (), inspect.Parameter.empty) else f"`{value}`"
 
 
 def command_section(name: str, command: App) -> str:

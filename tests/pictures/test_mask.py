@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fst.errors import UserError
-from fst.pictures.mask import is_black, mask_of, read_mask, stretch
+from fst.pictures.mask import is_black, lay_over, mask_of, opacities, read_mask, stretch
 
 
 def halves(left: int, right: int, dtype: type = np.uint8) -> Image.Image:
@@ -80,3 +80,28 @@ def test_a_large_mask_is_read_in_bounded_memory(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(done.stdout) * unit < 10 * side * side  # of which floats alone would be 12
+
+
+def test_layers_have_what_later_ones_leave():
+    masks = [torch.tensor([1, 1, 0.5, 0.5, 0.3, 0]), torch.tensor([0.2, 1, 0.5, 0.7, 0.3, 0])]
+    shown, above = torch.ones(3, 6), opacities([mask[None, None, None] for mask in masks])
+    for number, opacity in enumerate(above, 1):  # the share of each in the result
+        shown[:number] *= 1 - opacity[0, 0, 0]
+        shown[number] = opacity[0, 0, 0]
+    torch.testing.assert_close(shown[2], masks[1])
+    torch.testing.assert_close(shown[1], torch.tensor([0.8, 0, 0.5, 0.3, 0.3, 0]))
+    torch.testing.assert_close(shown[0], torch.tensor([0, 0, 0, 0, 0.4, 1.0]))
+    assert opacities([]) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_pictures_of_many_rows_are_mixed_as_a_whole(dtype: torch.dtype):
+    below, above = (torch.randint(256, (2, 3, 600, 5)).to(dtype) for _ in range(2))
+    opacity = torch.rand(1, 1, 600, 5)
+    opacity[..., 0], opacity[..., 1] = 0, 1
+    expected = (1 - opacity) * below.float() + opacity * above.float()
+    mixed = below.clone()
+    lay_over(mixed, above, opacity)
+    assert (mixed.float() - expected).abs().max() <= (0.501 if dtype == torch.uint8 else 1e-3)
+    assert torch.equal(mixed[..., 0], below[..., 0])
+    assert torch.equal(mixed[..., 1], above[..., 1])

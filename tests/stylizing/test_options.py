@@ -48,6 +48,17 @@ def test_a_look_is_checked_and_can_be_cut():
     assert Look().within(slice(2, 5), slice(0, 9)) == Look()
 
 
+def test_a_look_is_weakened_by_its_mask_and_shares_and_is_of_each_picture():
+    mask, shares = torch.rand(1, 1, 8, 9), torch.rand(3, 1, 8, 9)
+    assert torch.equal(Look(0.5).weaken(shares).mask, shares)
+    both = Look(0.5, mask=mask).weaken(shares)
+    assert both.strength == 0.5
+    for number in range(3):
+        assert torch.equal(both.of(number).mask, mask * shares[number])
+    assert torch.equal(Look(mask=mask).of(2).mask, mask)
+    assert Look().of(2) == Look()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
