@@ -1,19 +1,15 @@
 """`fst stylize` and `fst upscale`: pictures and videos by a trained model."""
 
 from contextlib import closing
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from fst.errors import UserError
-from fst.stylizing.options import (
-    Options,
-    check_quality,
-    check_size,
-    check_strength,
-    check_tile_px,
-)
+from fst.stylizing.options import Options, check_strength
 from fst.terminal import note
+from fst.upscaling.options import EnlargeOptions
 
 
 def stylize(
@@ -83,10 +79,7 @@ def upscale(
     model: str,
     *inputs: str,
     output: Annotated[str, Parameter(alias="-o")],
-    scale: float | None = None,
-    size: int | None = None,
-    tile_px: int | None = None,
-    quality: int = 95,
+    options: Annotated[EnlargeOptions, Parameter(name="*")] = EnlargeOptions(),  # noqa: B008, frozen
     overwrite: bool = False,
     shard: str = "1/1",
     device: str = "auto",
@@ -98,10 +91,7 @@ def upscale(
         model: A model file, a run folder or the name of a released model.
         inputs: Pictures, videos, folders of them, and patterns such as 'photos/**/*.jpg'.
         output: A file for one input, else a folder; NAME/ is always a folder.
-        scale: Enlargement, from 1 to the model's factor, which is the default.
-        size: Scale the shorter side to this many pixels first.
-        tile_px: Tile side in the small picture; 0 never tiles. Results are the same.
-        quality: Quality of JPEG and WebP files, 1 to 100.
+        options: How to enlarge.
         overwrite: Replace existing results, which are otherwise kept.
         shard: K/N enlarges the K-th of N shares of the inputs, for N processes or array jobs.
         device: cuda, mps, cpu ...; auto takes the first available.
@@ -115,18 +105,15 @@ def upscale(
 
     if not inputs:
         raise UserError("nothing to enlarge: fst upscale MODEL PICTURE... -o OUT")
-    check_size(size)
-    check_tile_px(tile_px)
-    check_quality(quality)
     found, skipped = find_inputs(inputs, output)
     enlarger = open_enlarger(find_model(model, note), device, dtype)
-    scale = enlarger.scale_of(scale)
+    options = replace(options, scale=enlarger.scale_of(options.scale))
     planned = take_shard(plan(found, [model], output), shard)
     pictures, videos = to_do(planned, overwrite)
     with closing(StylizeConsole(len(pictures) + len(videos))) as console:
         return console.run(
-            enlarge_pictures(pictures, enlarger, scale, size, tile_px, quality, console.tiles),
-            enlarge_videos(videos, enlarger, scale, size, tile_px, console.frames),
+            enlarge_pictures(pictures, enlarger, options, console.tiles),
+            enlarge_videos(videos, enlarger, options, console.frames),
             existing=len(planned) - len(pictures) - len(videos),
             skipped=skipped,
         )

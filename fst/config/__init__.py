@@ -15,6 +15,7 @@ from fst.config.data import (
     ParquetDataConfig,
 )
 from fst.config.loss import (
+    LOSSES,
     GatysLossConfig,
     JohnsonLossConfig,
     LossConfig,
@@ -88,6 +89,7 @@ __all__ = [
     "DEGRADATIONS",
     "LARGEST_FACTOR",
     "LARGEST_WIDTH",
+    "LOSSES",
     "CocoDataConfig",
     "DataConfig",
     "FastConfig",

@@ -14,6 +14,8 @@ from fst.errors import UserError
 class LossConfig:
     """The perceptual loss: content, style and total variation, each with its weight."""
 
+    loss: ClassVar[str]
+    """Where its class is, `package.module.Class`: importing it here would import torch."""
     mixes_styles: ClassVar[bool] = False
     """Whether what it asks of a style can be drawn anew for each picture, as `any=` does: its style
     statistics are the moments that a style predictor sees."""
@@ -71,6 +73,7 @@ class LossConfig:
 class MomentsLossConfig(LossConfig):
     """Mean and covariance of the style's features, and the content's structure: the default."""
 
+    loss = "fst.losses.relative.MomentsLoss"
     mixes_styles = True
 
     name: str = "moments"
@@ -89,6 +92,8 @@ class MomentsLossConfig(LossConfig):
 class RelativeLossConfig(LossConfig):
     """Gram matrices and features relative to their targets: the weights fit every style."""
 
+    loss = "fst.losses.relative.RelativeLoss"
+
     name: str = "relative"
     style_layers: list[str] = field(default_factory=lambda: ["relu1_2", "relu2_2", "relu3_3"])
     style_weight: float = 5.0
@@ -100,6 +105,7 @@ class RelativeLossConfig(LossConfig):
 class JohnsonLossConfig(LossConfig):
     """Johnson et al. 2016, section 3.2, with the weights of the official code."""
 
+    loss = "fst.losses.papers.JohnsonLoss"
     of_vgg16_alone = True
 
     name: str = "johnson"
@@ -115,6 +121,7 @@ class JohnsonLossConfig(LossConfig):
 class GatysLossConfig(LossConfig):
     """Gatys et al. 2016, with their layers and one of their two ratios of weights."""
 
+    loss = "fst.losses.papers.GatysLoss"
     of_vgg16_alone = True
 
     name: str = "gatys"
@@ -125,6 +132,12 @@ class GatysLossConfig(LossConfig):
     style_weight: float = 1e4
     tv_weight: float = 0.0
 
+
+LOSSES: dict[str, type[LossConfig]] = {
+    each.name: each
+    for each in (MomentsLossConfig, RelativeLossConfig, GatysLossConfig, JohnsonLossConfig)
+}
+"""The losses' settings by name."""
 
 TEMPORAL_PX = 32
 """Smallest training crop for the temporal term, whose second views are 16 px smaller."""

@@ -12,12 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.config.data import CocoDataConfig, FolderDataConfig, ParquetDataConfig
-from fst.config.loss import (
-    GatysLossConfig,
-    JohnsonLossConfig,
-    MomentsLossConfig,
-    RelativeLossConfig,
-)
+from fst.config.loss import LOSSES
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import NETWORKS
 from fst.config.optimize import OptimizeConfig
@@ -36,10 +31,7 @@ SCHEMAS: dict[str, type] = {
     "train-upscaler": TrainUpscalerConfig,
     "optimize": OptimizeConfig,
     **{f"network/{name}": settings for name, settings in NETWORKS.items()},
-    "loss/moments": MomentsLossConfig,
-    "loss/relative": RelativeLossConfig,
-    "loss/gatys": GatysLossConfig,
-    "loss/johnson": JohnsonLossConfig,
+    **{f"loss/{name}": settings for name, settings in LOSSES.items()},
     "loss_network/vgg16": Vgg16Config,
     "loss_network/slim": SlimConfig,
     "data/folder": FolderDataConfig,

@@ -1,13 +1,11 @@
 """The losses by name."""
 
-from fst.losses.papers import GatysLoss, JohnsonLoss
+from pkgutil import resolve_name
+
+from fst import config
 from fst.losses.perceptual import PerceptualLoss
-from fst.losses.relative import MomentsLoss, RelativeLoss
 
 LOSSES: dict[str, type[PerceptualLoss]] = {
-    "moments": MomentsLoss,
-    "relative": RelativeLoss,
-    "gatys": GatysLoss,
-    "johnson": JohnsonLoss,
+    name: resolve_name(settings.loss) for name, settings in config.LOSSES.items()
 }
 """The losses by the name that the configuration gives."""

@@ -1,7 +1,7 @@
 """The networks by name, and one from its settings."""
 
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from torch import nn
@@ -15,17 +15,12 @@ from fst.networks.upscaler import Upscaler
 Settings = TypeVar("Settings", bound=AnyNetworkConfig)
 
 
-def _class_of(settings: type[AnyNetworkConfig]) -> Any:
-    module, _, name = settings.network.rpartition(".")
-    return getattr(import_module(module), name)
-
-
 NETWORKS: dict[str, type[TransformerNetwork]] = {
-    name: _class_of(settings) for name, settings in config.NETWORKS.items()
+    name: resolve_name(settings.network) for name, settings in config.NETWORKS.items()
 }
 """The networks by the name that the configuration and the model file give."""
 UPSCALERS: dict[str, type[Upscaler]] = {
-    name: _class_of(settings) for name, settings in config.UPSCALERS.items()
+    name: resolve_name(settings.network) for name, settings in config.UPSCALERS.items()
 }
 """The super-resolution networks, likewise."""
 RETIRED = {"fast": {"upsample": "linear", "border": "pixels"}}

@@ -139,15 +139,15 @@ def test_the_command_keeps_what_files_hold(fst_here, model: Path, tmp_path: Path
     (folder / "notes.txt").write_text("no picture")
     done = fst_here("upscale", model, folder, "-o", "out")
     assert (done.returncode, "skipped 1 file" in done.stdout) == (0, True)
-    clear = Image.open(tmp_path / "out" / "clear.png")
-    assert clear.size == (80, 40)
-    alpha = np.asarray(clear.getchannel("A"))
+    with Image.open(tmp_path / "out" / "clear.png") as clear:
+        assert clear.size == (80, 40)
+        alpha = np.asarray(clear.getchannel("A"))
     assert alpha[:, :32].max() == 0
     assert alpha[:, -32:].min() == 255
-    turned = Image.open(tmp_path / "out" / "deeper" / "turned.jpg")
-    assert turned.size == (40, 80)
-    assert turned.getexif()[0x013B] == "Someone"
-    assert 0x0112 not in turned.getexif()
+    with Image.open(tmp_path / "out" / "deeper" / "turned.jpg") as turned:
+        assert turned.size == (40, 80)
+        assert turned.getexif()[0x013B] == "Someone"
+        assert 0x0112 not in turned.getexif()
 
 
 def test_the_command_refuses_in_one_line(fst_here, model: Path):
