@@ -43,9 +43,43 @@ from fst.training.stopping import StopRequest
 from fst.training.style import StyleTask
 
 
+def with_slim(overrides: list[str]) -> list[str]:
+    """The overrides with the small loss network: a tiny run takes 40% less time."""
+    others = [override for override in overrides if not override.startswith("loss_network.")]
+    return [*others, "loss_network=slim"]
+
+
+@pytest.fixture
+def vgg16_overrides(tiny_overrides_in, tmp_path: Path) -> list[str]:
+    return tiny_overrides_in(tmp_path / "runs")
+
+
+@pytest.fixture
+def tiny_overrides(vgg16_overrides: list[str]) -> list[str]:
+    return with_slim(vgg16_overrides)
+
+
 @pytest.fixture
 def config(compose, tiny_overrides) -> TrainConfig:
     return compose(tiny_overrides)
+
+
+@pytest.fixture(scope="session")
+def complete_folder(compose, tiny_overrides_in, make_once) -> Path:
+    """The folder of one complete run, which tests copy."""
+
+    def make(folder: Path) -> None:
+        torch.set_num_threads(1)
+        assert train(compose(with_slim(tiny_overrides_in(folder)))) == 0
+
+    return make_once("complete", make) / "run"
+
+
+@pytest.fixture
+def complete(config: TrainConfig, complete_folder: Path) -> TrainConfig:
+    """The configuration of a complete run, in the test's own folder."""
+    shutil.copytree(complete_folder, config.run_dir)
+    return config
 
 
 @pytest.fixture(autouse=True)
@@ -55,16 +89,19 @@ def one_thread():
 
 
 def metrics(config: TrainConfig) -> list[dict[str, float]]:
-    return [
-        json.loads(line) for line in (config.run_dir / "metrics.jsonl").read_text().splitlines()
-    ]
+    return metrics_in(config.run_dir)
+
+
+def metrics_in(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def comparable(lines: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
 
 
-def test_a_run_leaves_the_documented_files(config: TrainConfig):
+def test_a_run_leaves_the_documented_files(compose, vgg16_overrides):
+    config = compose(vgg16_overrides)
     assert train(config) == 0
     names = {file.name for file in config.run_dir.glob("[!.]*")}
     events = {name for name in names if name.startswith("events.out.tfevents")}
@@ -103,9 +140,9 @@ def test_training_lowers_the_held_out_loss(compose, tiny_overrides):
     config = compose(
         [
             *tiny_overrides,
-            "training.images=400",
-            "training.save_every=200",
-            "training.report_every=200",
+            "training.images=200",
+            "training.save_every=100",
+            "training.report_every=100",
         ]
     )
     run = Run(StyleTask, config, World(), torch.device("cpu"))
@@ -152,11 +189,11 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
     assert read_model(config.run_dir / "model.safetensors").info.loss_network == "slim"
 
 
-def test_init_starts_with_a_model_s_weights(compose, tiny_overrides, tmp_path: Path):
-    first = compose(tiny_overrides)
-    train(first)
-    model = load_file(first.run_dir / "model.safetensors")
-    shutil.copy(first.run_dir / "model.safetensors", tmp_path / "first.safetensors")
+def test_init_starts_with_a_model_s_weights(
+    compose, tiny_overrides, complete_folder: Path, tmp_path: Path
+):
+    model = load_file(complete_folder / "model.safetensors")
+    shutil.copy(complete_folder / "model.safetensors", tmp_path / "first.safetensors")
     started = compose([*tiny_overrides, "name=second", f"init={tmp_path / 'first.safetensors'}"])
     run = Run(StyleTask, started, World(), torch.device("cpu"))
     for network in (run.task.descent.network, run.task.average):
@@ -194,10 +231,10 @@ def test_init_requires_an_existing_model_of_the_same_architecture(
 
 @pytest.mark.parametrize("loss", ["moments", "relative", "johnson"])
 @pytest.mark.parametrize("network", ["fast", "johnson"])
-def test_every_network_trains_with_every_loss(compose, tiny_overrides, network: str, loss: str):
+def test_every_network_trains_with_every_loss(compose, vgg16_overrides, network: str, loss: str):
     layers = "loss.style_layers=[relu1_2,relu2_2]"
     short = ["training.images=4", "data.heldout_images=1", f"network={network}", f"loss={loss}"]
-    of_both = [override for override in tiny_overrides if "coarse" not in override]
+    of_both = [override for override in vgg16_overrides if "coarse" not in override]
     config = compose([*of_both, *short, layers])
     assert train(config) == 0
     assert metrics(config)[-1]["heldout/style"] > 0
@@ -205,11 +242,12 @@ def test_every_network_trains_with_every_loss(compose, tiny_overrides, network: 
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_reduced_precision_trains_to_nearly_the_same(compose, tiny_overrides, precision: str):
-    exact = compose([*tiny_overrides, "name=exact"])
+def test_reduced_precision_trains_to_nearly_the_same(
+    compose, tiny_overrides, complete: TrainConfig, precision: str
+):
     reduced = compose([*tiny_overrides, "name=reduced", f"training.precision={precision}"])
-    train(exact), train(reduced)
-    ends = [metrics(c)[-1]["heldout/total"] for c in (exact, reduced)]
+    train(reduced)
+    ends = [metrics(c)[-1]["heldout/total"] for c in (complete, reduced)]
     assert ends[0] == pytest.approx(ends[1], rel=0.05)
     assert ends[0] != ends[1]
 
@@ -246,13 +284,16 @@ def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM)
     ],
 )
 def test_a_stopped_run_resumes_bit_for_bit(
-    compose, tiny_overrides, photos: Path, how: int, loss: list[str]
+    compose, tiny_overrides, complete_folder, photos: Path, how: int, loss: list[str]
 ):
     overrides = [*tiny_overrides, "training.images=24", *loss]
     if loss == ["styles"]:
         overrides = [f"styles={photos}/more", *tiny_overrides[1:]]
     straight = compose(overrides)
-    train(straight)
+    if loss:
+        train(straight)
+    else:
+        shutil.copytree(complete_folder, straight.run_dir)
     stopped = compose([*overrides, f"runs_dir={straight.runs_dir}-2"])
     assert interrupt_after(12, stopped, how) == how  # between two reports
     assert interrupt_after(16, stopped, how) == how  # at one
@@ -267,10 +308,8 @@ def test_a_stopped_run_resumes_bit_for_bit(
 
 
 def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
-    compose, tiny_overrides, fst_command, tmp_path: Path
+    compose, tiny_overrides, fst_command, complete_folder: Path
 ):
-    straight = compose([*tiny_overrides, f"runs_dir={tmp_path / 'straight'}"])
-    train(straight)
     killed = compose(tiny_overrides)
     moments = random.Random(0)
     kills = 0
@@ -290,9 +329,9 @@ def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
         RunFolder(killed.run_dir).read_state()
     assert kills
     train(killed)
-    one, other = (load_file(c.run_dir / "model.safetensors") for c in (straight, killed))
+    one, other = (load_file(f / "model.safetensors") for f in (complete_folder, killed.run_dir))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
-    assert comparable(metrics(straight)) == comparable(metrics(killed))
+    assert comparable(metrics_in(complete_folder)) == comparable(metrics(killed))
 
 
 def test_a_complete_run_reports_it_and_changes_nothing(config: TrainConfig, capsys):
@@ -305,18 +344,17 @@ def test_a_complete_run_reports_it_and_changes_nothing(config: TrainConfig, caps
     assert before == {f: f.read_bytes() for f in config.run_dir.iterdir() if "events" not in f.name}
 
 
+@pytest.mark.usefixtures("complete")
 def test_another_configuration_is_refused_with_the_difference(compose, tiny_overrides):
-    train(compose(tiny_overrides))
     with pytest.raises(ValueError, match=r"loss.style_weight is 10.0 there and 7.0 here.*name="):
         train(compose([*tiny_overrides, "loss.style_weight=7"]))
     train(compose([*tiny_overrides, "data.workers=1", "training.save_every=12"]))  # free to change
 
 
-def test_a_damaged_state_is_reported_with_what_to_do(config: TrainConfig):
-    train(config)
-    (config.run_dir / "state.pt").write_bytes(b"PK")
+def test_a_damaged_state_is_reported_with_what_to_do(complete: TrainConfig):
+    (complete.run_dir / "state.pt").write_bytes(b"PK")
     with pytest.raises(ValueError, match="state.pt is damaged.*: remove it to start again"):
-        train(config)
+        train(complete)
 
 
 def test_a_run_that_failed_before_its_first_save_may_restart_with_other_settings(
@@ -329,7 +367,7 @@ def test_a_run_that_failed_before_its_first_save_may_restart_with_other_settings
         ValueError, match="100 pictures in a row are unusable, the last one .*a.jpg"
     ):
         train(bad)
-    assert train(compose(tiny_overrides)) == 0
+    assert train(compose([*tiny_overrides, "training.images=4"])) == 0
 
 
 def test_a_resumed_run_requires_the_pictures_it_started_with(
@@ -363,13 +401,13 @@ def test_pictures_that_disappear_stop_the_run_which_resumes_when_they_are_back(
 
 
 def test_files_may_move_between_sittings_but_not_change(
-    compose, tiny_overrides, photos, random_vgg, tmp_path: Path
+    compose, vgg16_overrides, photos, random_vgg, tmp_path: Path
 ):
     heldout, weights = tmp_path / "heldout", tmp_path / "weights.safetensors"
     shutil.copytree(photos / "more", heldout)
     shutil.copytree(photos / "more", tmp_path / "before")
     shutil.copy(random_vgg, weights)
-    first = [*tiny_overrides, f"data.heldout_path={tmp_path / 'before'}"]
+    first = [*vgg16_overrides, f"data.heldout_path={tmp_path / 'before'}"]
     assert interrupt_after(12, compose(first)) == signal.SIGTERM
     moved = [*first, f"data.heldout_path={heldout}", f"loss_network.weights={weights}"]
     moved += ["style.title=another", "training.images=24"]
@@ -387,7 +425,7 @@ def test_files_may_move_between_sittings_but_not_change(
     with pytest.raises(UserError, match="the weights of the loss network have changed since"):
         train(compose(moved))
     with pytest.raises(UserError, match="the pictures in data.path have changed since"):
-        train(compose([*tiny_overrides]))  # trains on fewer of them: some are held out
+        train(compose(vgg16_overrides))  # trains on fewer of them: some are held out
 
 
 def test_the_loss_is_given_fp32_pixels_in_every_precision(compose, tiny_overrides):
@@ -658,7 +696,7 @@ def test_skipped_pictures_are_named_and_counted(compose, tiny_overrides, photos,
     ],
 )
 def test_two_processes_give_the_result_of_one(
-    tiny_overrides,
+    vgg16_overrides,
     compose,
     photos,
     tmp_path: Path,
@@ -670,7 +708,7 @@ def test_two_processes_give_the_result_of_one(
     styles: int,
 ):
     length = [f"training.images={images}", f"training.save_every={images}"]
-    overrides = [*tiny_overrides, f"loss={loss}", f"loss.temporal_weight={temporal_weight}"]
+    overrides = [*vgg16_overrides, f"loss={loss}", f"loss.temporal_weight={temporal_weight}"]
     overrides += length
     if styles == 2:
         overrides[0] = f"styles=[{photos}/00.png,{photos}/03.png]"
@@ -737,11 +775,10 @@ def test_the_meter_s_mean_survives_a_stop():
     assert resumed.means(World()) == {"a": 3.0}
 
 
-def test_tensorboard_holds_scalars_pictures_and_hparams(config: TrainConfig):
-    train(config)
+def test_tensorboard_holds_scalars_pictures_and_hparams(complete: TrainConfig):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(config.run_dir), size_guidance={"images": 0, "scalars": 0})
+    events = EventAccumulator(str(complete.run_dir), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     tags = events.Tags()
     for tag in ("loss/objective", "loss/style/relu2_2", "optimizer/learning_rate", "speed/seconds"):
@@ -833,11 +870,13 @@ def test_the_temporal_term_costs_nothing_when_it_is_off(compose, tiny_overrides,
     assert not any("temporal" in name for name in metrics(config)[-1])
 
 
-def test_the_temporal_term_changes_nothing_but_the_objective(compose, tiny_overrides):
-    plain = compose([*tiny_overrides, "name=plain"])
+def test_the_temporal_term_changes_nothing_but_the_objective(
+    compose, tiny_overrides, complete: TrainConfig
+):
     weightless = compose([*tiny_overrides, "name=weightless", "loss.temporal_weight=1e-30"])
-    train(plain), train(weightless)
-    one, other = (read_model(c.run_dir / "model.safetensors").network for c in (plain, weightless))
+    train(weightless)
+    models = [c.run_dir / "model.safetensors" for c in (complete, weightless)]
+    one, other = (read_model(model).network for model in models)
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
 
@@ -894,11 +933,9 @@ def test_a_full_disk_is_one_line_although_tensorboard_writes_in_a_thread(
     assert done.stderr == "fst train: [Errno 28] No space left on device\n"
 
 
-def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides):
-    config = compose([*tiny_overrides, "training.images=4"])
-    train(config)
-    with pytest.raises(UserError, match=f"init={config.run_dir} starts it from that model's"):
-        train(compose([*tiny_overrides, "training.images=4", "loss.style_weight=7"]))
+def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides, complete: TrainConfig):
+    with pytest.raises(UserError, match=f"init={complete.run_dir} starts it from that model's"):
+        train(compose([*tiny_overrides, "loss.style_weight=7"]))
 
 
 def test_a_profile_is_a_trace_and_a_table_and_changes_nothing(compose, tiny_overrides, capsys):
