@@ -25,8 +25,8 @@ def main() -> None:
 def expand(override: str) -> list[str]:
     """Return an override as Hydra takes it: paths are quoted, and the style is a list.
 
-    `style=A` is one picture, `style=[A,B]` several, and `style=A,B` a sweep over either. The name
-    of a style in `conf/style/` means its picture.
+    `style=A` is one picture or folder, `style=[A,B]` several, and `style=A,B` a sweep over either.
+    The name of a style in `conf/style/` means its picture.
     """
     key, _, value = override.partition("=")
     if key not in ("style", "styles") or not value:

@@ -36,7 +36,7 @@ PATHS = frozenset(
 """Keys whose values are paths: nothing in them means anything in Hydra's grammar."""
 NEW_PATHS = frozenset({"name", "output", "runs_dir"})
 """Keys whose values are paths that need not exist: a comma is a part of them."""
-LISTS_OF_PATHS = frozenset({"style.pictures", "styles"})
+LISTS_OF_PATHS = frozenset({"style.pictures", "style.works", "styles"})
 """Keys whose values are lists of paths."""
 TEXTS = frozenset({"data.files", "data.image_column", "style.title"})
 """Keys whose values are any text: a pattern, a name."""
@@ -186,6 +186,13 @@ def _unquote(text: str) -> str:
     return text
 
 
+def is_folder(path: str) -> bool:
+    """Say whether there is a folder of that name, in which `~` may stand for the home folder."""
+    with suppress(OSError, RuntimeError):  # too long for a name; ~ of a user that there is not
+        return Path(path).expanduser().is_dir()
+    return False
+
+
 def quote_path(path: str) -> str:
     """Return a path, quoted for Hydra's grammar, with `~` expanded."""
     with suppress(RuntimeError):  # ~ of a user that there is not: a name like any other
@@ -217,11 +224,13 @@ def sweep_name(name: str, given: Sequence[str], task: Sequence[str]) -> str:
     named = swept_keys(given)
     if not any(o.key_or_group == "name" for o in overrides):
         named -= {"style", "styles", "content"}  # the common name has them
-        styles = next((o.value() for o in overrides if o.key_or_group == "style.picture"), None)
-        if isinstance(styles, ChoiceSweep):
-            stems = [Path(str(getattr(style, "text", style))).stem for style in styles.list]
-            if len(set(stems)) == len(stems):
-                named -= {"style.picture"}
+        for override in overrides:
+            key, styles = override.key_or_group, override.value()
+            if key in ("style.picture", "style.works") and isinstance(styles, ChoiceSweep):
+                files = [style[0] if isinstance(style, list) else style for style in styles.list]
+                stems = [Path(str(getattr(file, "text", file))).stem for file in files]
+                if len(set(stems)) == len(stems):
+                    named -= {key}
     parts = []
     for key, _, value in (override.partition("=") for override in task):
         if plain_key(key) in named:

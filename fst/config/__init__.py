@@ -57,9 +57,11 @@ from fst.config.schemas import (
 from fst.config.style import (
     PREDICTOR_PX,
     AnyStyleConfig,
+    OneStyleConfig,
     PictureConfig,
     PicturesConfig,
     StyleConfig,
+    WorksConfig,
 )
 from fst.config.training import (
     PRECISIONS,
@@ -112,7 +114,9 @@ __all__ = [
     "ParquetDataConfig",
     "PerceptualLossConfig",
     "PictureConfig",
+    "OneStyleConfig",
     "PicturesConfig",
+    "WorksConfig",
     "PixelLossConfig",
     "RUNS_DIR",
     "RelativeLossConfig",

@@ -32,9 +32,10 @@ class OptimizeConfig:
     content: str = MISSING
     """The photograph."""
     styles: list[str] = MISSING
-    """The style pictures; `style=PICTURE` is short for `styles=[PICTURE]`."""
+    """The style pictures, and folders of several works of one style; `style=PICTURE` is short for
+    `styles=[PICTURE]`."""
     style_shares: list[float] = field(default_factory=list)
-    """Share of each style picture, normalised to a sum of 1; empty means equal shares."""
+    """Share of each style picture or folder, normalised to a sum of 1; empty means equal shares."""
     style_scale: float = 1.0
     """The style's shorter side relative to the result's: larger gives larger strokes."""
     size_px: int = 512

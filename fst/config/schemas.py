@@ -16,7 +16,7 @@ from fst.config.loss import LOSSES
 from fst.config.loss_network import SlimConfig, Vgg16Config
 from fst.config.network import NETWORKS
 from fst.config.optimize import OptimizeConfig
-from fst.config.style import AnyStyleConfig, PictureConfig, PicturesConfig
+from fst.config.style import AnyStyleConfig, PictureConfig, PicturesConfig, WorksConfig
 from fst.config.training import OptimizerConfig, RunConfig, TrainConfig
 from fst.config.upscaling import (
     UPSCALERS,
@@ -39,6 +39,7 @@ SCHEMAS: dict[str, type] = {
     "data/coco": CocoDataConfig,
     "optimizer/adam": OptimizerConfig,
     "style/picture": PictureConfig,
+    "style/works": WorksConfig,
     "style/pictures": PicturesConfig,
     "style/any": AnyStyleConfig,
     **{

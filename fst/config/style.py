@@ -1,4 +1,4 @@
-"""The settings of what is trained on: one style picture, or several."""
+"""The settings of what is trained on: one style, of a picture or of several works, or many."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ sizes, and larger ones take gigabytes."""
 
 @dataclass
 class StyleConfig:
-    """What one style picture and several have in common."""
+    """What one style and several have in common."""
 
     size_px: int = 448
     """Its shorter side when the loss measures it: larger gives larger strokes."""
@@ -26,18 +26,18 @@ class StyleConfig:
         at_least("style.size_px", self.size_px, 32, LARGEST_PX)
 
     @property
-    def paths(self) -> list[str]:
-        """The pictures, and folders of pictures."""
-        raise NotImplementedError
-
-    @property
     def smallest_px(self) -> int:
         """The smallest side of a style picture that the loss measures."""
         return self.size_px
 
 
 @dataclass
-class PictureConfig(StyleConfig):
+class OneStyleConfig(StyleConfig):
+    """One style, which is all that the network knows."""
+
+
+@dataclass
+class PictureConfig(OneStyleConfig):
     """One style picture."""
 
     picture: str = MISSING
@@ -45,13 +45,31 @@ class PictureConfig(StyleConfig):
 
     def __post_init__(self) -> None:
         existing("style.picture", self.picture)
+        if Path(self.picture).is_dir():
+            raise UserError(
+                f"style.picture={self.picture} is a folder: style={self.picture} makes one style "
+                f"of all pictures in it, styles={self.picture} a style of each"
+            )
         super().__post_init__()
         self.title = self.title or title_of(self.picture)
 
-    @property
-    def paths(self) -> list[str]:
-        """The picture alone."""
-        return [self.picture]
+
+@dataclass
+class WorksConfig(OneStyleConfig):
+    """Several works, such as an artist's, that are one style together."""
+
+    works: list[str] = MISSING
+    """The pictures, or folders of them; `style=FOLDER` and `style=[A,B]` are short for it. What
+    the loss compares is the mean of their statistics. (`styles=` makes a style of each.)"""
+
+    def __post_init__(self) -> None:
+        if not self.works:
+            raise UserError("style.works is empty: give style=FOLDER or style=[A,B]")
+        for path in self.works:
+            existing("style.works", path)
+        super().__post_init__()
+        more = len(self.works) - 1
+        self.title = self.title or title_of(self.works[0]) + (f"+{more}" if more else "")
 
 
 @dataclass
@@ -60,7 +78,7 @@ class PicturesConfig(StyleConfig):
 
     pictures: list[str] = MISSING
     """The files, or folders of them; `styles=FOLDER` and `styles=[A,B]` are short for it. Each
-    style is named after its file."""
+    style is named after its file. (`style=` makes one style of all.)"""
 
     def __post_init__(self) -> None:
         if not self.pictures:
@@ -71,11 +89,6 @@ class PicturesConfig(StyleConfig):
         self.title = self.title or (
             title_of(self.pictures[0]) if len(self.pictures) == 1 else "styles"
         )
-
-    @property
-    def paths(self) -> list[str]:
-        """The pictures and folders."""
-        return self.pictures
 
 
 @dataclass
@@ -116,11 +129,6 @@ class AnyStyleConfig(StyleConfig):
         if not 0 <= self.mixed <= 1:
             raise UserError(f"style.mixed={self.mixed} must be in [0, 1]")
         self.title = self.title or "any"
-
-    @property
-    def paths(self) -> list[str]:
-        """The folder."""
-        return [self.path]
 
     @property
     def smallest_px(self) -> int:

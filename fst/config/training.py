@@ -19,7 +19,7 @@ from fst.config.data import DataConfig
 from fst.config.loss import TEMPORAL_PX, LossConfig, compatible, large_enough
 from fst.config.loss_network import LossNetworkConfig
 from fst.config.network import AnyNetworkConfig, NetworkConfig
-from fst.config.style import AnyStyleConfig, PictureConfig, StyleConfig
+from fst.config.style import AnyStyleConfig, OneStyleConfig, StyleConfig
 from fst.errors import UserError
 
 RUNS_DIR = "runs"
@@ -165,7 +165,7 @@ class TrainConfig(RunConfig):
                     f"loss.content_target={self.loss.content_target} adapts the weight of a style, "
                     "and any= makes that weight an input: leave it out"
                 )
-        several = not isinstance(self.style, PictureConfig)
+        several = not isinstance(self.style, OneStyleConfig)
         if several and self.network.arguments().get("norm") == "batch":
             raise UserError(
                 "network.norm=batch has one style: several need network.norm=instance, "

@@ -24,6 +24,7 @@ from fst.losses.objective import Objective, towards
 from fst.losses.registry import LOSSES
 from fst.pictures.image import PICTURE_SUFFIXES, read_image, resize, writable_suffix, write_image
 from fst.pictures.sheet import labelled_sheet
+from fst.pictures.works import LeftOut, about_left_out, read_works
 from fst.stylizing.stylizer import load
 from fst.training.run_folder import RunFolder
 from fst.training.stopping import StopRequest
@@ -125,7 +126,10 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
     if folder.model.exists():
         raise UserError(f"{folder.path} holds a training run: give this one another name=...")
     content = read_image(config.content).to(device)
-    styles = [read_image(path).to(device) for path in config.styles]
+    left_out: LeftOut = []
+    styles = [
+        [work.to(device) for _, work in read_works([path], left_out)] for path in config.styles
+    ]
     layers = {config.loss.content_layer, *config.loss.style_layers}
     loss_network = load_loss_network(config.loss_network, layers).to(device)
     loss_network = loss_network.to(memory_format=torch.channels_last)
@@ -150,9 +154,15 @@ def optimize(config: OptimizeConfig, console: bool = False) -> int:
             PictureTracker(folder, config, [c[0, 0].numel() for c in contents], console)
         ) as tracker,
     ):
+        if left_out:
+            tracker.say(about_left_out(left_out))
         for px, content_here in zip(config.sizes_px, contents, strict=True):
             style_px = max(1, round(px * config.style_scale))
-            scaled = [(resize(s, style_px), w) for s, w in zip(styles, shares, strict=True)]
+            scaled = [
+                (resize(work, style_px), share / len(works))
+                for works, share in zip(styles, shares, strict=True)
+                for work in works
+            ]
             loss = towards(LOSSES[config.loss.name](loss_network, config.loss), scaled)
             image = stretch(image, content_here)
             image = _optimize_one_size(loss, content_here, image, config, tracker, stop)

@@ -77,7 +77,7 @@ class PictureTracker:
             self.folder.append_metrics({**report, **terms})
             self.writer.add_image("stylized", image[0], step)
             if self.bar.disable:
-                self._say(f"{self.bar.postfix}, {seconds:.0f} s")
+                self.say(f"{self.bar.postfix}, {seconds:.0f} s")
         if last:
             self.iterations, self.size = step + 1, self.size + 1
 
@@ -86,13 +86,14 @@ class PictureTracker:
         self.bar.close()
         seconds = time.perf_counter() - self.started
         if stopped:
-            self._say(f"stopped after {seconds:.0f} s; init={result} resumes from there")
+            self.say(f"stopped after {seconds:.0f} s; init={result} resumes from there")
         else:
-            self._say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
-        self._say(f"picture        {result}")
-        self._say(f"contact sheet  {self.folder.contact_sheet}")
-        self._say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
+            self.say(f"complete: {self.iterations} iterations in {seconds:.0f} s")
+        self.say(f"picture        {result}")
+        self.say(f"contact sheet  {self.folder.contact_sheet}")
+        self.say(f"watch with     tensorboard --logdir {self.config.runs_dir}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         if self.console:
             say_if_heard(text)

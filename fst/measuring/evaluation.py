@@ -385,7 +385,8 @@ def _style_picture(name: str, model: Path, said: _Style, given: Path | None) -> 
     if given is None and is_in_run_folder(model) and said.picture is not None:
         path = local(said.picture)
     if path is None or not Path(path).exists():
-        reason = "it is not in a run folder" if path is None else f"{path} does not exist"
+        unnamed = "it has several works" if is_in_run_folder(model) else "it is not in a run folder"
+        reason = unnamed if path is None else f"{path} does not exist"
         raise FileNotFoundError(f"{name}: no style picture ({reason}): give --style PICTURE")
     return read_image(path)
 

@@ -21,6 +21,25 @@ _LINES = 3
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
+def collage(pictures: Sequence[Tensor]) -> Tensor:
+    """Return one picture that shows the first four of several: their middles, cut square.
+
+    Args:
+        pictures: (1, 3, H, W); one is returned as it is.
+
+    Returns:
+        (1, 3, H', W').
+    """
+    if len(pictures) == 1:
+        return pictures[0]
+    squares = [_middle(each) for each in pictures[:4]]
+    side = min(square.shape[-1] for square in squares)
+    tiles = [F.interpolate(s, [side, side], mode="bicubic", antialias=True) for s in squares]
+    across = 2 if len(tiles) == 4 else len(tiles)
+    rows = [torch.cat(tiles[i : i + across], dim=3) for i in range(0, len(tiles), across)]
+    return torch.cat(rows, dim=2).clamp(0, 1)
+
+
 def contact_sheet(style: Tensor, contents: Tensor, stylized: Tensor) -> Tensor:
     """Return one picture: the style on the left, each content image with its result below it.
 
@@ -66,10 +85,8 @@ def styles_sheet(
     white = torch.ones(1, 3, side, side)
     rows = [[white, *torch.split(contents, 1)]]
     for style, results in zip(styles.values(), stylized, strict=True):
-        square = min(style.shape[-2:])
-        top, left = ((length - square) // 2 for length in style.shape[-2:])
-        middle = style[..., top : top + square, left : left + square]
-        small = F.interpolate(middle, [side, side], mode="bicubic", antialias=True).clamp(0, 1)
+        square = _middle(style)
+        small = F.interpolate(square, [side, side], mode="bicubic", antialias=True).clamp(0, 1)
         rows.append([small, *torch.split(results, 1)])
     return labelled_sheet([""] * len(rows[0]), rows, ["", *styles])
 
@@ -118,6 +135,13 @@ def labelled_sheet(
         for left, picture in zip(lefts, row, strict=True):
             _put(sheet, picture[0], top, left)
     return sheet
+
+
+def _middle(picture: Tensor) -> Tensor:
+    """Return the largest square in the middle of a picture (1, 3, H, W)."""
+    side = min(picture.shape[-2:])
+    top, left = ((length - side) // 2 for length in picture.shape[-2:])
+    return picture[..., top : top + side, left : left + side]
 
 
 def _put(sheet: Tensor, picture: Tensor, top: int, left: int) -> None:

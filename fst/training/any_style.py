@@ -98,11 +98,11 @@ class AnyStyleTask(Task):
         self.moments = predictor_moments(self.device)
         self.threads = ThreadPoolExecutor(max(1, config.data.workers))
         self.styles = [
-            Style(f"unseen {number}", context.folder.path, picture[None], fingerprint([picture]))
+            Style(f"unseen {number}", [], [picture[None]], fingerprint([picture]))
             for number, picture in enumerate(to_unit_range(self.paintings.heldout).to(self.device))
         ]
         self.loss, heldout_loss = build_losses(config, context.world, self.device)
-        self.heldout_loss = towards(heldout_loss, *(style.picture for style in self.styles))
+        self.heldout_loss = towards(heldout_loss, *(style.shares for style in self.styles))
         self.inputs = style_inputs(context, self.styles, self.loss.loss_network) | {
             "the paintings in style.path": self.paintings.fingerprint
         }
@@ -236,7 +236,7 @@ class AnyStyleTask(Task):
         model = self.model()
         for style in self.styles:
             model = with_paintings(
-                model, [style.picture], self.chosen.predictor_px, self.config.training.palette
+                model, style.pictures, self.chosen.predictor_px, self.config.training.palette
             )
         return model
 

@@ -137,11 +137,12 @@ def add_styles(
             what = f"{style.name}: content {terms['content']:.2f}, style {terms['style']:.3f}"  # noqa: B023, called in this round
             progress(what, number * images + done, total)  # noqa: B023
 
-        loss = towards(MomentsLoss(features, config), style.picture)
+        (path,), (picture,) = style.paths, style.pictures
+        loss = towards(MomentsLoss(features, config), picture)
         contents = _photographs(crops, images + TRIALS, chosen_device)
         predicted = None
         if info.predictor_px:
-            predicted = predict_code(network, read_painting(style.path), info.predictor_px)
+            predicted = predict_code(network, read_painting(path), info.predictor_px)
         learnt = learn_style(network, loss, contents, images, MARGIN_PX, predicted, show)
         if learnt.skipped:
             tell(
@@ -149,9 +150,9 @@ def add_styles(
                 "gradient is infinite or NaN"
             )
         network = network.with_style(learnt.code, learnt.residual)
-        colours = colours_of(network.network, style.picture)
+        colours = colours_of(network.network, picture)
         network.fit_palette(-1, colours, info.palette_share)
-        info.styles.append(StyleInfo(style.name, str(style.path), learnt.terms))
+        info.styles.append(StyleInfo(style.name, str(path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
     shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, chosen_device))
     with torch.no_grad():
@@ -159,7 +160,7 @@ def add_styles(
             torch.cat([in_style(network, number)(x) for x in shown])
             for number in range(known, known + len(styles))
         ]
-    by_name = {style.name: style.picture.cpu() for style in styles}
+    by_name = {style.name: style.pictures[0].cpu() for style in styles}
     sheet = styles_sheet(by_name, torch.cat(shown).cpu(), [result.cpu() for result in results])
     write_image(sheet, sheet_of(output))
     return info.styles[known:]

@@ -10,6 +10,7 @@ from fst.config import (
     PixelLossConfig,
     TrainConfig,
     TrainUpscalerConfig,
+    WorksConfig,
 )
 from fst.training.any_style import AnyStyleTask
 from fst.training.run import run_training
@@ -19,6 +20,7 @@ from fst.training.upscaling import UpscalingTask
 
 TASKS: dict[type, type[Task]] = {
     PictureConfig: StyleTask,
+    WorksConfig: StyleTask,
     PicturesConfig: StyleTask,
     AnyStyleConfig: AnyStyleTask,
     PixelLossConfig: UpscalingTask,

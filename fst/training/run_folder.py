@@ -40,6 +40,7 @@ FREE_KEYS = {
     "loss_network.weights",
     "style.picture",
     "style.pictures",
+    "style.works",
     "style.path",
     "style.heldout_path",
     "style.title",

@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fst.config import PictureConfig, PicturesConfig, TrainConfig
+from fst.config import (
+    OneStyleConfig,
+    PictureConfig,
+    PicturesConfig,
+    StyleConfig,
+    TrainConfig,
+    WorksConfig,
+)
 from fst.losses.objective import towards
 from fst.losses.style_weight import adapt, missing_content
 from fst.models.model_info import ModelInfo, StyleInfo
@@ -17,7 +24,7 @@ from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
 from fst.report import few
 from fst.training.setup import build_losses, start_from, start_styles_from, style_inputs
-from fst.training.style_pictures import draw_styles, open_styles
+from fst.training.style_pictures import Style, draw_styles, open_styles, open_works
 from fst.training.style_report import about_style, describe_style, worst_styles
 from fst.training.style_terms import style_terms
 from fst.training.task import Context, Task, Validation
@@ -31,20 +38,30 @@ class StyleTask(Task):
         super().__init__(context)
         self.config: TrainConfig = context.config
         config = self.config
-        self.styles = open_styles(config.style.paths, config.style.size_px, self.device)
-        pictures = [style.picture for style in self.styles]
+        self.styles = self._open_styles(config.style)
+        targets = [style.shares for style in self.styles]
         loss, heldout_loss = build_losses(config, context.world, self.device)
-        self.loss, self.heldout_loss = towards(loss, *pictures), towards(heldout_loss, *pictures)
+        self.loss, self.heldout_loss = towards(loss, *targets), towards(heldout_loss, *targets)
         self.inputs = style_inputs(context, self.styles, loss.loss_network)
 
         torch.manual_seed(config.seed)
-        self.one_style = isinstance(config.style, PictureConfig)
+        self.one_style = isinstance(config.style, OneStyleConfig)
         self.transformer = build_network(config.network.name, config.network.arguments())
         self.begin_with(self._begin(None if context.resumes else config.init))
         if context.compiles:
             loss.compile()  # whole: the loss network alone would be compiled for six shapes
         self.missing = torch.zeros(len(self.styles), device=self.device)
         self.fitted: nn.Module | None = None
+
+    def _open_styles(self, chosen: StyleConfig) -> list[Style]:
+        if isinstance(chosen, WorksConfig):
+            left_out = self.context.skipped
+            name = chosen.title or ""
+            return [open_works(name, chosen.works, chosen.size_px, self.device, left_out)]
+        if isinstance(chosen, PictureConfig):
+            return open_styles([chosen.picture], chosen.size_px, self.device)
+        assert isinstance(chosen, PicturesConfig)
+        return open_styles(chosen.pictures, chosen.size_px, self.device)
 
     def _begin(self, init: str | None) -> nn.Module:
         """Return what is trained, begun with the weights of a model if one is named."""
@@ -87,7 +104,7 @@ class StyleTask(Task):
         if self.fitted is None:
             self.fitted = copy.deepcopy(self.average)
             assert isinstance(self.fitted, TransformerNetwork | StyledNetwork)
-            fit_palettes(self.fitted, [[style.picture] for style in self.styles], share)
+            fit_palettes(self.fitted, [style.pictures for style in self.styles], share)
         return self.fitted
 
     def validate(self) -> Validation:
@@ -101,11 +118,13 @@ class StyleTask(Task):
     ) -> ModelInfo:
         """Return what the model file says: the training, and its styles if there are several."""
         info = describe_style(model, self.config, seen_images, terms)
+        if isinstance(self.config.style, WorksConfig):  # the files, not the folder they were in
+            info.training_config["style"]["works"] = [str(path) for path in self.styles[0].paths]
         if isinstance(self.config.style, PicturesConfig):
             info.palette_share = self.config.training.palette
             info.styles = [
                 StyleInfo(
-                    s.name, str(s.path), {"total": totals[s.name]} if s.name in totals else {}
+                    s.name, str(s.paths[0]), {"total": totals[s.name]} if s.name in totals else {}
                 )
                 for s in self.styles
             ]
@@ -113,8 +132,14 @@ class StyleTask(Task):
 
     def about(self) -> list[str]:
         """Return lines that describe the run."""
-        paths = [str(style.path) for style in self.styles]
-        style = f"style {paths[0]}" if self.one_style else f"{len(paths)} styles ({few(paths)})"
+        paths = [str(path) for style in self.styles for path in style.paths]
+        if isinstance(self.config.style, PictureConfig):
+            style = f"style {paths[0]}"
+        elif self.one_style:
+            works = f"{len(paths)} work{'s' * (len(paths) > 1)} together"
+            style = f"one style of {works} ({few(paths)}; styles= makes a style of each)"
+        else:
+            style = f"{len(paths)} styles ({few(paths)}; style= makes one style of all)"
         return about_style(self, self.transformer, style, self.heldout_loss)
 
     def use(self, totals: dict[str, float]) -> list[str]:

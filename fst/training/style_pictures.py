@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from fst.errors import UserError
 from fst.pictures.formats import is_picture, size_of
 from fst.pictures.image import files_below, read_image, resize
+from fst.pictures.works import LeftOut, read_works
 from fst.streams import Stream
 from fst.training.resumable import fingerprint
 
@@ -23,14 +24,50 @@ _LONG = 4
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture."""
+    """What a style is learnt from: a picture, or several works."""
 
     name: str
-    path: Path
-    picture: Tensor
-    """(1, 3, H, W) in [0, 1], its shorter side `size_px`."""
+    paths: list[Path]
+    pictures: list[Tensor]
+    """Each (1, 3, H, W) in [0, 1], its shorter side `size_px`."""
     fingerprint: str
-    """Of the file's own pixels."""
+    """Of the files' own pixels."""
+
+    @property
+    def shares(self) -> list[tuple[Tensor, float]]:
+        """The pictures with equal shares, as `fst.losses.objective.towards` takes them.
+
+        Of several works the default loss then compares the mean of their means and of their
+        covariances: the contrast of one work. The covariance of all their pixels would add the
+        differences between works, which no picture has.
+        """
+        return [(picture, 1.0) for picture in self.pictures]
+
+
+def open_works(
+    name: str, paths: Sequence[str], size_px: int, device: torch.device, left_out: LeftOut
+) -> Style:
+    """Return the one style of several works, which are the pictures of files and folders.
+
+    Args:
+        name: the style's.
+        paths: as for `read_works`.
+        size_px: the pictures' shorter side.
+        device: where to keep them; each takes 3 MB at 448 px.
+        left_out: gets what is left out of folders.
+
+    Raises:
+        OSError: as `read_works`.
+        UserError: as `read_works`, or a picture is far longer than wide.
+    """
+    style = Style(name, [], [], "")
+    fingerprints = []
+    for file, picture in read_works(paths, left_out):
+        _refuse_long(file, size_px)
+        style.paths.append(file)
+        style.pictures.append(resize(picture, size_px).to(device))
+        fingerprints.append(fingerprint([picture]))
+    return replace(style, fingerprint="".join(fingerprints))
 
 
 def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> list[Style]:
@@ -49,13 +86,14 @@ def open_styles(paths: Sequence[str], size_px: int, device: torch.device) -> lis
     for file in _files(paths):
         name = re.sub("[:=,]", "_", file.stem)  # they mean something in MODEL:STYLE=SHARE,...
         if name in styles:
+            (other,) = styles[name].paths
             raise UserError(
-                f"{styles[name].path} and {file} would both be the style {name}: rename one of them"
+                f"{other} and {file} would both be the style {name}: rename one of them"
             )
         _refuse_long(file, size_px)
         picture = read_image(file)
         resized = resize(picture, size_px).to(device)
-        styles[name] = Style(name, file, resized, fingerprint([picture]))
+        styles[name] = Style(name, [file], [resized], fingerprint([picture]))
     return list(styles.values())
 
 

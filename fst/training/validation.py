@@ -15,7 +15,7 @@ from fst.losses.temporal import temporal_term
 from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import to_unit_range
-from fst.pictures.sheet import contact_sheet, styles_sheet
+from fst.pictures.sheet import collage, contact_sheet, styles_sheet
 from fst.training.style_pictures import Style
 from fst.training.task import Context, Validation
 
@@ -64,7 +64,8 @@ def validate(
         for name in next(iter(found.values()))
     }
     if isinstance(model, TransformerNetwork):
-        return Validation(means, contact_sheet(styles[0].picture, contents, pictures[0]))
-    shown = {style.name: style.picture for style in styles[::step]}
+        sheet = contact_sheet(collage(styles[0].pictures), contents, pictures[0])
+        return Validation(means, sheet)
+    shown = {style.name: collage(style.pictures) for style in styles[::step]}
     sheet = styles_sheet(shown, contents[:SHOWN], [results[:SHOWN] for results in pictures])
     return Validation(means, sheet, {name: terms["total"] for name, terms in found.items()})

@@ -44,7 +44,7 @@ def main() -> None:
         if isinstance(network, Upscaler):
             raise for_super_resolution(ref.path)
         paintings = {
-            style.name: style.picture
+            style.name: style.pictures[0]
             for style in open_styles([given.paintings], PictureConfig.size_px, torch.device("cpu"))
         }
         fit_palettes(network, [[each] for each in in_order(paintings, info)], given.share)

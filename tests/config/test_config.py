@@ -39,12 +39,20 @@ def test_a_style_is_a_picture_or_a_name(tmp_path: Path, monkeypatch):
     assert expand("style=a.jpg") == ["style=picture", "style.picture='a.jpg'"]
     assert expand("style=a.jpg,b.jpg") == ["style=picture", "style.picture='a.jpg','b.jpg'"]
     assert expand("style=picture,vortices") == ["style=picture,vortices"]
+    assert expand("style=[a.jpg,b.jpg]") == ["style=works", "style.works=['a.jpg','b.jpg']"]
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "monet").mkdir()
+    assert expand("style=monet/") == ["style=works", "style.works=['monet']"]
+    assert expand("style=monet,./monet") == ["style=works", "style.works=['monet'],['monet']"]
+    with pytest.raises(ValueError, match=r"mixes pictures and folders; .* style=\[monet,a.jpg\]$"):
+        expand("style=monet,a.jpg")
     (tmp_path / "Munch's, 1893.jpg").touch()
     assert expand("style=Munch's, 1893.jpg")[1] == r"style.picture='Munch\'s, 1893.jpg'"
     with pytest.raises(ValueError, match="mixes names and pictures"):
         expand("style=vortices,a.jpg")
-    with pytest.raises(FileNotFoundError, match="neither a picture nor one of.*vortices"):
+    with pytest.raises(
+        FileNotFoundError, match="neither a picture nor a folder nor one of.*vortices"
+    ):
         expand("style=vortexes")
 
 
@@ -67,6 +75,8 @@ def test_the_runs_of_a_sweep_are_named_by_what_is_swept():
     swept = ["loss.style_weight=5", "data.path=x/one"]
     assert sweep_name("a", given, [*task, *swept]) == "a/loss.style_weight=5+data.path=x_one"
     assert sweep_name("a", ["-m", *fixed], task) == "a"
+    folders = ["-m", "style=works", "style.works=['x/monet'],['x/klee']"]
+    assert sweep_name("monet", folders, ["style=works", "style.works=['x/monet']"]) == "monet"
     named = ["-m", *fixed, "name=n"]
     assert sweep_name("n", named, [*task, "name=n"]) == "n/style.picture=a.jpg"
 

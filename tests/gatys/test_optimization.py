@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -288,6 +289,24 @@ def test_a_result_is_only_replaced_on_request(compose_optimize, overrides, tmp_p
     (again.run_dir / "model.safetensors").touch()
     with pytest.raises(ValueError, match="holds a training run"):
         optimize(again)
+
+
+def test_a_folder_is_one_style_of_its_pictures(
+    compose_optimize, overrides, photos: Path, style_picture: Path, tmp_path: Path, capsys
+):
+    folder = tmp_path / "works"
+    folder.mkdir()
+    for picture in (photos / "00.png", photos / "03.png"):
+        shutil.copy(picture, folder)
+    (folder / "list.txt").write_text("not a picture")
+    few = [overrides[0], *overrides[2:-2], "iterations=2", f"runs_dir={tmp_path / 'runs'}"]
+    together = compose_optimize([*few, f"style=[{folder},{style_picture}]", "name=a"])
+    apart = f"style=[{photos / '00.png'},{photos / '03.png'},{style_picture}]"
+    weighted = compose_optimize([*few, apart, "style_shares=[0.5,0.5,1]", "name=b"])
+    assert optimize(together, console=True) == optimize(weighted) == 0
+    assert "1 file skipped: list.txt" in capsys.readouterr().out
+    one, other = (fst.read_image(c.run_dir / "stylized.png") for c in (together, weighted))
+    torch.testing.assert_close(one, other, atol=1 / 255, rtol=0)
 
 
 def test_it_stops_at_the_tolerance(compose_optimize, overrides):

@@ -281,6 +281,7 @@ def interrupt_after(images: int, config: TrainConfig, how: int = signal.SIGTERM)
         (signal.SIGTERM, ["training.palette=0.5"]),
         (signal.SIGTERM, ["data.resident=true"]),
         (signal.SIGTERM, ["styles"]),
+        (signal.SIGTERM, ["works"]),
     ],
 )
 def test_a_stopped_run_resumes_bit_for_bit(
@@ -289,6 +290,8 @@ def test_a_stopped_run_resumes_bit_for_bit(
     overrides = [*tiny_overrides, "training.images=24", *loss]
     if loss == ["styles"]:
         overrides = [f"styles={photos}/more", *tiny_overrides[1:]]
+    if loss == ["works"]:
+        overrides = [f"style={photos}/more", *tiny_overrides[1:]]
     straight = compose(overrides)
     if loss:
         train(straight)

@@ -51,7 +51,7 @@ def test_a_style_that_would_become_enormous_is_refused_before_it_is_read(
     Image.new("RGB", (20_000, 3)).save(tmp_path / "line.png")
     Image.new("RGB", (900, 30), "teal").save(tmp_path / "scroll.png")
     (scroll,) = open_styles([str(tmp_path / "scroll.png")], 64, CPU)
-    assert scroll.picture.shape == (1, 3, 64, 1920)
+    assert scroll.pictures[0].shape == (1, 3, 64, 1920)
 
     def read(path: Path) -> torch.Tensor:
         raise AssertionError(f"{path} was read")
@@ -66,7 +66,7 @@ def test_a_style_that_would_become_enormous_is_refused_before_it_is_read(
 def test_styles_are_named_after_their_files(paintings: Path):
     styles = open_styles([str(paintings)], 48, CPU)
     assert [style.name for style in styles] == ["a_b_ c", "night", "sea"]
-    assert all(min(style.picture.shape[-2:]) == 48 for style in styles)
+    assert all(min(style.pictures[0].shape[-2:]) == 48 for style in styles)
     first = open_styles([str(paintings / "sea.png"), str(paintings / "more")], 48, CPU)
     assert [style.name for style in first] == ["sea", "night"]
 
@@ -171,7 +171,7 @@ def test_each_style_has_the_palette_of_its_own_painting(compose, tiny_overrides,
         found = network.palettes[number].clone()
         network.palettes[number] = 0
         folded = in_style(network, number)
-        expected = fit_palette(folded, colours_of(folded, style.picture), 0.5)
+        expected = fit_palette(folded, colours_of(folded, style.pictures[0]), 0.5)
         torch.testing.assert_close(found, expected)
 
 
