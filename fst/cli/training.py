@@ -48,8 +48,8 @@ def prepare(
 def learn(
     model: str,
     *pictures: str,
-    photographs: Path,
     output: Annotated[Path, Parameter(alias="-o")],
+    photographs: Path | None = None,
     images: int = 100,
     size: int | None = None,
     device: str = "auto",
@@ -60,8 +60,9 @@ def learn(
     Args:
         model: A model that was trained with `fst train styles=...` or `any=...`.
         pictures: The new styles' pictures, or folders of them. Each style gets its file's name.
-        photographs: A folder of photographs to learn on; a hundred are plenty.
         output: The .safetensors file for the model with all styles; a sheet is written beside it.
+        photographs: A folder of photographs to learn on; a hundred are plenty. Default: pictures
+            that fst draws, which learn almost as well.
         images: How many photographs are seen for each style.
         size: The style picture's shorter side when it is measured: larger gives larger strokes.
             Default: as the model was trained, 448 for styles= and 320 for any=.
@@ -72,7 +73,9 @@ def learn(
     from fst.training.learning import add_styles, sheet_of
 
     if not pictures:
-        raise UserError("no style to learn: fst learn MODEL PICTURE... --photographs DIR -o OUT")
+        raise UserError("no style to learn: fst learn MODEL PICTURE... -o OUT")
+    drawn = "drawn pictures, as there are no --photographs"
+    note(f"learning on {drawn if photographs is None else photographs}")
     with closing(WorkConsole()) as console:
         learnt = add_styles(
             find_model(model, note),

@@ -104,14 +104,23 @@ def pink_noise() -> Tensor:
     """Return pictures (N, 3, H, W) in [0, 1] whose amplitudes fall with the frequency, as 1/f."""
     generator = torch.Generator().manual_seed(0)
     white = torch.randn(PICTURES, 3, PICTURES_PX, PICTURES_PX, generator=generator)
-    down, right = torch.fft.fftfreq(PICTURES_PX), torch.fft.rfftfreq(PICTURES_PX)
-    frequency = (down[:, None].square() + right.square()).sqrt().clamp_min(1 / PICTURES_PX)
+    return (0.45 + 0.25 * make_pink(white)).clamp(0, 1)
+
+
+def make_pink(white: Tensor) -> Tensor:
+    """Return white noise (N, 3, S, S) as pink noise, at mean 0 and variance 1 in each picture.
+
+    Its amplitudes fall with the frequency, as 1/f, and its colours are muted, as photographs' are.
+    """
+    side = white.shape[-1]
+    down, right = torch.fft.fftfreq(side), torch.fft.rfftfreq(side)
+    frequency = (down[:, None].square() + right.square()).sqrt().clamp_min(1 / side)
     pink = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=white.shape[-2:])
     grey = pink.mean(1, keepdim=True)
     muted = grey + 0.35 * (pink - grey)  # as photographs are
     deviation, mean = torch.std_mean(muted, (1, 2, 3), keepdim=True)
-    picture: Tensor = 0.45 + 0.25 * (muted - mean) / deviation
-    return picture.clamp(0, 1)
+    standardised: Tensor = (muted - mean) / deviation
+    return standardised
 
 
 def _colours(network: TransformerNetwork, pictures: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from fst.config import (
     SlimConfig,
 )
 from fst.config.checks import at_least
-from fst.data.batches import ContentDataset, content_batches, open_data, without_margin
+from fst.data.batches import content_batches, open_data, without_margin
+from fst.data.leaves import draw_leaves
 from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
@@ -72,7 +73,7 @@ class Learnt:
 def add_styles(
     ref: ModelRef,
     pictures: Sequence[str],
-    photographs: Path,
+    photographs: Path | None,
     output: Path,
     images: int = 100,
     size_px: int | None = None,
@@ -86,7 +87,7 @@ def add_styles(
     Args:
         ref: a model of several styles, all of it.
         pictures: the new styles' pictures, or folders of them.
-        photographs: a folder.
+        photographs: a folder; None draws pictures instead (`fst.data.leaves`).
         output: the file to write; the sheet has its name and `.sheet.jpg`.
         images: how many photographs are seen for each style.
         size_px: the style picture's shorter side when it is measured; None takes `SIZE_OF_ANY_PX`
@@ -130,7 +131,6 @@ def add_styles(
     )
     network = network.to(chosen_device).to(memory_format=torch.channels_last)
     known, total = len(network.codes), images * len(styles)
-    crops = _crops(photographs, CROP_PX)
     for number, style in enumerate(styles):
 
         def show(done: int, terms: dict[str, float]) -> None:
@@ -139,7 +139,7 @@ def add_styles(
 
         (path,), (picture,) = style.paths, style.pictures
         loss = towards(MomentsLoss(features, config), picture)
-        contents = _photographs(crops, images + TRIALS, chosen_device)
+        contents = _contents(photographs, CROP_PX, images + TRIALS, chosen_device)
         predicted = None
         if info.predictor_px:
             predicted = predict_code(network, read_painting(path), info.predictor_px)
@@ -154,7 +154,7 @@ def add_styles(
         network.fit_palette(-1, colours, info.palette_share)
         info.styles.append(StyleInfo(style.name, str(path), learnt.terms))
         save_model(output, network.eval(), info)  # now: those learnt so far outlast a stop
-    shown = list(_photographs(_crops(photographs, SHOWN_PX), SHOWN, chosen_device))
+    shown = list(_contents(photographs, SHOWN_PX, SHOWN, chosen_device))
     with torch.no_grad():
         results = [
             torch.cat([in_style(network, number)(x) for x in shown])
@@ -167,12 +167,12 @@ def add_styles(
 
 
 def _check(
-    photographs: Path, output: Path, images: int, size_px: int | None, overwrite: bool
+    photographs: Path | None, output: Path, images: int, size_px: int | None, overwrite: bool
 ) -> None:
     at_least("images", images, 1)
     if size_px is not None:
         at_least("size", size_px, 32)
-    if not photographs.is_dir():
+    if photographs is not None and not photographs.is_dir():
         raise FileNotFoundError(f"--photographs {photographs} is not a folder")
     if output.suffix != ".safetensors":
         raise UserError(f"cannot write {output}: give a name that ends in .safetensors")
@@ -186,16 +186,19 @@ def sheet_of(output: Path) -> Path:
     return output.with_suffix(".sheet.jpg")
 
 
-def _crops(folder: Path, crop_px: int) -> ContentDataset:
-    """Return crops of a folder's photographs, as training makes them."""
-    return open_data(
-        FolderDataConfig(path=str(folder), crop_px=crop_px, heldout_images=0), seed=0
-    ).train
+def _contents(
+    photographs: Path | None, crop_px: int, count: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Yield what is stylized with its margins, (1, 3, S, S) in [0, 1].
 
-
-def _photographs(crops: ContentDataset, count: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield the first crops, each (1, 3, S, S) in [0, 1]."""
-    for images, _ in content_batches(crops, 1, 0, count):
+    These are crops of a folder's photographs, as training makes them, or drawn pictures.
+    """
+    if photographs is None:
+        for number in range(count):
+            yield draw_leaves(number, crop_px + 2 * MARGIN_PX).to(device)
+        return
+    data = FolderDataConfig(path=str(photographs), crop_px=crop_px, heldout_images=0)
+    for images, _ in content_batches(open_data(data, seed=0).train, 1, 0, count):
         yield to_unit_range(images.to(device))
 
 

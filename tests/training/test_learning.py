@@ -119,6 +119,18 @@ def test_the_file_has_the_new_style_and_the_others_bit_for_bit(
     )
 
 
+def test_without_photographs_it_learns_on_drawn_pictures(
+    model: Path, tmp_path: Path, fst_here: Callable
+):
+    painting = draw_picture(tmp_path / "sea.png", 3, 80, 64)
+    done = fst_here("learn", model, painting, "--images", 1, "-o", "more.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "learning on drawn pictures" in done.stderr
+    info = read_model(tmp_path / "more.safetensors").info
+    assert info.styles[-1].losses["content"] > 0
+    assert (tmp_path / "more.sheet.jpg").is_file()
+
+
 @pytest.mark.parametrize("output", ["file/more.safetensors", "folder.safetensors"])
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_learnt(
     output: str, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
