@@ -62,7 +62,7 @@ def learn(
         pictures: The new styles' pictures, or folders of them. Each style gets its file's name.
         output: The .safetensors file for the model with all styles; a sheet is written beside it.
         photographs: A folder of photographs to learn on; a hundred are plenty. Default: pictures
-            that fst draws, which learn almost as well.
+            that fst draws, on which it learns almost as well.
         images: How many photographs are seen for each style.
         size: The style picture's shorter side when it is measured: larger gives larger strokes.
             Default: as the model was trained, 448 for styles= and 320 for any=.
