@@ -74,8 +74,6 @@ def learn(
 
     if not pictures:
         raise UserError("no style to learn: fst learn MODEL PICTURE... -o OUT")
-    drawn = "drawn pictures, as there are no --photographs"
-    note(f"learning on {drawn if photographs is None else photographs}")
     with closing(WorkConsole()) as console:
         learnt = add_styles(
             find_model(model, note),

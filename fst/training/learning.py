@@ -95,7 +95,7 @@ def add_styles(
         device: `cuda`, `cpu` ...; see `pick_device`.
         overwrite: replace `output` if it exists.
         progress: called after each image.
-        tell: called with a line where photographs were skipped.
+        tell: called with a line about what is learnt on, and where photographs were skipped.
 
     Returns:
         What is known of the new styles.
@@ -131,6 +131,8 @@ def add_styles(
     )
     network = network.to(chosen_device).to(memory_format=torch.channels_last)
     known, total = len(network.codes), images * len(styles)
+    drawn = "drawn pictures, as there are no --photographs"
+    tell(f"learning on {drawn if photographs is None else photographs}")
     for number, style in enumerate(styles):
 
         def show(done: int, terms: dict[str, float]) -> None:
