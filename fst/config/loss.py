@@ -40,11 +40,17 @@ class LossConfig:
     style_tiles: int = 1
     """At 2, the style is also compared in each of 2x2 tiles of the picture, and so on: it is then
     spread evenly. Tiles have at least 64 pixels a side."""
+    style_pictures: int = 1
+    """Number of pictures in a row whose statistics are compared with the style as one. At 1 each
+    must hold all of the painting, however calm its photograph; more lets skies be skies."""
     tv_weight: float = MISSING
     """Weight of the total variation."""
     light_weight: float = 0.0
     """Weight of the light term, which keeps large areas as light and as dark as in the photograph;
     at 0 the paint lies evenly over figure and ground."""
+    colour_weight: float = 0.0
+    """Weight of the colour term, which keeps large areas of one colour in the photograph of one
+    colour in the result, whichever it is."""
     temporal_weight: float = 0.0
     """Weight of the temporal term, which trains for steady videos by a second pass of the network
     on a moved photograph; 0 leaves it out."""
@@ -63,9 +69,11 @@ class LossConfig:
             at_least("loss.content_target", self.content_target, 0)
         at_least("loss.tv_weight", self.tv_weight, 0)
         at_least("loss.light_weight", self.light_weight, 0)
+        at_least("loss.colour_weight", self.colour_weight, 0)
         at_least("loss.temporal_weight", self.temporal_weight, 0)
         at_least("loss.style_levels", self.style_levels, 1, 16)
         at_least("loss.style_tiles", self.style_tiles, 1, LARGEST_PX)
+        at_least("loss.style_pictures", self.style_pictures, 1, 10_000)
         shares("loss.style_layer_weights", self.style_layer_weights, self.style_layers)
 
 
@@ -84,8 +92,10 @@ class MomentsLossConfig(LossConfig):
     strokes, 1.0 is a painting of the scene, at 1.3 faces begin to dissolve; null keeps
     `style_weight`."""
     style_levels: int = 3
+    style_pictures: int = 4
     tv_weight: float = 0.02
     light_weight: float = 1.0
+    colour_weight: float = 1.0
 
 
 @dataclass

@@ -43,13 +43,14 @@ def large_areas(image: Tensor) -> Tensor:
     """
     with torch.autocast(image.device.type, enabled=False):
         grey = luminance(at_least_fp32(image))
-        return torch.cat([_standardise(_blur(grey, px)) for px in CELLS_PX], 1)
+        areas = (average_areas(grey, px).flatten(1) for px in CELLS_PX)
+        return torch.cat([_standardise(each) for each in areas], 1)
 
 
-def _blur(grey: Tensor, cell_px: int) -> Tensor:
-    """Return the mean luminance around each cell of (N, 1, H, W), (N, cells)."""
-    cells = F.avg_pool2d(grey, min(cell_px, *grey.shape[-2:]))
-    return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False).flatten(1)
+def average_areas(image: Tensor, cell_px: int) -> Tensor:
+    """Return the mean around each cell of (N, C, H, W), (N, C, P)."""
+    cells = F.avg_pool2d(image, min(cell_px, *image.shape[-2:]))
+    return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False).flatten(2)
 
 
 def _standardise(values: Tensor) -> Tensor:

@@ -3,12 +3,18 @@
 Shapes: N pictures, S styles, H x W pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from fst.losses.perceptual import PerceptualLoss
+
+Pool: TypeAlias = Callable[[Tensor, str, Tensor], Tensor]
+"""From the number of each picture's style, int64 (N,), the name of a style target and the
+statistics of each picture to those that are compared with the target, both (N, ...)."""
 
 
 class Objective(nn.Module):
@@ -35,7 +41,11 @@ class Objective(nn.Module):
         self.loss = loss
 
     def forward(
-        self, stylized: Tensor, content: Tensor, styles: Tensor | None = None
+        self,
+        stylized: Tensor,
+        content: Tensor,
+        styles: Tensor | None = None,
+        pool: Pool | None = None,
     ) -> dict[str, Tensor]:
         """Return the loss's terms by name, each (N,).
 
@@ -43,8 +53,12 @@ class Objective(nn.Module):
             stylized: (N, 3, H, W) in [0, 1].
             content: the pictures it was made from, of the same shape.
             styles: the number of each picture's style, int64 (N,); None is the first for all.
+            pool: joins pictures that are compared with their style as one; None compares each.
         """
-        terms: dict[str, Tensor] = self.loss(stylized, content, *self._of(stylized, styles))
+        if styles is None:
+            styles = torch.zeros(len(stylized), dtype=torch.long, device=stylized.device)
+        pool_here = partial(pool, styles) if pool else None
+        terms: dict[str, Tensor] = self.loss(stylized, content, *self._of(styles), pool_here)
         return terms
 
     def content_targets(self, content: Tensor) -> dict[str, Tensor]:
@@ -55,12 +69,12 @@ class Objective(nn.Module):
         self, content: Mapping[str, Tensor], stylized: Tensor, styles: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return what `forward` does, with what `content_targets` has measured."""
-        return self.loss.against(content, stylized, *self._of(stylized, styles))
-
-    def _of(self, stylized: Tensor, styles: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """Return each picture's style targets and weight."""
         if styles is None:
             styles = torch.zeros(len(stylized), dtype=torch.long, device=stylized.device)
+        return self.loss.against(content, stylized, *self._of(styles))
+
+    def _of(self, styles: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the targets and the weight of each picture's style."""
         targets = {name: self.get_buffer(name)[styles] for name in self.names}
         return targets, self.weights[styles]
 

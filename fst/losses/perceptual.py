@@ -5,13 +5,15 @@ every picture of a batch may have its own style.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.config import LossConfig
+from fst.losses.colour import Colour
 from fst.losses.light import Light
 from fst.losses.loss_network import LossNetwork
 from fst.losses.statistics import gram_matrix
@@ -43,8 +45,9 @@ class PerceptualLoss(nn.Module, ABC):
 
     def further_terms(self) -> list[Term]:
         """Return the terms besides content and style."""
-        light = [Light(self.config.light_weight)] if self.config.light_weight else []
-        return [TotalVariation(self.config.tv_weight), *light]
+        weights = {Light: self.config.light_weight, Colour: self.config.colour_weight}
+        areas = [term(weight) for term, weight in weights.items() if weight]
+        return [TotalVariation(self.config.tv_weight), *areas]
 
     @torch.no_grad()
     def style_targets(self, pictures: Tensor) -> dict[str, Tensor]:
@@ -64,7 +67,12 @@ class PerceptualLoss(nn.Module, ABC):
         return {"content": self.content_statistic(features), **further}
 
     def forward(
-        self, stylized: Tensor, content: Tensor, style: Mapping[str, Tensor], weights: Tensor
+        self,
+        stylized: Tensor,
+        content: Tensor,
+        style: Mapping[str, Tensor],
+        weights: Tensor,
+        pool: Callable[[str, Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return the named terms, unweighted, and their weighted sum `total`.
 
@@ -73,11 +81,13 @@ class PerceptualLoss(nn.Module, ABC):
             content: the pictures it was made from, of the same shape.
             style: each picture's `style_targets`, (N, ...).
             weights: each picture's weight of the style term, (N,).
+            pool: from a target's name and each picture's statistics (N, ...) to those that are
+                compared with the target, as where several pictures are compared as one.
 
         Returns:
             `content`, `style`, `style/LAYER` ..., the further terms, and `total`, each (N,).
         """
-        return self.against(self.content_targets(content), stylized, style, weights)
+        return self.against(self.content_targets(content), stylized, style, weights, pool)
 
     def against(
         self,
@@ -85,6 +95,7 @@ class PerceptualLoss(nn.Module, ABC):
         stylized: Tensor,
         style: Mapping[str, Tensor],
         weights: Tensor,
+        pool: Callable[[str, Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return what `forward` does, with what `content_targets` has already measured."""
         config = self.config
@@ -97,8 +108,9 @@ class PerceptualLoss(nn.Module, ABC):
                 content_term = self.content_distance(statistic, content["content"])
             tiles = max(1, min(config.style_tiles, min(image.shape[-2:]) // MIN_TILE_PX))
             for layer, distances in by_layer.items():
-                target = style[_target_name(level, layer)]
-                distances += self._style_distances(features[layer], target, tiles)
+                name = _target_name(level, layer)
+                here = partial(pool, name) if pool else None
+                distances += self._style_distances(features[layer], style[name], tiles, here)
         by_layer_mean = {layer: torch.stack(terms).mean(0) for layer, terms in by_layer.items()}
         style_term = self.combine_layers(
             torch.stack([self.layer_weights[k] * v for k, v in by_layer_mean.items()])
@@ -117,15 +129,21 @@ class PerceptualLoss(nn.Module, ABC):
             "total": torch.stack(weighted).sum(0),
         }
 
-    def _style_distances(self, features: Tensor, target: Tensor, tiles: int) -> list[Tensor]:
-        """Return the mean distance of the tiles and, of more than one, that of the whole."""
-        parts = self.style_statistic(_cut_into_tiles(features, tiles))
-        of_parts = self.style_distance(parts, target.repeat_interleave(tiles**2, 0))
-        distances = [of_parts.view(-1, tiles**2).mean(1)]
+    def _style_distances(
+        self,
+        features: Tensor,
+        target: Tensor,
+        tiles: int,
+        pool: Callable[[Tensor], Tensor] | None,
+    ) -> list[Tensor]:
+        """Return the distance of the whole and, where there are several tiles, their mean."""
+        whole = parts = self.style_statistic(_cut_into_tiles(features, tiles))
+        distances = []
         if tiles > 1:  # strokes everywhere, and the palette of the whole
-            of_each = parts.view(-1, tiles**2, *parts.shape[1:])
-            distances.append(self.style_distance(self.join_style_statistics(of_each), target))
-        return distances
+            of_parts = self.style_distance(parts, target.repeat_interleave(tiles**2, 0))
+            distances.append(of_parts.view(-1, tiles**2).mean(1))
+            whole = self.join_style_statistics(parts.view(-1, tiles**2, *parts.shape[1:]))
+        return [*distances, self.style_distance(pool(whole) if pool else whole, target)]
 
     def content_statistic(self, features: Tensor) -> Tensor:
         """Return what of features (N, C, H, W) is compared as content: here all of them."""

@@ -18,6 +18,7 @@ from fst.data.batches import Data, no_answer, open_data, unusable
 from fst.data.waiting import FeedError, StoppedWaitingError, wait_for
 from fst.errors import UserError
 from fst.losses.objective import Objective, towards
+from fst.losses.pooling import pool_batch
 from fst.models.model_info import ModelInfo
 from fst.models.style_choice import predictor_moments, with_paintings
 from fst.networks.predictor import predictor_input
@@ -53,22 +54,24 @@ class PredictedStyles(nn.Module):
         chosen: Tensor,
         shares: Tensor,
         strengths: Tensor,
+        numbers: Tensor,
     ) -> Tensor:
         """Stylize (N, 3, H, W).
 
         Args:
             image: in [0, 1].
-            statistics: `predictor_input` of paintings, (N, P); and of those that some of them are
+            statistics: `predictor_input` of G paintings, (G, P); and of those that some of them are
                 mixed with, (M, P), behind them.
             chosen: as in `mix`.
             shares: as in `mix`.
-            strengths: (N,), as in `StyledNetwork.map_codes`.
+            strengths: (G,), as in `StyledNetwork.mapped`.
+            numbers: of each picture's painting, int64 (N,).
         """
         assert self.styled.predictor is not None
         with torch.autocast(image.device.type, enabled=False):  # as it is when the model is used
             codes = mix(self.styled.predictor(statistics), chosen, shares)
             vectors = self.styled.map_codes(codes, strengths)
-        return stylize_with(self.styled.network, vectors, image)
+        return stylize_with(self.styled.network, vectors[numbers], image)
 
 
 def mix(values: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
@@ -176,27 +179,33 @@ class AnyStyleTask(Task):
         """Return what the predictor sees of paintings (N, 3, H, W) in [0, 1]: (N, P)."""
         return predictor_input(self.moments.style_targets(paintings))
 
-    def draw(self, position: int, count: int) -> tuple[Stylize, Objective]:
+    def draw(self, position: int, count: int) -> tuple[Stylize, Objective, Tensor]:
         """Draw paintings, some of them to be mixed with others, and for each a strength.
+
+        Pictures in a row share a painting, with which those of a batch are compared together.
 
         Args:
             position: the number of images seen before the first picture.
             count: how many pictures there are, N.
 
         Returns:
-            What stylizes N pictures, each like its painting; what the results are held against.
+            What stylizes N pictures, each like its painting; what the results are held against; the
+            number of each picture's painting there, (N,).
         """
-        draws = [Stream.PAINTING.random(self.config.seed, position + i) for i in range(count)]
+        group = self.config.loss.style_pictures
+        firsts = range(position // group * group, position + count, group)
+        draws = [Stream.PAINTING.random(self.config.seed, first) for first in firsts]
         share = [random.random() * (random.random() < self.chosen.mixed) for random in draws]
-        chosen = [number for number in range(count) if share[number]]
+        chosen = [number for number in range(len(draws)) if share[number]]
         drawn = (
             torch.tensor(chosen, dtype=torch.int64),
             torch.tensor([share[number] for number in chosen], dtype=torch.float32),
             torch.tensor([random.uniform(-1, 1) for random in draws], dtype=torch.float32),
+            torch.arange(position, position + count) // group - position // group,
         )
-        which, shares, strengths = (x.to(self.device, non_blocking=True) for x in drawn)
-        partners = [_PARTNERS + position + number for number in chosen]
-        paintings = self.cut([*range(position, position + count), *partners])
+        which, shares, strengths, numbers = (x.to(self.device, non_blocking=True) for x in drawn)
+        partners = [_PARTNERS + firsts[number] for number in chosen]
+        paintings = self.cut([*firsts, *partners])
         with torch.autocast(self.device.type, enabled=False):  # as it is when the model is used
             seen = self.moments.style_targets(paintings)
             targets = seen if self.same_moments else self.loss.style_targets(paintings)
@@ -211,15 +220,17 @@ class AnyStyleTask(Task):
             chosen=which,
             shares=shares,
             strengths=strengths,
+            numbers=numbers,
         )
-        return stylize, objective
+        return stylize, objective, numbers
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:
         """Return the means of the loss's terms, and the mean weight of the style."""
         content = to_unit_range(images.to(self.device, non_blocking=True))
-        stylize, objective = self.draw(position, len(content))
-        numbers = torch.arange(len(content), device=self.device)
-        terms, _ = style_terms(objective, stylize, content, numbers, self.config, position)
+        stylize, objective, numbers = self.draw(position, len(content))
+        terms, _ = style_terms(
+            objective, stylize, content, numbers, pool_batch, self.config, position
+        )
         return terms
 
     def model(self) -> StyledNetwork:

@@ -25,6 +25,7 @@ from fst.device import pick_device
 from fst.errors import TrainingStoppedError, UserError
 from fst.losses.loss_network import load_loss_network
 from fst.losses.objective import Objective, towards
+from fst.losses.pooling import RunningPool
 from fst.losses.relative import MomentsLoss
 from fst.losses.style_weight import adapt, missing_content
 from fst.models.model import for_super_resolution
@@ -248,6 +249,7 @@ def learn_style(
         optimizer, lambda done: (1 + math.cos(math.pi * done / images)) / 2
     )
     default_strength = code.new_zeros(1)
+    pool = RunningPool(loss)
     first = torch.zeros(1, dtype=torch.long, device=code.device)
     seen: list[dict[str, float]] = []
     skipped = in_a_row = 0
@@ -255,7 +257,7 @@ def learn_style(
         vectors = network.map_codes(code[None], default_strength) + residual
         stylized = stylize_with(network.network, vectors, photograph)
         inner, content = (without_margin(x, margin_px) for x in (stylized, photograph))
-        terms = loss(inner, content)
+        terms = loss(inner, content, first, pool)
         optimizer.zero_grad()
         terms["total"].sum().backward()
         if not nn.utils.clip_grad_norm_([code, residual], math.inf).isfinite():

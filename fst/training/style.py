@@ -16,6 +16,7 @@ from fst.config import (
     WorksConfig,
 )
 from fst.losses.objective import towards
+from fst.losses.pooling import RunningPool
 from fst.losses.style_weight import adapt, missing_content
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.networks.registry import build_network
@@ -42,6 +43,7 @@ class StyleTask(Task):
         targets = [style.shares for style in self.styles]
         loss, heldout_loss = build_losses(config, context.world, self.device)
         self.loss, self.heldout_loss = towards(loss, *targets), towards(heldout_loss, *targets)
+        self.pool = RunningPool(self.loss)
         self.inputs = style_inputs(context, self.styles, loss.loss_network)
 
         torch.manual_seed(config.seed)
@@ -81,15 +83,19 @@ class StyleTask(Task):
         styles = styles.to(self.device, non_blocking=True)
         network = self.descent.parallel
         stylize = network if self.one_style else partial(network, styles=styles)
-        terms, distances = style_terms(self.loss, stylize, content, styles, self.config, position)
+        terms, distances = style_terms(
+            self.loss, stylize, content, styles, self.pool, self.config, position
+        )
         count = len(self.styles)
         self.missing = missing_content(self.config.loss, distances, styles, count)
         return terms
 
     def after_step(self) -> None:
-        """Adapt the weight of each style to the content that its pictures missed."""
+        """Adapt each style's weight to the content that its pictures missed; share the pool."""
         world = self.context.world
         adapt(self.loss.weights, self.config.loss, world.mean(self.missing) * world.size)
+        for recent in self.pool.buffers():
+            recent.copy_(world.mean(recent))
 
     def update_average(self, decay: float) -> None:
         """Move the average; its palettes are then to be fitted anew."""
@@ -150,9 +156,11 @@ class StyleTask(Task):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes in training."""
-        return super().state_dict() | {"style_weight": self.loss.weights}
+        own = {"style_weight": self.loss.weights, "pool": self.pool.state_dict()}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         super().load_state_dict(state)
         self.loss.weights.copy_(state["style_weight"])
+        self.pool.load_state_dict(state["pool"])

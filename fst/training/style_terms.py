@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fst.config import TrainConfig
 from fst.data.batches import without_margin
-from fst.losses.objective import Objective
+from fst.losses.objective import Objective, Pool
 from fst.losses.temporal import temporal_term
 
 Stylize: TypeAlias = Callable[[Tensor], Tensor]
@@ -19,6 +19,7 @@ def style_terms(
     stylize: Stylize,
     content: Tensor,
     styles: Tensor,
+    pool: Pool,
     config: TrainConfig,
     position: int,
 ) -> tuple[dict[str, Tensor], Tensor]:
@@ -29,6 +30,7 @@ def style_terms(
         stylize: stylizes each picture in its style.
         content: photographs with their margins, (N, 3, S, S) in [0, 1].
         styles: the number of each picture's style in the loss, (N,).
+        pool: joins pictures that are compared with their style as one.
         config: of the run.
         position: the number of images seen before the first of them.
 
@@ -38,7 +40,7 @@ def style_terms(
     stylized = stylize(content)
     stylized, content = (without_margin(x, config.data.margin_px) for x in (stylized, content))
     stylized = stylized.float()  # bf16 has 8 significant bits
-    of_each = loss(stylized, content, styles)
+    of_each = loss(stylized, content, styles, pool)
     terms = {name: values.mean() for name, values in of_each.items()}
     if weight := config.loss.temporal_weight:
         terms["temporal"] = temporal_term(stylize, content, stylized, config.seed, position)

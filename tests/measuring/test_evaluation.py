@@ -113,7 +113,7 @@ def test_the_objective_is_the_loss_that_the_model_was_trained_with(
     (found,) = report_of([str(config.run_dir)], tmp_path / "e", images=2, **QUICKER).evaluations
     terms = {name.removeprefix("heldout/"): value for name, value in found.terms.items()}
     expected = terms["content"] + 50 * terms["style"] + 0.02 * terms["total_variation"]
-    expected += terms["light"]
+    expected += terms["light"] + terms["colour"]
     assert found.objective["total"] == pytest.approx(expected, rel=1e-5)
     assert found.objective["total"] == pytest.approx(sum(found.curves[0].network) / 2, rel=1e-5)
 

@@ -141,21 +141,23 @@ def test_a_stopped_run_resumes_bit_for_bit(
 def test_the_loss_compares_with_the_paintings_that_the_network_is_shown(
     compose, overrides: list[str], tmp_path: Path
 ):
-    config = compose([*overrides, "style.mixed=0", f"runs_dir={tmp_path}"])
+    settings = ["style.mixed=0", "loss.style_pictures=2", f"runs_dir={tmp_path}"]
+    config = compose([*overrides, *settings])
     task = Run(AnyStyleTask, config, World(), CPU).task
-    stylize, objective = task.draw(position=8, count=3)
-    crops = torch.stack([task.paintings.train[position][0] for position in (8, 9, 10)]) / 255
+    stylize, objective, numbers = task.draw(position=9, count=4)  # of 8 and 9, 10 and 11, 12 and 13
+    assert numbers.tolist() == [0, 1, 1, 2]
+    crops = torch.stack([task.paintings.train[position][0] for position in (8, 10, 12)]) / 255
     expected = task.loss.style_targets(crops)
     for name, target in expected.items():
         torch.testing.assert_close(objective.get_buffer(name), target)
     weights = objective.weights / config.loss.style_weight
     assert ((weights >= 0.25) & (weights <= 4)).all() and weights.std() > 0
     styled = task.descent.network.styled
-    images = torch.rand(3, 3, 40, 40)
+    images = torch.rand(4, 3, 40, 40)
     with torch.no_grad():
         codes = styled.predictor(predictor_input(task.moments.style_targets(crops)))
         strengths = weights.log() / torch.tensor(4.0).log()
-        vectors = styled.map_codes(codes, strengths)
+        vectors = styled.map_codes(codes, strengths)[[0, 1, 1, 2]]
         torch.testing.assert_close(stylize(images), stylize_with(styled.network, vectors, images))
 
 
@@ -172,10 +174,10 @@ def test_what_is_drawn_depends_on_the_position_alone(compose, overrides: list[st
     images = torch.rand(4, 3, 40, 40)
 
     def draw(position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        stylize, objective = task.draw(position, count)
+        stylize, objective, numbers = task.draw(position, count)
         with torch.no_grad():
             stylized = stylize(images[position : position + count])
-        return stylized, objective.get_buffer("target_0_relu1_2")
+        return stylized, objective.get_buffer("target_0_relu1_2")[numbers]
 
     together, first, second = draw(0, 4), draw(0, 1), draw(1, 3)
     for whole, *parts in zip(together, first, second, strict=True):
@@ -218,8 +220,8 @@ class GreyerConfig(MomentsLossConfig):
     name: str = "greyer"
 
 
-class Colour(Term):
-    name = "colour"
+class Chroma(Term):
+    name = "chroma"
 
     def __call__(self, stylized: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (stylized - stylized.mean(1, keepdim=True)).abs().mean((1, 2, 3))
@@ -229,7 +231,7 @@ class GreyerLoss(MomentsLoss):
     """The default loss with a further term, as docs/extending.md adds one."""
 
     def further_terms(self) -> list[Term]:
-        return [*super().further_terms(), Colour(2.0)]
+        return [*super().further_terms(), Chroma(2.0)]
 
 
 def test_a_loss_that_adds_a_term_to_the_default_one_trains_for_any_painting(
@@ -241,7 +243,7 @@ def test_a_loss_that_adds_a_term_to_the_default_one_trains_for_any_painting(
     monkeypatch.setitem(LOSSES, "greyer", GreyerLoss)
     task = Run(AnyStyleTask, replace(config, loss=loss), World(), CPU).task
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    assert task.terms(images, 0)["colour"] > 0
+    assert task.terms(images, 0)["chroma"] > 0
 
 
 def test_a_start_of_another_architecture_is_refused(compose, overrides: list[str], tmp_path):

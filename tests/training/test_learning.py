@@ -21,7 +21,7 @@ from fst.networks.styled import StyledNetwork, in_style
 from fst.training.learning import add_styles, learn_style
 
 # Untrained networks cannot follow light: the style's own numbers are what is learnt.
-CONFIG = MomentsLossConfig(style_levels=1, content_target=None, light_weight=0)
+CONFIG = MomentsLossConfig(style_levels=1, content_target=None, light_weight=0, colour_weight=0)
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
             "data.heldout_px=48",
             "loss_network=slim",
             "loss.content_target=null",  # so that the objective stays the one that is judged
+            "loss.style_pictures=1",  # as the held-out pictures are compared, each alone
             "training.images=200",
             "training.save_every=100",
             "training.report_every=100",
@@ -184,8 +185,9 @@ def test_the_files_that_ship_with_fst_suffice_to_train_a_style(
     contents = untrained.context.heldout.float() / 255
     with torch.no_grad():
         start = untrained.task.heldout_loss(untrained.task.average(contents), contents)
-    assert end["heldout/style"] < 0.6 * start["style"].mean()
-    assert end["heldout/total"] < halfway["heldout/total"] < 0.75 * start["total"].mean()
+    for report in (halfway, end):
+        assert report["heldout/style"] < 0.65 * start["style"].mean()
+        assert report["heldout/total"] < 0.75 * start["total"].mean()
     assert read_model(config.run_dir / "model.safetensors").info.loss_network == "slim"
 
 
@@ -831,7 +833,7 @@ def test_the_hparams_tab_compares_runs_by_their_held_out_losses(compose, tiny_ov
     for config in configs:
         last = metrics(config)[-1]
         terms = shown[config.loss.style_weight]
-        names = ("content", "style", "total_variation", "light", "total")
+        names = ("content", "style", "total_variation", "light", "colour", "total")
         assert terms.keys() == {f"heldout/{name}" for name in names}
         assert all(value == pytest.approx(last[tag], rel=1e-5) for tag, value in terms.items())
 
@@ -853,8 +855,8 @@ def test_the_temporal_term_is_reported_everywhere_when_it_is_on(compose, tiny_ov
     config = compose([*tiny_overrides, "loss.temporal_weight=10"])
     train(config, console=True)
     for line in metrics(config):
-        terms = ("content", "style", "total_variation", "light", "temporal")
-        weights = (1, line["style_weight"], config.loss.tv_weight, 1, 10)
+        terms = ("content", "style", "total_variation", "light", "colour", "temporal")
+        weights = (1, line["style_weight"], config.loss.tv_weight, 1, 1, 10)
         total = sum(weight * line[name] for weight, name in zip(weights, terms, strict=True))
         assert line["objective"] == pytest.approx(total, rel=0.01)  # the style weight moves
         assert 0 < line["heldout/temporal"] < 1
