@@ -90,7 +90,7 @@ class TrainingConfig(ScheduleConfig):
 
     palette: float = 0.5
     """How far to move the trained network's colours towards the painting's, 0 to 1: training alone
-    gives them its hues, but less of its contrast. `any=` takes 0.3."""
+    gives them its hues, but less of its contrast. `any=` takes 0.9."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
