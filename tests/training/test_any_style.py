@@ -288,7 +288,7 @@ def test_training_judges_and_describes_styles_with_their_palettes(
 ):
     without = [override for override in overrides if not override.startswith("training.palette")]
     config = compose([*without, f"runs_dir={tmp_path}"])
-    assert config.training.palette == 0.3
+    assert config.training.palette == 0.9
     task = Run(AnyStyleTask, config, World(), CPU).task
     judged = task.with_styles()
     assert task.describe(judged, 0, {}, {}).palette_share == 0.3
