@@ -291,7 +291,7 @@ def test_training_judges_and_describes_styles_with_their_palettes(
     assert config.training.palette == 0.9
     task = Run(AnyStyleTask, config, World(), CPU).task
     judged = task.with_styles()
-    assert task.describe(judged, 0, {}, {}).palette_share == 0.3
+    assert task.describe(judged, 0, {}, {}).palette_share == 0.9
     found = judged.palettes.clone()
     judged.palettes.zero_()
     for number, style in enumerate(task.styles):
