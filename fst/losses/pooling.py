@@ -8,6 +8,8 @@ pictures is to have the painting's statistics, and each of them may depart from 
 Shapes: N pictures, S styles.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,34 +27,43 @@ class RunningPool(nn.Module):
                 exponential moving average.
         """
         super().__init__()
+        self.seen: dict[str, tuple[Tensor, Tensor]] = {}
         self.share = 2 / (objective.loss.config.style_pictures + 1)
         for name in objective.names:
             self.register_buffer(name, objective.get_buffer(name).clone())
 
     def forward(self, styles: Tensor, name: str, statistics: Tensor) -> Tensor:
-        """Return the pooled statistics, and keep them for the pictures that come: a `Pool`."""
+        """Return the pooled statistics, a `Pool`; `advance` then keeps the pictures' own."""
         recent = self.get_buffer(name)
         seen = statistics.detach().to(recent)
-        pooled = recent[styles].lerp(seen, self.share)
-        # Each of several pictures in a style leaves its share, whatever their order.
-        mean, count = _mean_by_style(styles, seen, len(recent))
-        moved = recent.lerp(mean, 1 - (1 - self.share) ** count)
-        recent.copy_(torch.where(moved.isfinite(), moved, recent))  # fp16 overflows now and then
-        return _with_gradient_of(statistics, pooled)
+        self.seen[name] = _sum_by_style(styles, seen, len(recent))
+        return _with_gradient_of(statistics, recent[styles].lerp(seen, self.share))
+
+    def advance(self, total: Callable[[Tensor], Tensor] = lambda values: values) -> None:
+        """Keep the pictures of the last step.
+
+        Args:
+            total: sums over all processes.
+        """
+        for name, (sums, count) in self.seen.items():
+            recent, of_each = self.get_buffer(name), total(count)
+            mean = total(sums) / of_each.clamp_min(1)
+            # Each of several pictures in a style leaves its share, whatever their order.
+            moved = recent.lerp(mean, 1 - (1 - self.share) ** of_each)
+            recent.copy_(torch.where(moved.isfinite(), moved, recent))  # fp16 overflows
 
 
 def pool_batch(styles: Tensor, name: str, statistics: Tensor) -> Tensor:
     """Return the mean statistics of the batch's pictures in the same style: a `Pool`."""
-    mean, _ = _mean_by_style(styles, statistics.detach(), len(statistics))
-    return _with_gradient_of(statistics, mean[styles])
+    sums, count = _sum_by_style(styles, statistics.detach(), len(statistics))
+    return _with_gradient_of(statistics, (sums / count.clamp_min(1))[styles])
 
 
-def _mean_by_style(styles: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the mean of the values (N, ...) in each of `count` styles, and how many there are."""
+def _sum_by_style(styles: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the sum of the values (N, ...) in each of `count` styles, and how many there are."""
     sums = values.new_zeros(count, *values.shape[1:]).index_add_(0, styles, values)
     of_each = values.new_zeros(count).index_add_(0, styles, values.new_ones(len(values)))
-    of_each = of_each.view(-1, *[1] * (values.ndim - 1))
-    return sums / of_each.clamp_min(1), of_each
+    return sums, of_each.view(-1, *[1] * (values.ndim - 1))
 
 
 def _with_gradient_of(statistics: Tensor, pooled: Tensor) -> Tensor:

@@ -270,6 +270,7 @@ def learn_style(
         in_a_row = 0
         optimizer.step()
         falling.step()
+        pool.advance()
         missing = missing_content(loss.loss.config, terms["content"], first, 1)
         adapt(loss.weights, loss.loss.config, missing)
         values = torch.cat([*terms.values()]).tolist()

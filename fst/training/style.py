@@ -91,11 +91,10 @@ class StyleTask(Task):
         return terms
 
     def after_step(self) -> None:
-        """Adapt each style's weight to the content that its pictures missed; share the pool."""
+        """Adapt each style's weight to the content that its pictures missed; advance the pool."""
         world = self.context.world
         adapt(self.loss.weights, self.config.loss, world.mean(self.missing) * world.size)
-        for recent in self.pool.buffers():
-            recent.copy_(world.mean(recent))
+        self.pool.advance(lambda values: world.mean(values) * world.size)
 
     def update_average(self, decay: float) -> None:
         """Move the average; its palettes are then to be fitted anew."""

@@ -32,7 +32,9 @@ def running(pictures: int) -> RunningPool:
 
 def pool_one(pool: RunningPool, style: int, *values: float) -> list[float]:
     statistics = torch.tensor([values])
-    return cast("list[float]", pool(torch.tensor([style]), "colours", statistics)[0].tolist())
+    pooled = pool(torch.tensor([style]), "colours", statistics)
+    pool.advance()
+    return cast("list[float]", pooled[0].tolist())
 
 
 def test_pictures_are_pooled_as_an_exponential_moving_average_that_begins_at_the_style():
@@ -55,6 +57,7 @@ def test_the_order_of_pictures_in_a_batch_makes_no_difference():
     styles = torch.tensor([0, 0, 1])
     for pool, order in zip(pools, ([0, 1, 2], [2, 1, 0]), strict=True):
         pool(styles[order], "colours", statistics[order])
+        pool.advance()
     first, second = (pool.get_buffer("colours") for pool in pools)
     torch.testing.assert_close(first, second)
 
@@ -62,6 +65,7 @@ def test_the_order_of_pictures_in_a_batch_makes_no_difference():
 def test_pictures_in_one_batch_count_as_much_as_in_several():
     batch, single = running(4), running(4)
     batch(torch.zeros(8, dtype=torch.long), "colours", torch.full((8, 2), 3.0))
+    batch.advance()
     for _ in range(8):
         pool_one(single, 0, 3, 3)
     torch.testing.assert_close(batch.get_buffer("colours"), single.get_buffer("colours"))

@@ -91,7 +91,7 @@ def report(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Report
 
 def test_losses_are_bit_identical_to_those_that_training_logged(run: TrainConfig, report: Report):
     logged = {k: v for k, v in last_report(run).items() if k.startswith("heldout/")}
-    assert len(logged) == 8
+    assert len(logged) == 9
     assert report.evaluations[0].terms == logged
     # The default loss judges, and it is the one that this run was trained by.
     assert report.evaluations[0].objective["total"] == logged["heldout/total"]
