@@ -24,13 +24,17 @@ class World:
         """Whether this process writes the files and talks to the user."""
         return self.rank == 0
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the mean of `values` over all processes, the same in each."""
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` over all processes, the same in each."""
         if self.size == 1:
             return values
         total = values.clone()
         dist.all_reduce(total)
-        return total / self.size
+        return total
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values` over all processes, the same in each."""
+        return self.total(values) / self.size
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is set in any process. All must call it."""

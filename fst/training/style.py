@@ -93,8 +93,8 @@ class StyleTask(Task):
     def after_step(self) -> None:
         """Adapt each style's weight to the content that its pictures missed; advance the pool."""
         world = self.context.world
-        adapt(self.loss.weights, self.config.loss, world.mean(self.missing) * world.size)
-        self.pool.advance(lambda values: world.mean(values) * world.size)
+        adapt(self.loss.weights, self.config.loss, world.total(self.missing))
+        self.pool.advance(world.total)
 
     def update_average(self, decay: float) -> None:
         """Move the average; its palettes are then to be fitted anew."""
