@@ -45,17 +45,17 @@ def ending_signals() -> list[int]:
     return [signal.SIGTERM, signal.SIGHUP]
 
 
-def ignore_if_hangup(number: int) -> None:
-    """Ignore SIGHUP from now on: the system sends it when a terminal is closed, then the shell."""
-    if sys.platform != "win32" and number == signal.SIGHUP:
-        signal.signal(number, signal.SIG_IGN)
+def is_hangup(number: int) -> bool:
+    """Say whether a signal is SIGHUP, sent by the kernel when a terminal closes, and the shell."""
+    return sys.platform != "win32" and number == signal.SIGHUP
 
 
 def raise_on_termination() -> None:
     """Have SIGTERM and SIGHUP raise `Terminated`, so that a command leaves no partial files."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        ignore_if_hangup(number)
+        if is_hangup(number):
+            signal.signal(number, signal.SIG_IGN)
         raise Terminated(number)
 
     for number in ending_signals():

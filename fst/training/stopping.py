@@ -4,7 +4,7 @@ import signal
 from types import FrameType
 from typing import Any, Self
 
-from fst.errors import ending_signals, ignore_if_hangup
+from fst.errors import ending_signals, is_hangup
 
 
 class StopRequest:
@@ -30,5 +30,5 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        signal.signal(number, signal.SIG_DFL)
-        ignore_if_hangup(number)
+        # In one call: between two, the second SIGHUP would end the process.
+        signal.signal(number, signal.SIG_IGN if is_hangup(number) else signal.SIG_DFL)

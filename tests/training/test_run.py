@@ -485,17 +485,26 @@ def test_a_signal_to_all_processes_saves_the_run(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
-def test_a_second_hangup_is_ignored_even_after_the_run():
+def test_a_second_hangup_is_ignored_at_every_moment(monkeypatch: pytest.MonkeyPatch):
     ended = []
+    handlers = []
+    set_handler = signal.signal
+
+    def record(number: int, handler):
+        handlers.append((number, handler))
+        return set_handler(number, handler)
+
     before = signal.signal(signal.SIGHUP, lambda number, frame: ended.append(number))
     try:
         with StopRequest() as stop:
+            monkeypatch.setattr(signal, "signal", record)
             signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
     finally:
-        signal.signal(signal.SIGHUP, before)
+        set_handler(signal.SIGHUP, before)
     assert stop.signal == signal.SIGHUP
     assert not ended
+    assert (signal.SIGHUP, signal.SIG_DFL) not in handlers  # not even for a moment: it would kill
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
