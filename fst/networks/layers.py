@@ -70,7 +70,8 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def _is_flat(self, inverse: Tensor) -> Tensor:
         """Return which channels are flat, given the roots of 1 / (variance + epsilon)."""
-        return inverse >= (self.eps * (1 + FLAT)) ** -0.5
+        flat: Tensor = inverse >= (self.eps * (1 + FLAT)) ** -0.5
+        return flat
 
 
 def _flatten(y: Tensor, flat: Tensor, bias: Tensor) -> Tensor:
