@@ -29,8 +29,13 @@ class AnySize(nn.Module):
         image = image.to(self.dtype)
         height, width = image.shape[-2:]
         network = self.network
+        stride = network.stride
+        least = network.min_px // stride
+        # Strides are counted, because torch finds sizes with a remainder hard to reason about: a
+        # maximum of remainders made an export take twice as long.
         missing: list[Any] = [
-            torch.sym_max(network.min_px - px, -px % network.stride) for px in (height, width)
+            stride * torch.sym_max(least, (px + stride - 1) // stride) - px
+            for px in (height, width)
         ]
         # A fixed size that fits needs neither padding nor cropping, which few runtimes support.
         if all(isinstance(px, int) and px == 0 for px in missing):

@@ -18,7 +18,7 @@ class TransformerNetwork(nn.Module, ABC):
     stride: int = 4
     """`body` takes heights and widths that are multiples of this ..."""
     min_px: int = 12
-    """... and at least this, for the reflections to fit."""
+    """... and at least this, a multiple too, for the reflections to fit."""
     scale: int = 4
     """Pixels of the picture, in each direction, to one position between the units."""
     margin_px: int = 8
