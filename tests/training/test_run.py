@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import train_by_torchrun, train_by_two
+from processes import Started, train_by_torchrun, train_by_two
 from safetensors.torch import load_file, save_file
 
 import fst
@@ -57,6 +57,13 @@ def vgg16_overrides(tiny_overrides_in, tmp_path: Path) -> list[str]:
 @pytest.fixture
 def tiny_overrides(vgg16_overrides: list[str]) -> list[str]:
     return with_slim(vgg16_overrides)
+
+
+@pytest.fixture
+def endless_overrides(tiny_overrides: list[str]) -> list[str]:
+    """Overrides of a run that ends only when it is stopped."""
+    length = ["training.images=100000", "training.save_every=100000"]
+    return [*tiny_overrides, *length, "data.workers=2"]
 
 
 @pytest.fixture
@@ -313,22 +320,19 @@ def test_a_stopped_run_resumes_bit_for_bit(
 
 
 def test_kill_9_at_any_moment_leaves_a_whole_run_folder(
-    compose, tiny_overrides, fst_command, complete_folder: Path
+    compose, tiny_overrides, complete_folder: Path, tmp_path: Path
 ):
     killed = compose(tiny_overrides)
     moments = random.Random(0)
     kills = 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(3):
-        process = subprocess.Popen(
-            [*fst_command, "train", *tiny_overrides], env=environment, stdout=subprocess.DEVNULL
-        )
+        started = Started(["train", *tiny_overrides], tmp_path)
         deadline = time.monotonic() + 60
         while not killed.run_dir.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.6))
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        started.process.kill()
+        kills += started.end()[0] == -signal.SIGKILL
         if (model := killed.run_dir / "model.safetensors").exists():
             read_model(model)
         RunFolder(killed.run_dir).read_state()
@@ -451,21 +455,28 @@ def test_two_processes_do_not_train_in_one_folder(config: TrainConfig, monkeypat
         train(config)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+# Ctrl-C reaches every process of a terminal; schedulers send SIGTERM to every process of a job.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_saves_the_run(
-    compose, tiny_overrides, fst_command, processes: int, number: int
+    compose, endless_overrides, tmp_path: Path, number: int
 ):
-    # Ctrl-C reaches every process of a terminal; schedulers send SIGTERM to every process of a job
-    overrides = [*tiny_overrides, "training.images=100000", "training.save_every=100000"]
-    overrides += ["data.workers=2"]
-    command = [*fst_command, "train", *overrides]
-    if processes > 1:
-        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-        command = [sys.executable, *launch, "-m", "fst", "train", *overrides]
-    config = compose(overrides)
+    started = Started(["train", *endless_overrides], tmp_path)
+    started.wait_for("/100000 images")  # the data workers have started
+    os.killpg(started.process.pid, number)
+    status, printed, said = started.end()
+    assert "run the same command again to resume" in printed, said
+    assert RunFolder(compose(endless_overrides).run_dir).read_state()["seen_images"] > 0
+    assert status == 128 + number
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_torchrun_saves_the_run(
+    compose, endless_overrides, number: int
+):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     with subprocess.Popen(
-        command,
+        [*launch, "-m", "fst", "train", *endless_overrides],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -473,15 +484,12 @@ def test_a_signal_to_all_processes_saves_the_run(
         start_new_session=True,
     ) as process:
         for line in process.stdout:
-            if "/100000 images" in line:  # the data workers have started
+            if "/100000 images" in line:
                 break
         os.killpg(process.pid, number)
         printed, said = process.communicate(timeout=60)
     assert "run the same command again to resume" in printed, said
-    assert RunFolder(config.run_dir).read_state()["seen_images"] > 0
-    if processes == 1:
-        assert process.returncode == 128 + number
-        assert "Traceback" not in said
+    assert RunFolder(compose(endless_overrides).run_dir).read_state()["seen_images"] > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
@@ -928,23 +936,22 @@ def test_a_further_loss_term_is_reported_everywhere(compose, tiny_overrides, mon
     assert "compare heldout/total between runs, not with objective" in printed
 
 
+def fill_the_disk() -> None:
+    """Let TensorBoard's thread find the disk full."""
+    from tensorboard.summary.writer import record_writer
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    record_writer.RecordWriter.write = full
+
+
 def test_a_full_disk_is_one_line_although_tensorboard_writes_in_a_thread(
     tiny_overrides, tmp_path: Path
 ):
-    code = (
-        "import sys\n"
-        "from tensorboard.summary.writer import record_writer\n"
-        "def full(*_): raise OSError(28, 'No space left on device')\n"
-        "record_writer.RecordWriter.write = full\n"
-        "sys.argv = ['fst', 'train', *sys.argv[1:]]\n"
-        "from fst.cli.app import main\n"
-        "main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *tiny_overrides], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr == "fst train: [Errno 28] No space left on device\n"
+    status, _, said = Started(["train", *tiny_overrides], tmp_path, before=fill_the_disk).end()
+    assert status == 2
+    assert said == "fst train: [Errno 28] No space left on device\n"
 
 
 def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides, complete: TrainConfig):
