@@ -15,6 +15,7 @@ from fst.cli.hydra_command import _explain
 from fst.models.model_file import read_model
 
 pytest.importorskip("submitit", reason="the extra `sweep` is not installed")
+from submitit.core.core import Job  # noqa: E402
 
 
 @pytest.fixture
@@ -28,19 +29,20 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def sweep(tiny_overrides: list[str], fst_command, fst_here, one_thread, tmp_path: Path):
-    """Run `fst train -m` over two tiny styles; a launcher's processes are those of a new one."""
-    fixed = [o for o in tiny_overrides if not o.startswith(("style=", "name=", "training.images"))]
+def sweep(
+    tiny_overrides: list[str], fst_here, one_thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Run `fst train -m` over two tiny styles; the launchers start processes of their own."""
+    # It waits 15 seconds for the result of a failed job, because its file system may be slow.
+    monkeypatch.setattr(Job, "_results_timeout_s", 0)
+    changed = ("style=", "name=", "training.images", "loss_network.")
+    fixed = [override for override in tiny_overrides if not override.startswith(changed)]
     styles = [draw_picture(tmp_path / f"style{i}.png", 100 + i, 72, 72) for i in range(2)]
-    of_all = ["style=" + ",".join(map(str, styles)), "training.images=8", *fixed]
+    of_all = ["training.images=8", "loss_network=slim", *fixed]
 
-    def run(launcher: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-        arguments = ["train", "-m", f"hydra/launcher={launcher}", *of_all, *overrides]
-        if launcher == "basic":
-            return fst_here(*arguments)
-        return subprocess.run(
-            [*fst_command, *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
+    def run(launcher: str, *overrides: str, jobs: int = 2) -> subprocess.CompletedProcess[str]:
+        swept = "style=" + ",".join(map(str, styles[:jobs]))
+        return fst_here("train", "-m", f"hydra/launcher={launcher}", swept, *of_all, *overrides)
 
     return run
 
@@ -67,7 +69,7 @@ def test_styles_at_once_are_the_styles_one_by_one(sweep, fst_here, tmp_path: Pat
 
 
 def test_a_failed_job_is_one_line(sweep, tmp_path: Path):
-    done = sweep("submitit_local", f"data.path={tmp_path / 'gone'}")
+    done = sweep("submitit_local", f"data.path={tmp_path / 'gone'}", jobs=1)
     assert done.returncode == 1
     assert "a run of the sweep failed: data.path=" in done.stderr
     assert done.stderr.count("\n") == 1
