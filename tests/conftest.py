@@ -53,10 +53,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def scalar_code() -> Iterator[None]:
-    """Let torch compile without vector instructions: trying which there are takes many seconds."""
+    """Let torch compile without vector instructions: trying which there are takes many seconds.
+
+    So does compiling the headers of a package in advance, for the one package that is made.
+    """
     from torch._inductor import config
 
-    with config.patch({"cpp.vec_isa_ok": False}):
+    with config.patch({"cpp.vec_isa_ok": False, "aot_inductor.precompile_headers": False}):
         yield
 
 
