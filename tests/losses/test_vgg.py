@@ -200,7 +200,7 @@ def test_the_published_weights_are_recognised_and_their_features_have_their_size
     path = SHARED / "data" / "vgg16" / "vgg16_conv1_1_to_conv3_3.safetensors"
     vgg = load_vgg16(path, "relu3_3")
     photos = sorted((SHARED / "data" / "photos" / "val").glob("*.jpg"))
-    small = [resize(read_image(photo), 256) for photo in photos]
+    small = [resize(read_image(photo), 256) for photo in photos[:6]]
     means = [vgg(photo, ["relu3_3"])["relu3_3"].mean().item() for photo in small]
     assert 120 < statistics.median(means) < 220  # about 180 on a photograph
 

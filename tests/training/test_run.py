@@ -960,7 +960,8 @@ def test_a_second_configuration_is_pointed_to_init(compose, tiny_overrides, comp
 
 
 def test_a_profile_is_a_trace_and_a_table_and_changes_nothing(compose, tiny_overrides, capsys):
-    short = [*tiny_overrides, "training.batch_size=1", "training.save_every=24"]
+    length = ["training.images=20", "training.save_every=20"]
+    short = [*tiny_overrides, "training.batch_size=1", *length]
     plain = compose([*short, "name=plain"])
     profiled = compose([*short, "name=profiled", "training.profile=true"])
     train(plain)
