@@ -31,7 +31,7 @@ class AnySize(nn.Module):
         network = self.network
         stride = network.stride
         least = network.min_px // stride
-        # Strides are counted, because torch finds sizes with a remainder hard to reason about: a
+        # Strides are counted, because torch finds remainders hard to reason about: a
         # maximum of remainders made an export take twice as long.
         missing: list[Any] = [
             stride * torch.sym_max(least, (px + stride - 1) // stride) - px

@@ -30,13 +30,10 @@ def ssim(image: Tensor, original: Tensor, border: int = 0, grey: bool = False) -
     """
     one, other = _both(image, original, border, grey)
     along = torch.arange(-5, 6, dtype=torch.float64).square().div(-2 * 1.5**2).exp()
-    along = along / along.sum()
-    along = along.to(one.device)[None, None]
+    along = (along / along.sum()).to(one.device)[None, None]
 
-    def local(x: Tensor) -> Tensor:
-        return F.conv2d(
-            F.conv2d(x, along[..., None]), along[..., None, :]
-        )  # the window is a product
+    def local(x: Tensor) -> Tensor:  # the window is a product: one direction, then the other
+        return F.conv2d(F.conv2d(x, along[..., None]), along[..., None, :])
 
     mean1, mean2 = local(one), local(other)
     variance1, variance2 = local(one**2) - mean1**2, local(other**2) - mean2**2
