@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from slim import spearman
+from rank_correlation import spearman
 from torch import Tensor
 
 import fst

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from distill_vgg16 import least_squares
+from rank_correlation import spearman
 from torch import Tensor
 
 from fst.cli.train import compose_training
@@ -132,13 +133,6 @@ def judge_models(given: argparse.Namespace) -> None:
             f"{spearman(a, b):.3f}" for a, b in zip(values["slim"], values["vgg16"], strict=True)
         ]
         print(f"| {title} | {count} | {' | '.join(shown)} |")
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Return the rank correlation of two rows of values."""
-    return torch.corrcoef(torch.stack([a.argsort().argsort(), b.argsort().argsort()]).double())[
-        0, 1
-    ].item()
 
 
 @torch.no_grad()
