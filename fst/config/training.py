@@ -113,7 +113,8 @@ class RunConfig:
     seed: int = 0
     """Seed of the initial weights, the order of the pictures and their crops."""
     init: str | None = None
-    """A trained model of the same network to start from: its name, run folder or file."""
+    """A trained model of the same network to start from: its name, run folder or file. One that
+    takes any painting, such as `any`, gives what it predicts for the style."""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

@@ -1,16 +1,18 @@
 """A model that was read, with all of its styles or in one of them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+from torch import Tensor
 
 from fst.config.checks import title_of
 from fst.errors import UserError
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.models.model_name import chosen_shares, refuse_style
-from fst.models.style_choice import StyleChoice
+from fst.models.style_choice import StyleChoice, with_paintings
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
@@ -55,6 +57,22 @@ class Model:
         )
         network = chosen.fold().eval().requires_grad_(False)
         return Model(self.path, network, _of_style(info, shares, choice), chosen)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it takes any painting."""
+        return isinstance(self.network, StyledNetwork) and self.network.predictor is not None
+
+    def predict(self, paintings: Iterable[Tensor]) -> StyledNetwork:
+        """Return the network of a model that `predicts`, its last style that of paintings.
+
+        Args:
+            paintings: of one style together, each (1, 3, H, W) in [0, 1].
+        """
+        assert isinstance(self.network, StyledNetwork)
+        info = self.info
+        here = (painting.cpu() for painting in paintings)
+        return with_paintings(self.network, here, info.predictor_px, info.palette_share)
 
     @property
     def stylizer(self) -> TransformerNetwork:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from fst.config import LossNetworkConfig, MomentsLossConfig, TrainConfig
 from fst.errors import UserError
@@ -74,12 +76,14 @@ def load_in_turn(
     return network.to(memory_format=torch.channels_last)
 
 
-def start_from(network: Trainable, init: str) -> None:
+def start_from(network: Trainable, init: str, paintings: Sequence[Tensor] = ()) -> None:
     """Load the weights of a trained model into a network.
 
     Args:
         network: what is trained.
-        init: the model, as the user named it.
+        init: the model, as the user named it. One that takes any painting, without a choice, is
+            taken in the style that it predicts for `paintings`.
+        paintings: of the style that is trained, each (1, 3, H, W) in [0, 1].
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -90,15 +94,20 @@ def start_from(network: Trainable, init: str) -> None:
         trained = model.upscaler
         refuse_style(model.path, choice)
         take_weights(network, trained, init)
+    elif model.predicts and not choice:
+        predicted = model.predict(paintings)
+        last = F.one_hot(torch.tensor(len(predicted.codes) - 1), len(predicted.codes))
+        take_weights(network, predicted.fold(last), init)
     else:
         take_weights(network, model.in_style(choice, note).stylizer, init)
 
 
-def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) -> None:
+def start_styles_from(styled: StyledNetwork, styles: Sequence[Style], init: str) -> None:
     """Load the weights of a trained model into a network of several styles.
 
-    A model of several styles gives what it knows of those with these names, too; the others start
-    from its base. A model of one style is the base.
+    One that takes any painting gives what it predicts for each. A model of several styles gives
+    what it knows of those with these names; the others start from its base. A model of one style is
+    the base.
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -106,11 +115,18 @@ def start_styles_from(styled: StyledNetwork, names: Sequence[str], init: str) ->
     """
     model, choice = open_init(init)
     of_several, info = model.network, model.info
-    if choice or not isinstance(of_several, StyledNetwork) or of_several.predictor is not None:
+    if choice or not isinstance(of_several, StyledNetwork):
         take_weights(styled.network, model.in_style(choice, note).stylizer, init)
         return
     take_weights(styled.network, of_several.network, init)
+    if model.predicts:
+        with torch.no_grad():
+            for number, style in enumerate(styles):
+                predicted = model.predict(style.pictures).vectors()[-1]
+                styled.residuals[number] += predicted - styled.vectors()[number]
+        return
     check_sizes(init, of_several, styled)
+    names = [style.name for style in styles]
     known = {style.name: number for number, style in enumerate(info.styles)}
     shared = [(here, known[name]) for here, name in enumerate(names) if name in known]
     if not shared:

@@ -69,11 +69,11 @@ class StyleTask(Task):
         """Return what is trained, begun with the weights of a model if one is named."""
         if self.one_style:
             if init is not None:
-                start_from(self.transformer, init)
+                start_from(self.transformer, init, self.styles[0].pictures)
             return self.transformer
         styled = StyledNetwork(self.transformer, len(self.styles))
         if init is not None:
-            start_styles_from(styled, [style.name for style in self.styles], init)
+            start_styles_from(styled, self.styles, init)
         return styled
 
     def terms(self, images: Tensor, position: int) -> dict[str, Tensor]:

@@ -22,7 +22,8 @@ from fst.models.model_ref import find_model
 from fst.models.style_choice import predict_code
 from fst.networks.palette import apply_palette, colours_of, fit_palette
 from fst.networks.predictor import predictor_input
-from fst.networks.styled import StyledNetwork, in_style, stylize_with
+from fst.networks.styled import StyledNetwork, in_style, style_vector, stylize_with
+from fst.networks.transformer import TransformerNetwork
 from fst.pictures.image import resize
 from fst.training.any_style import AnyStyleTask, mix
 from fst.training.distributed import World
@@ -30,6 +31,7 @@ from fst.training.learning import CODE_RATE, SIZE_OF_ANY_PX, add_styles
 from fst.training.registry import train
 from fst.training.run import Run
 from fst.training.stopping import StopRequest
+from fst.training.style import StyleTask
 
 CPU = torch.device("cpu")
 
@@ -312,6 +314,27 @@ def test_learning_starts_from_the_prediction(run: Path, paintings: Path, photos:
     # One step of Adam moves each value by at most its rate.
     assert (network.codes[0] - predicted).abs().max() <= 1.01 * CODE_RATE
     assert open_model(find_model(f"{output}:{painting}")).info.title == "3"
+
+
+def test_a_run_of_one_style_or_several_starts_from_what_is_predicted_for_them(
+    compose, tiny_overrides: list[str], run: Path, paintings: Path, tmp_path: Path
+):
+    settings = [*tiny_overrides[1:], "style.size_px=66", f"init={run}", f"runs_dir={tmp_path}"]
+    chosen = [paintings / "1.png", paintings / "2.png"]
+    predicted = [open_model(find_model(f"{run}:{painting}")) for painting in chosen]
+
+    config = compose([f"style={chosen[0]}", *settings])
+    network = Run(StyleTask, config, World(), CPU).task.descent.network
+    expected = predicted[0].network.state_dict()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+    config = compose([f"styles=[{chosen[0]},{chosen[1]}]", *settings])
+    several = Run(StyleTask, config, World(), CPU).task.descent.network
+    assert isinstance(several, StyledNetwork)
+    for number, model in enumerate(predicted):
+        assert isinstance(model.network, TransformerNetwork)
+        torch.testing.assert_close(several.vectors()[number], style_vector(model.network))
 
 
 def test_a_run_starts_from_another_with_a_predictor_or_from_a_network(
