@@ -6,7 +6,8 @@ python scripts/release/release_model.py runs/paintings paintings --title "The pa
     --artist "ten artists" --year "1810 to 1919" --note "..." --styles styles.csv
 
 Of a model of several styles those that the CSV file names are released, in its order; its columns
-are name, title, artist, year, and rights where they are others.
+are name, title, artist, year, rights where they are others, and trained_as where the style had
+another name in training.
 """
 
 import argparse
@@ -65,15 +66,17 @@ def with_cards(
     numbers = {style.name: number for number, style in enumerate(styles)}
     with table.open(newline="", encoding="utf-8") as file:
         rows = {row.pop("name"): row for row in csv.DictReader(file)}
+    trained_as = {name: row.pop("trained_as", "") or name for name, row in rows.items()}
     released = [
         dataclasses.replace(
-            styles[numbers[name]],
+            styles[numbers[trained_as[name]]],
+            name=name,
             picture=f"{name}.jpg",
             card={"rights": rights} | {key: value for key, value in row.items() if value},
         )
         for name, row in rows.items()
     ]
-    return network.with_only(torch.tensor([numbers[name] for name in rows])), released
+    return network.with_only(torch.tensor([numbers[name] for name in trained_as.values()])), released
 
 
 def release(given: argparse.Namespace, folder: Path) -> Path:
