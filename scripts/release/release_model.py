@@ -56,7 +56,10 @@ def without_folders(value: Any) -> Any:
         return {key: without_folders(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [without_folders(entry) for entry in value]
-    return Path(value).name if isinstance(value, str) and "/" in value else value
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    model, colon, path = value.rpartition(":")  # as in init=any:paintings/udnie.jpg
+    return model + colon + Path(path).name
 
 
 def with_cards(
@@ -76,7 +79,8 @@ def with_cards(
         )
         for name, row in rows.items()
     ]
-    return network.with_only(torch.tensor([numbers[name] for name in trained_as.values()])), released
+    chosen = torch.tensor([numbers[name] for name in trained_as.values()])
+    return network.with_only(chosen), released
 
 
 def release(given: argparse.Namespace, folder: Path) -> Path:
