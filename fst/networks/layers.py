@@ -51,8 +51,8 @@ class InstanceNorm(nn.InstanceNorm2d):
         flat = self._is_flat(inverse)[None]
         if _is_eager_on_cpu(x):
             # There sums are rounded in one direction where all summands are equal: the mean of a
-            # constant channel is 1% off after a million pixels.
-            flat |= _is_constant(x)
+            # constant channel is 1% off after a million pixels. An infinite one stays an error.
+            flat |= _is_constant(x) & inverse.isfinite()
         return _flatten(y, flat, bias[None])
 
     def _of_several(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-NARROW = ("init=starry_night",)
+NARROW = ("init=any",)
 WIDE = ("network.width=64", "network.coarse_width=96", "network.full_width=16")
 STYLES = {
     "starry_night": ("the_starry_night_bright", *NARROW),
