@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fst.config import LossNetworkConfig, MomentsLossConfig, TrainConfig
@@ -18,7 +17,7 @@ from fst.models.model_file import read_model
 from fst.models.model_name import refuse_style
 from fst.models.model_ref import find_model
 from fst.networks.registry import network_name
-from fst.networks.styled import StyledNetwork
+from fst.networks.styled import StyledNetwork, in_style
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
 from fst.report import few
@@ -95,9 +94,7 @@ def start_from(network: Trainable, init: str, paintings: Sequence[Tensor] = ()) 
         refuse_style(model.path, choice)
         take_weights(network, trained, init)
     elif model.predicts and not choice:
-        predicted = model.predict(paintings)
-        last = F.one_hot(torch.tensor(len(predicted.codes) - 1), len(predicted.codes))
-        take_weights(network, predicted.fold(last), init)
+        take_weights(network, in_style(model.predict(paintings), -1), init)
     else:
         take_weights(network, model.in_style(choice, note).stylizer, init)
 
@@ -121,9 +118,8 @@ def start_styles_from(styled: StyledNetwork, styles: Sequence[Style], init: str)
     take_weights(styled.network, of_several.network, init)
     if model.predicts:
         with torch.no_grad():
-            for number, style in enumerate(styles):
-                predicted = model.predict(style.pictures).vectors()[-1]
-                styled.residuals[number] += predicted - styled.vectors()[number]
+            predicted = [model.predict(style.pictures).vectors()[-1] for style in styles]
+            styled.residuals.add_(torch.stack(predicted) - styled.vectors())
         return
     check_sizes(init, of_several, styled)
     names = [style.name for style in styles]

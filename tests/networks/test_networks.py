@@ -241,8 +241,8 @@ def test_a_ramp_upsampled_linearly_is_a_ramp():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_upsampling_learns_what_an_eager_one_does(scalar_code):
-    # The other upsampling is compiled alike: it has other taps and the same code.
-    upsample = UpsampleNearest(4, 2).to(memory_format=torch.channels_last)
+    both = nn.Sequential(UpsampleLinear(4, 4), UpsampleNearest(4, 2))  # compiled in one go
+    upsample = both.to(memory_format=torch.channels_last)
     x = torch.rand(2, 4, 6, 8).to(memory_format=torch.channels_last).requires_grad_()
     results = []
     for layer in (upsample, torch.compile(upsample)):

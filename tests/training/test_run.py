@@ -516,13 +516,11 @@ def test_a_second_hangup_is_ignored_at_every_moment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
-def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
+def test_a_lost_connection_saves_the_run(compose, endless_overrides, fst_command):
     import fcntl
     import pty
     import termios
 
-    overrides = [*tiny_overrides, "training.images=100000", "training.save_every=100000"]
-    overrides += ["data.workers=1"]
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
 
@@ -532,7 +530,7 @@ def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
 
     with (
         subprocess.Popen(
-            [*fst_command, "train", *overrides],
+            [*fst_command, "train", *endless_overrides],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=terminal,
             stdout=terminal,
@@ -552,7 +550,7 @@ def test_a_lost_connection_saves_the_run(compose, tiny_overrides, fst_command):
             os.killpg(process.pid, signal.SIGHUP)  # as the shell does then
         process.wait(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
-    assert RunFolder(compose(overrides).run_dir).read_state()["seen_images"] > 0
+    assert RunFolder(compose(endless_overrides).run_dir).read_state()["seen_images"] > 0
 
 
 def test_nohup_lets_a_training_go_on():
