@@ -1,9 +1,9 @@
-"""`make demo`: train a style on photographs from a package, and show the result.
+"""`make demo`: predict a style, train it for three minutes, and show both.
 
 python scripts/demo.py
 
-Nothing is downloaded: the loss network (`loss_network=slim`), the initial model and the style ship
-with fst, the photographs with scikit-image. A stopped demo resumes when it is run again.
+Nothing is downloaded: the loss network (`loss_network=slim`), the models and the style ship with
+fst, the photographs with scikit-image. A stopped demo resumes when it is run again.
 """
 
 import shutil
@@ -32,39 +32,37 @@ TO_TRAIN_ON = (
     "motorcycle_right.png",
     "retina.jpg",
 )
+STYLE = DEMO / "vortices.jpg"
 SHEET_PX = 360
 
 
 def main() -> int:
-    """Copy the photographs, train, stylize unseen ones, and print what to try next."""
+    """Copy the photographs, stylize unseen ones before and after training, say what to try."""
     signal.signal(signal.SIGINT, lambda *_: None)  # left to the training, which saves first
     for folder, names in (("photographs", TO_TRAIN_ON), ("unseen", TO_STYLIZE)):
         (DEMO / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
             with resources.as_file(resources.files("skimage.data") / name) as photograph:
                 shutil.copy(photograph, DEMO / folder / name)
+    with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as style:
+        shutil.copy(style, STYLE)
     run = DEMO / "runs" / "vortices"
     overrides = [
-        "style=vortices",
+        f"style={STYLE}",
         "experiment=quick",
-        "training.images=500",
+        "training.minutes=3",
         f"data.path={DEMO / 'photographs'}",
         f"data.heldout_path={DEMO / 'unseen'}",
         f"runs_dir={DEMO / 'runs'}",
         *sys.argv[1:],
     ]
-    pictures = [str(DEMO / "unseen" / name) for name in TO_STYLIZE]
-    stylized = DEMO / "stylized"
-    status = fst("train", *overrides) or fst(
-        "stylize", str(run), *pictures, "-o", str(stylized), "--overwrite"
+    status = (
+        show("predicted", f"any:{STYLE}") or fst("train", *overrides) or show("trained", str(run))
     )
     if status:
         return status
-    write_sheet(DEMO / "before_after.jpg", stylized)
     print(
-        f"""
-before and after   {DEMO / "before_after.jpg"}
-the model          {run / "model.safetensors"}
+        f"""the model          {run / "model.safetensors"}
 TensorBoard's run  {run}
 
 What to try next:
@@ -77,13 +75,21 @@ The demo used the small loss network; the default is loss_network=vgg16, which i
     return 0
 
 
-def write_sheet(path: Path, stylized: Path) -> None:
-    """Write a sheet: the style, and each photograph above its stylized version."""
-    with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as file:
-        style = read_image(file)
+def show(what: str, model: str) -> int:
+    """Stylize the photographs into a folder, and write a sheet of them; return an exit status.
+
+    The sheet has the style, and each photograph above its stylized version.
+    """
+    stylized, sheet = DEMO / what, DEMO / f"{what}.jpg"
+    pictures = [str(DEMO / "unseen" / name) for name in TO_STYLIZE]
+    status = fst("stylize", model, *pictures, "-o", str(stylized), "--overwrite")
+    if status:
+        return status
     befores = torch.cat([square(DEMO / "unseen" / name) for name in TO_STYLIZE])
     afters = torch.cat([square(stylized / name) for name in TO_STYLIZE])
-    write_image(contact_sheet(style, befores, afters), path)
+    write_image(contact_sheet(read_image(STYLE), befores, afters), sheet)
+    print(f"before and after   {sheet}\n", flush=True)
+    return 0
 
 
 def square(file: Path) -> torch.Tensor:

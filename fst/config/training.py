@@ -24,6 +24,8 @@ from fst.errors import UserError
 
 RUNS_DIR = "runs"
 """Default of `runs_dir`; a run below it is named without it wherever a model is given."""
+LONGEST_MINUTES = 60 * 24 * 365
+"""A year."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 """Names of the precisions to compute in."""
 
@@ -58,6 +60,9 @@ class ScheduleConfig:
 
     images: int = 160_000
     """Images to train on (rounded up to full batches)."""
+    minutes: float | None = None
+    """Train for about this long instead of on `images`: the first steps are timed, and the schedule
+    is made for as many images as there is time for."""
     batch_size: int = 4
     """Images per step, over all processes."""
     report_every: int = 200
@@ -80,6 +85,8 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         for name in ("images", "report_every", "save_every", "ema_half_life"):
             at_least(f"training.{name}", getattr(self, name), 1)
+        if self.minutes is not None:
+            above_zero("training.minutes", self.minutes, LONGEST_MINUTES)
         at_least("training.batch_size", self.batch_size, 1, 65_536)
         one_of("training.precision", self.precision, ("auto", *PRECISIONS))
 

@@ -34,8 +34,8 @@ def check_state(
     """
     _check_like("state", state, fresh)
     counts = (state["seen_images"], state["skipped_steps"], state["meter"]["steps"])
-    if min(counts) < 0:
-        raise UnfitStateError("seen_images, skipped_steps or meter.steps")
+    if min(*counts, state.get("images", 0)) < 0:
+        raise UnfitStateError("seen_images, images, skipped_steps or meter.steps")
     for name, kind in (
         ("heldout_terms", float),
         ("heldout_totals", float),

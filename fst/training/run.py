@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fst.config import RunConfig
+from fst.config.checks import LARGEST
 from fst.data.batches import SPOILED, Batch, content_batches, open_data
 from fst.data.resident import ResidentDataset
 from fst.data.waiting import FeedError, StoppedWaitingError
@@ -24,6 +25,7 @@ from fst.errors import TrainingStoppedError, UserError
 from fst.models.model_file import save_model
 from fst.training.distributed import World, process_group
 from fst.training.meter import Meter
+from fst.training.pace import Pace
 from fst.training.profiling import profile_steps
 from fst.training.resumable import UnfitStateError, check_state
 from fst.training.run_folder import RunFolder
@@ -96,6 +98,8 @@ class Run:
         self.task = kind(self.context)
         self.meter = Meter()
         self.seen_images = 0
+        self.images = 0 if config.training.minutes else config.training.images
+        """How many to see; 0 until the pace is known."""
         self.seconds = 0.0
         self.heldout_terms: dict[str, float] = {}
         self.heldout_totals: dict[str, float] = {}  # of each style, where there are several
@@ -105,17 +109,22 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to resume exactly."""
-        return self.task.state_dict() | {
-            "seen_images": self.seen_images,
-            "seconds": self.seconds,
-            "meter": self.meter.state_dict(),
-            "heldout_terms": self.heldout_terms,
-            "heldout_totals": self.heldout_totals,
-            "skipped": self.skipped,
-            "skipped_steps": self.skipped_steps,
-            "inputs": self.task.inputs,
-            "rng": torch.get_rng_state(),
-        }
+        length = {"images": self.images} if self.config.training.minutes else {}
+        return (
+            self.task.state_dict()
+            | length
+            | {
+                "seen_images": self.seen_images,
+                "seconds": self.seconds,
+                "meter": self.meter.state_dict(),
+                "heldout_terms": self.heldout_terms,
+                "heldout_totals": self.heldout_totals,
+                "skipped": self.skipped,
+                "skipped_steps": self.skipped_steps,
+                "inputs": self.task.inputs,
+                "rng": torch.get_rng_state(),
+            }
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned.
@@ -136,6 +145,7 @@ class Run:
                 )
         self.task.load_state_dict(state)
         self.seen_images = state["seen_images"]
+        self.images = state.get("images", self.images)
         self.seconds = state["seconds"]
         self.meter.load_state_dict(state["meter"], self.device)
         self.heldout_terms = state["heldout_terms"]
@@ -163,9 +173,7 @@ class Run:
                 console,
             )
         ) as tracker:
-            self.introduce(tracker)
-            if self.seen_images == 0:
-                tracker.begin(self.validate(tracker), swept)
+            pace = self.begin(tracker, swept)
             batches = self.batches()
             if settings.profile and self.world.is_main:
                 batches = profile_steps(batches, self.folder.trace, tracker.say)
@@ -175,7 +183,8 @@ class Run:
                     self.step(images)
                 tracker.advance(settings.batch_size, [*skipped, *self.context.skipped])
                 self.context.skipped.clear()
-                complete = self.seen_images >= settings.images
+                self.find_length(pace, tracker)
+                complete = self.is_complete
                 # The last good state is kept until it is clear that the weights are not broken.
                 sound = not self.skipped_in_a_row
                 to_save = complete or (sound and self.has_passed(settings.save_every))
@@ -196,9 +205,20 @@ class Run:
                 self.restart_clock()
             return self.finish(tracker, start)
 
+    def begin(self, tracker: Tracker, swept: Collection[str]) -> Pace:
+        """Say what begins, judge a model that is not trained yet; return a clock that has begun."""
+        settings = self.config.training
+        tracker.set_length(self.images)
+        self.introduce(tracker)
+        pace = Pace(60 * (settings.minutes or 0), settings.save_every)
+        if self.seen_images == 0:
+            tracker.begin(self.validate(tracker), swept)
+            pace.end_save()
+        return pace
+
     def finish(self, tracker: Tracker, start: int) -> int:
         """Conclude a complete run, or save one whose batches ended early as it was stopped."""
-        if self.seen_images < self.config.training.images:
+        if not self.is_complete:
             self.save_early(start)
             return self.say_stopped(tracker)
         self.conclude(tracker)
@@ -208,7 +228,7 @@ class Run:
         """Say that the run was stopped; return the number of the signal."""
         tracker.conclude()
         tracker.say(
-            f"stopped at {self.seen_images} of {self.config.training.images} images; "
+            f"stopped at {self.seen_images}{self.of_all} images; "
             "run the same command again to resume"
         )
         return self.stop.signal or signal.SIGTERM
@@ -226,13 +246,13 @@ class Run:
             if resident:
                 self.data.train = ResidentDataset(self.data.train, self.device, self.stopping)
             self.restart_clock()
-            while self.seen_images < self.config.training.images:
+            while not self.is_complete:
                 self.data.train.left_out = left_out = self.spoiling()
                 for batch in content_batches(
                     self.data.train,
                     batch_size=self.config.training.batch_size,
                     start=self.seen_images,
-                    end=self.config.training.images,
+                    end=self.images or LARGEST,
                     rank=self.world.rank,
                     world_size=self.world.size,
                     workers=0 if resident else self.config.data.workers,
@@ -240,7 +260,7 @@ class Run:
                     stopping=None if resident else self.stopping,
                 ):
                     yield batch
-                    if self.spoiling() != left_out:
+                    if self.spoiling() != left_out or self.is_complete:
                         break  # workers have read ahead: those behind must not meet them either
 
     def spoiling(self) -> frozenset[str]:
@@ -273,6 +293,27 @@ class Run:
         self.save()
         return True
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all images were seen."""
+        return 0 < self.images <= self.seen_images
+
+    @property
+    def of_all(self) -> str:
+        """In words, of how many images; nothing until that is known."""
+        return f" of {self.images}" if self.images else ""
+
+    def find_length(self, pace: Pace, tracker: Tracker) -> None:
+        """Set how many images `training.minutes` has time for, once the main process knows."""
+        if self.images:
+            return
+        settings = self.config.training
+        images = pace.end_step(self.seen_images, settings.batch_size) if self.world.is_main else 0
+        self.images = int(self.world.total(torch.tensor(images)))
+        if self.images:
+            tracker.set_length(self.images)
+            tracker.say(f"training.minutes={settings.minutes:g} has time for {self.images} images")
+
     def step(self, images: Tensor) -> None:
         """Train on a batch, uint8 (N, 3, S, S): one step of the task, and of the average.
 
@@ -282,7 +323,8 @@ class Run:
             TrainingStoppedError: so were all those before it.
         """
         settings = self.config.training
-        rate = learning_rate(self.seen_images, settings.images, self.config.optimizer)
+        length = self.images or settings.images
+        rate = learning_rate(min(self.seen_images, length), length, self.config.optimizer)
         for descent in self.task.descents:
             descent.set_rate(rate)
         measured = self.task.step(images, self.seen_images + self.world.rank * len(images))
@@ -306,8 +348,7 @@ class Run:
         self.seen_images += batch_size
         self.skipped_steps += 1
         self.skipped_in_a_row += 1
-        last = self.seen_images >= self.config.training.images
-        if self.skipped_in_a_row >= (2 if last else MAX_IN_A_ROW):
+        if self.skipped_in_a_row >= (2 if self.is_complete else MAX_IN_A_ROW):
             raise self.divergence("the gradient")
         if not any(descent.overflows for descent in self.task.descents):
             names = [self.data.train.name_at(position) for position in batch]
@@ -383,12 +424,11 @@ class Run:
         config = self.config
         for line in self.task.about():
             tracker.say(line)
-        images = config.training.images
         start = f"starting from {config.init}" if config.init else "starting"
         verb = "resuming" if self.seen_images else start
-        if self.seen_images >= images:
+        if self.is_complete:
             verb = "nothing left to train"
-        tracker.say(f"{verb} at {self.seen_images} of {images} images")
+        tracker.say(f"{verb} at {self.seen_images}{self.of_all} images")
 
     def conclude(self, tracker: Tracker) -> None:
         """Print the result, and what can be done with it."""

@@ -38,7 +38,7 @@ class Tracker:
         self.is_main = is_main
         self.console = console
         self.config = config
-        self.total_images = config.training.images
+        self.total_images = 0
         self.skipped = skipped
         if is_main:
             folder.trim_metrics(seen_images)
@@ -46,7 +46,6 @@ class Tracker:
             self.writer = SummaryWriter(str(folder.path), purge_step=seen_images + 1)
         self.bar = Bar(
             desc=config.name,
-            total=self.total_images,
             initial=seen_images,
             unit="img",
             disable=not (console and is_main and is_watched()),
@@ -71,6 +70,12 @@ class Tracker:
         self.bar.close()
         if self.is_main:
             self.writer.close()
+
+    def set_length(self, images: int) -> None:
+        """Take how many images the run will have seen at its end; 0 while that is not known."""
+        self.total_images = images
+        self.bar.total = images or None
+        self.bar.refresh()
 
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one."""
@@ -118,9 +123,10 @@ class Tracker:
 
     def _line(self, values: dict[str, float], shown: dict[str, float]) -> str:
         seen, rate = int(values["seen_images"]), values["images_per_second"]
-        left = Bar.format_interval((self.total_images - seen) / rate) if rate else "?"
+        known = self.total_images and rate
+        left = Bar.format_interval((self.total_images - seen) / rate) if known else "?"
         terms = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
-        return f"{seen}/{self.total_images} images  {rate:.1f}/s  {left} left  {terms}"
+        return f"{seen}/{self.total_images or '?'} images  {rate:.1f}/s  {left} left  {terms}"
 
 
 def main_terms(values: Iterable[str]) -> list[str]:
