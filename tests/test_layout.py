@@ -20,7 +20,7 @@ LAYERS = (
     ("models", "video"),
     ("data", "stylizing"),
     ("training", "upscaling"),
-    ("batch", "gatys", "webcam"),
+    ("batch", "gatys", "serve", "webcam"),
     ("measuring",),
     ("cli",),
     ("__main__",),

@@ -150,7 +150,7 @@ def _looks(
 
     def look_at(stylizer: Stylizer, height: int, width: int) -> Look:
         fixed = any(each.fixed_size for each in (stylizer, *regions.values()))
-        strokes = 1.0 if options.strokes is None and fixed else options.strokes_in(height, width)
+        strokes = options.strokes_in(height, width, fixed)
         return Look(options.strength, options.keep_colors, mask_at(height, width), strokes)
 
     return look_at, layers_at, tuple(notes)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from fst.config.checks import title_of
 from fst.errors import UserError
 from fst.models.model_info import ModelInfo, StyleInfo
 from fst.models.model_name import chosen_shares, refuse_style
-from fst.models.style_choice import StyleChoice, with_paintings
+from fst.models.style_choice import StyleChoice, with_files, with_paintings
 from fst.networks.styled import StyledNetwork
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
@@ -32,7 +33,10 @@ class Model:
     """What the network was folded of, once a style was chosen."""
 
     def in_style(
-        self, choice: str = "", note: Callable[[str], None] = lambda line: None
+        self,
+        choice: str = "",
+        note: Callable[[str], None] = lambda line: None,
+        files: bool = True,
     ) -> "Model":
         """Return the model in one style: an ordinary network, and what is known of that style.
 
@@ -40,6 +44,8 @@ class Model:
             choice: of several styles, one of them or a blend: `NAME=SHARE,NAME=SHARE`; with a
                 predictor, paintings' files and folders as well. Empty for a model of one style.
             note: called with a line about the files of a folder that are skipped.
+            files: whether paintings' files may be chosen; else nothing but names, and no path that
+                the choice names is looked at.
 
         Raises:
             NoStyleChosenError: it has several styles, and nothing is chosen.
@@ -51,12 +57,22 @@ class Model:
             return self
         info = self.info
         names = [style.name for style in info.styles]
-        shares = chosen_shares(self.path, names, choice, bool(info.predictor_px))
-        chosen = StyleChoice(
-            self.network, names, shares, info.predictor_px, info.palette_share, note
-        )
+        shares = chosen_shares(self.path, names, choice, files and bool(info.predictor_px))
+        paintings = [path for path in shares if path not in names]
+        network = with_files(self.network, paintings, info.predictor_px, info.palette_share, note)
+        of_each = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
+        return self._fold(StyleChoice(network, of_each), _of_style(info, shares, choice))
+
+    def in_style_of(self, painting: Tensor) -> "Model":
+        """Return a model that `predicts` in the style of a painting, (1, 3, H, W) in [0, 1]."""
+        network = self.predict([painting])
+        shares = torch.zeros(len(self.info.styles) + 1)
+        shares[-1] = 1
+        return self._fold(StyleChoice(network, shares), _of_style(self.info, {"painting": 1.0}, ""))
+
+    def _fold(self, chosen: StyleChoice, info: ModelInfo) -> "Model":
         network = chosen.fold().eval().requires_grad_(False)
-        return Model(self.path, network, _of_style(info, shares, choice), chosen)
+        return Model(self.path, network, info, chosen)
 
     @property
     def predicts(self) -> bool:

@@ -1,6 +1,6 @@
 """What is chosen of a model of several styles: one of them, any painting, or a blend of both."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,39 +27,15 @@ _MAX_PX = 16_000_000
 class StyleChoice:
     """A style or a blend, as a network of its own for each strength."""
 
-    def __init__(
-        self,
-        network: StyledNetwork,
-        names: list[str],
-        shares: Mapping[str, float],
-        predictor_px: int,
-        palette_share: float,
-        note: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        """Predict the styles of the paintings that are chosen.
+    def __init__(self, network: StyledNetwork, shares: Tensor) -> None:
+        """Choose of a network's styles.
 
         Args:
             network: of several styles.
-            names: of its styles, in the order of their numbers.
-            shares: how much of each style, painting (a file) or folder of paintings that are one
-                style together; they add up to 1.
-            predictor_px: shorter side of a painting that the predictor sees.
-            palette_share: as in `with_paintings`.
-            note: called with a line about the files of a folder that are skipped.
-
-        Raises:
-            OSError: a folder may not be read.
-            UserError: a painting cannot be read, or a folder holds none.
+            shares: how much of each, in the order of their numbers; they add up to 1.
         """
-        paintings = [path for path in shares if path not in names]
-        for path in paintings:
-            left_out: LeftOut = []
-            works = (each for _, each in read_works([path], left_out, _MAX_PX))
-            network = with_paintings(network, works, predictor_px, palette_share)
-            if left_out:
-                note(f"{path}: {about_left_out(left_out)}")
         self.network = network
-        self.shares = torch.tensor([shares.get(name, 0.0) for name in (*names, *paintings)])
+        self.shares = shares
 
     @property
     def has_strength(self) -> bool:
@@ -75,9 +51,38 @@ class StyleChoice:
         return self.network.fold(self.shares, strength)
 
 
-def read_painting(file: str | Path) -> Tensor:
+def read_painting(source: str | Path | bytes) -> Tensor:
     """Return a painting, (1, 3, H, W) in [0, 1], of at most `_MAX_PX` pixels."""
-    return read_image(file, _MAX_PX)
+    return read_image(source, _MAX_PX)
+
+
+def with_files(
+    network: StyledNetwork,
+    paths: Iterable[str],
+    predictor_px: int,
+    palette_share: float,
+    note: Callable[[str], None] = lambda line: None,
+) -> StyledNetwork:
+    """Return a network with one more style for each file, or folder of paintings that are one.
+
+    Args:
+        network: with a predictor.
+        paths: of paintings, and of folders of them.
+        predictor_px: shorter side of a painting that the predictor sees.
+        palette_share: as in `with_paintings`.
+        note: called with a line about the files of a folder that are skipped.
+
+    Raises:
+        OSError: a folder may not be read.
+        UserError: a painting cannot be read, or a folder holds none.
+    """
+    for path in paths:
+        left_out: LeftOut = []
+        works = (each for _, each in read_works([path], left_out, _MAX_PX))
+        network = with_paintings(network, works, predictor_px, palette_share)
+        if left_out:
+            note(f"{path}: {about_left_out(left_out)}")
+    return network
 
 
 @torch.no_grad()

@@ -78,18 +78,18 @@ def is_picture(path: Path) -> bool:
     return False
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def size_of(file: Path | io.BytesIO) -> tuple[int, int]:
     """Return the width and height that a picture file claims, without decoding it; else 0 and 0."""
     with contextlib.suppress(Exception):
-        if path.is_file():
-            with open_picture(path) as picture:
+        if isinstance(file, io.BytesIO) or file.is_file():
+            with open_picture(file) as picture:
                 return picture.size
     return 0, 0
 
 
-def count_pixels(path: Path) -> int:
+def count_pixels(file: Path | io.BytesIO) -> int:
     """Return how many pixels a picture file claims to have, without decoding it; 0 if unknown."""
-    width, height = size_of(path)
+    width, height = size_of(file)
     return width * height
 
 

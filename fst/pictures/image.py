@@ -40,13 +40,13 @@ PICTURE_SUFFIXES = frozenset(
 MAX_PIXELS = 178_956_970
 """No picture is scaled to more pixels than this, which is also the most that Pillow decodes."""
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".avif": {},
-    ".jpg": {},
-    ".jpeg": {},
-    ".png": {},
-    ".tif": {"compression": "tiff_deflate"},
-    ".tiff": {"compression": "tiff_deflate"},
-    ".webp": {},
+    ".avif": {"format": "AVIF"},
+    ".jpg": {"format": "JPEG"},
+    ".jpeg": {"format": "JPEG"},
+    ".png": {"format": "PNG"},
+    ".tif": {"format": "TIFF", "compression": "tiff_deflate"},
+    ".tiff": {"format": "TIFF", "compression": "tiff_deflate"},
+    ".webp": {"format": "WEBP"},
 }
 _LOSSY = (".avif", ".jpg", ".jpeg", ".webp")
 
@@ -128,21 +128,21 @@ def open_rgb(source: str | Path | bytes) -> Image.Image:
     return over_white(decoded.colours, decoded.alpha)
 
 
-def read_image(path: str | Path, most_px: int | None = None) -> Tensor:
+def read_image(source: str | Path | bytes, most_px: int | None = None) -> Tensor:
     """Read a picture of any format as (1, 3, H, W), float32 in [0, 1], sRGB.
 
     The EXIF orientation is applied, declared colours are converted to sRGB, and transparency is
     composited over white.
 
     Args:
-        path: the file.
+        source: the file, or its bytes.
         most_px: reduce pictures of more pixels to about this many; None keeps the size.
 
     Raises:
         FileNotFoundError: there is no such file.
         UnreadableImageError: it cannot be decoded; the message says why.
     """
-    picture = open_rgb(path)
+    picture = open_rgb(source)
     if most_px is not None:
         picture = at_most(picture, most_px)
     return to_bytes_tensor(picture)[None].float() / 255
@@ -159,23 +159,23 @@ def at_most(picture: Image.Image, most_px: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def read_picture(path: str | Path, size_px: int | None = None) -> Picture:
+def read_picture(source: str | Path | bytes, size_px: int | None = None) -> Picture:
     """Return a picture file with its transparency and some metadata; see `open_rgb`.
 
     Args:
-        path: the file.
+        source: the file, or its bytes.
         size_px: scale the shorter side to this many pixels; None keeps the size.
 
     Raises:
         UserError: scaled, the picture would have more than `MAX_PIXELS`.
     """
-    decoded = decode(path)
+    decoded = decode(source)
     colours, alpha = decoded.colours, decoded.alpha
     if size_px is not None:
         try:
             height, width = scaled_size(colours.height, colours.width, size_px)
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(f"{_name_of(source)}: {error}") from error
         colours, alpha = resize_with_alpha(colours, alpha, (width, height))
     rgb = to_bytes_tensor(continue_colours(colours, alpha))[None]
     kept = None if alpha is None else torch.from_numpy(np.array(alpha))[None, None]
@@ -244,6 +244,40 @@ def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> tupl
     """
     path = Path(path)
     suffix = writable_suffix(path)
+    with replacing(path) as temporary:
+        try:
+            return _encode(picture, temporary, suffix, quality)
+        except _UnfitError as error:
+            raise UserError(f"cannot write {path} {error}") from error
+
+
+def encode_picture(picture: Picture, suffix: str, quality: int = 95) -> bytes:
+    """Return a picture as the file that `write_picture` writes.
+
+    Args:
+        picture: the picture.
+        suffix: which format, such as `.png`; one that `write_picture` knows.
+        quality: as there.
+
+    Raises:
+        UserError: a size that the format does not support, or no such quality.
+    """
+    file = io.BytesIO()
+    try:
+        _encode(picture, file, suffix, quality)
+    except _UnfitError as error:
+        raise UserError(f"cannot write a {suffix} {error}") from error
+    return file.getvalue()
+
+
+class _UnfitError(ValueError):
+    """A format that does not take a picture; the message says its size and why."""
+
+
+def _encode(
+    picture: Picture, file: Path | io.BytesIO, suffix: str, quality: int
+) -> tuple[str, ...]:
+    """Encode a picture into a file of its own; return the notes of `write_picture`."""
     if not 1 <= quality <= 100:
         raise UserError(f"quality={quality} must be from 1 to 100")
     options = dict(_WRITE_OPTIONS[suffix])
@@ -256,20 +290,21 @@ def write_picture(picture: Picture, path: str | Path, quality: int = 95) -> tupl
     notes: tuple[str, ...] = ()
     if suffix in (".tif", ".tiff") and (reduced := without_details(exif)) != exif:
         exif, notes = reduced, ("compressed TIFF holds no dates of origin; they were dropped",)
-    with replacing(path) as temporary:
-        try:
-            if exif:
-                try:
-                    encoded.save(temporary, exif=exif, **options)
-                    return notes
-                except (ValueError, RuntimeError, TypeError, struct.error):
-                    notes = (f"{suffix} cannot hold its EXIF metadata; they were dropped",)
-            encoded.save(temporary, **options)
-        except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk, not the format
-            size = f"{encoded.width}x{encoded.height}"
-            raise UserError(f"cannot write {path} ({size} pixels): {error}") from error
+    try:
+        if exif:
+            try:
+                encoded.save(file, exif=exif, **options)
+                return notes
+            except (ValueError, RuntimeError, TypeError, struct.error):
+                notes = (f"{suffix} cannot hold its EXIF metadata; they were dropped",)
+                if isinstance(file, io.BytesIO):  # a path is opened anew
+                    file.seek(0)
+                    file.truncate()
+        encoded.save(file, **options)
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the format
+        raise _UnfitError(f"({encoded.width}x{encoded.height} pixels): {error}") from error
     return notes
 
 
@@ -339,7 +374,7 @@ class Decoded:
 
 def decode(source: str | Path | bytes) -> Decoded:
     """Decode a picture; see `open_rgb`."""
-    name = "picture" if isinstance(source, bytes) else str(source)
+    name = _name_of(source)
     refuse_address(name)
     if isinstance(source, bytes):
         file: io.BytesIO | Path = io.BytesIO(source)
@@ -375,6 +410,11 @@ def decode(source: str | Path | bytes) -> Decoded:
     except Exception as error:
         # Decoders raise OSError, SyntaxError, struct.error, IndexError ... on damaged files
         raise UnreadableImageError(f"cannot decode {name}: {error}") from error
+
+
+def _name_of(source: str | Path | bytes) -> str:
+    """Return what messages call a picture."""
+    return "the file" if isinstance(source, bytes) else str(source)
 
 
 def split_srgb(picture: Image.Image, colours: Colours) -> tuple[Image.Image, Image.Image | None]:

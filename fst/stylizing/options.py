@@ -56,10 +56,18 @@ class Options:
             raise UserError(f"smooth={self.smooth} must be in [0, 1)")
         check_quality(self.quality)
 
-    def strokes_in(self, height: int, width: int) -> float:
-        """Return how large strokes are in a picture of this size."""
+    def strokes_in(self, height: int, width: int, fixed: bool = False) -> float:
+        """Return how large strokes are in a picture of this size.
+
+        Args:
+            height: of the picture.
+            width: of the picture.
+            fixed: whether the model takes pictures of one size only, and so has one of strokes.
+        """
         if self.strokes is not None:
             return self.strokes
+        if fixed:
+            return 1.0
         factor = min(height, width) / LOOKS_BEST_PX
         return min(factor, STROKES[1]) if factor > _NOT_WORTH_IT else 1.0
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from fst.device import check_dtype, inference_dtype, pick_device, prepare_compiler, tf32
 from fst.errors import UserError
 from fst.models.exported import ExportedNetwork
-from fst.models.model import for_super_resolution
+from fst.models.model import Model, for_super_resolution
 from fst.models.model_file import open_model
 from fst.models.model_info import ModelInfo
 from fst.models.model_ref import ModelRef, find_model
@@ -312,8 +312,17 @@ def open_stylizer(ref: ModelRef, device: str = "auto", dtype: str = "auto") -> S
         if exported.info.network in UPSCALERS:
             raise for_super_resolution(ref.path)
         return Stylizer(exported, exported.info, exported.device, torch.float32)
+    return stylizer_of(open_model(ref), device, dtype)
+
+
+def stylizer_of(model: Model, device: str = "auto", dtype: str = "auto") -> Stylizer:
+    """Return the `Stylizer` of a model that was read, in the style that is chosen.
+
+    Raises:
+        UserError: it has several styles and none is chosen, it enlarges, or there is no such
+            device or dtype.
+    """
     chosen_device = pick_device(device)
-    model = open_model(ref)
     return Stylizer(
         model.stylizer,
         model.info,

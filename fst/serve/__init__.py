@@ -1,0 +1,1 @@
+"""`fst serve`: models behind an HTTP interface. Needs the extra `serve`."""
