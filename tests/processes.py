@@ -14,8 +14,8 @@ import torch
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        "datasets", "fst.cli.app", "fst.cli.train", "fst.training.registry", "fst.training.run",
-        "torch._dynamo", "torch.utils.tensorboard",
+        "datasets", "fst.cli.app", "fst.cli.train", "fst.serve.server", "fst.training.registry",
+        "fst.training.run", "torch._dynamo", "torch.utils.tensorboard",
     ]
 )  # fmt: skip
 

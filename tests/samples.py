@@ -1,5 +1,6 @@
 """Pictures and clips for tests: drawn ones, and the folder of real ones beside the repository."""
 
+import io
 import os
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def draw_picture(path: Path, seed: int, width: int = 80, height: int = 64) -> Pa
     pixels[height // 4 : height // 2, width // 4 : width // 2] = random.uniform(0, 255, 3)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path
+
+
+def jpeg_of(side: int = 48) -> bytes:
+    """Return a JPEG file of three gradients."""
+    file = io.BytesIO()
+    ramp = Image.linear_gradient("L").resize((side, side))
+    Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180))).save(file, "JPEG")
+    return file.getvalue()
 
 
 def draw_clip(path: Path, frames: int = 3, width: int = 64, height: int = 48) -> Path:

@@ -91,10 +91,9 @@ class _Body:
 
     async def drain(self) -> None:
         """Take the rest of the body: a client that still sends would not see its answer."""
-        most = self.size + self.limits.max_bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                while self.asked and not self.finished and self.size <= most:
+                while self.asked and not self.finished:
                     await self._take()
 
     async def _take(self) -> Message:
