@@ -55,6 +55,10 @@ class UnreadableImageError(UserError):
     """A file that is not a picture, or a damaged one."""
 
 
+class TooLargeImageError(UnreadableImageError):
+    """A picture of more pixels than are decoded."""
+
+
 @dataclass
 class Picture:
     """A picture as a file holds it: the pixels, the transparency, and some metadata."""
@@ -406,7 +410,7 @@ def decode(source: str | Path | bytes) -> Decoded:
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{name} is not a picture in a known format") from None
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"{name} is too large to decode: {error}") from error
+        raise TooLargeImageError(f"{name} is too large to decode: {error}") from error
     except Exception as error:
         # Decoders raise OSError, SyntaxError, struct.error, IndexError ... on damaged files
         raise UnreadableImageError(f"cannot decode {name}: {error}") from error

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from fst import __version__
 from fst.errors import UserError, one_line
-from fst.pictures.image import UnreadableImageError
+from fst.pictures.image import TooLargeImageError, UnreadableImageError
 from fst.serve.admission import Admission
 from fst.serve.catalogue import Catalogue
 from fst.serve.headers import FOR_ALL, FOR_SITE, WithHeaders
@@ -24,7 +24,7 @@ from fst.serve.record import refusal
 from fst.serve.recording import REQUEST_ID, Recorded
 from fst.serve.routes import Service, router, welcome
 from fst.serve.thumbnails import Thumbnails
-from fst.serve.work import TooLargeError, Workshop
+from fst.serve.work import Workshop
 
 _ABOUT = (
     'Stylizes pictures. Mistakes are answered in JSON, {"error": "one line"}. Each answer has an '
@@ -106,4 +106,4 @@ def _explain_mistakes(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, refuse_fields)
     app.add_exception_handler(UserError, refuse_with(422))
     app.add_exception_handler(UnreadableImageError, refuse_with(415))
-    app.add_exception_handler(TooLargeError, refuse_with(413))
+    app.add_exception_handler(TooLargeImageError, refuse_with(413))

@@ -10,10 +10,9 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from fst.errors import UserError
 from fst.pictures.formats import count_pixels
 from fst.pictures.forms import in_form_of
-from fst.pictures.image import encode_picture, read_picture
+from fst.pictures.image import TooLargeImageError, encode_picture, read_picture
 from fst.serve.batching import Batcher
 from fst.serve.catalogue import Catalogue, ServedModel
 from fst.serve.limits import Limits
@@ -22,10 +21,6 @@ from fst.stylizing.look import Look
 from fst.stylizing.options import Options, check_strength
 
 _WITH_GPU = 8
-
-
-class TooLargeError(UserError):
-    """A picture of more pixels than the server takes."""
 
 
 class TooLateError(Exception):
@@ -90,7 +85,7 @@ class Workshop:
         """Stylize a picture, with the pixels and in the file that `fst stylize` would write.
 
         Raises:
-            TooLargeError: the picture or the painting has too many pixels.
+            TooLargeImageError: the picture or the painting has too many pixels.
             UnreadableImageError: either cannot be decoded.
             UserError: there is no such style, or the model or the format does not take the picture.
             TooLateError: it took too long.
@@ -123,7 +118,7 @@ class Workshop:
         content = file.read()
         pixels = count_pixels(io.BytesIO(content))
         if pixels > self.limits.max_pixels:
-            raise TooLargeError(
+            raise TooLargeImageError(
                 f"the {what} has {pixels:,} pixels; {self.limits.max_pixels:,} are the most"
             )
         return content

@@ -118,7 +118,7 @@ def test_a_picture_within_a_picture_is_bounded_too(serve, monkeypatch):
     client = serve(max_pixels=10_000)
     assert post(client, icon_within(16, 16)).status_code == 200
     answer = post(client, icon_within(200, 200))
-    assert answer.status_code == 415
+    assert answer.status_code == 413
     assert "too large" in answer.json()["error"]
 
 
