@@ -64,7 +64,7 @@ class Workshop:
     def __init__(self, catalogue: Catalogue, limits: Limits, metrics: Metrics) -> None:
         self.limits = limits
         self.metrics = metrics
-        cores = torch.get_num_threads()
+        cores = self.cores = torch.get_num_threads()
         on_cpu = all(model.on_cpu for model in catalogue.models.values())
         self.workers = limits.workers or (cores if on_cpu else _WITH_GPU)
         self.batcher = Batcher(self.workers if on_cpu else 1, metrics.batches.observe)
@@ -80,6 +80,7 @@ class Workshop:
     def close(self) -> None:
         """End the threads once they have finished what they began."""
         self.threads.shutdown(cancel_futures=True)
+        torch.set_num_threads(self.cores)  # new threads take the number that was set last
 
     def work(self, order: Order) -> Done:
         """Stylize a picture, with the pixels and in the file that `fst stylize` would write.
