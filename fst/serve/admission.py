@@ -1,4 +1,4 @@
-"""Which pictures are let in: so many at once, so many bytes, so many seconds.
+"""Which requests are let in: limits on how many at once, on their bytes and their seconds.
 
 A request is refused before its body is read where its header tells enough. What arrives is counted,
 as a client may lie about the length, or not say it.
@@ -46,7 +46,7 @@ class Admission:
         if length.isdecimal() and int(length[:20]) > self.limits.max_bytes:
             error = _too_long(self.limits)
         elif self.places < 1:
-            error = HTTPException(429, "as many pictures wait as may: try again later", RETRY)
+            error = HTTPException(429, "the queue is full: try again later", RETRY)
         else:
             self.places -= 1
             self.metrics.admitted.inc()

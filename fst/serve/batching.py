@@ -25,14 +25,14 @@ class _Waiting:
 class Batcher:
     """Runs passes for the threads that ask: whoever comes first takes along those who wait."""
 
-    def __init__(self, passes: int, told: Callable[[int], None] = lambda pictures: None) -> None:
+    def __init__(self, passes: int, on_pass: Callable[[int], None] = lambda pictures: None) -> None:
         """Begin without any.
 
         Args:
             passes: how many run at once.
-            told: called with the number of pictures of each pass.
+            on_pass: called with the number of pictures of each pass.
         """
-        self.told = told
+        self.on_pass = on_pass
         self._passes = threading.Semaphore(passes)
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, list[_Waiting]] = defaultdict(list)
@@ -83,6 +83,6 @@ class Batcher:
                 for each in taken:
                     self._run([each])
         else:
-            self.told(len(taken))
+            self.on_pass(len(taken))
             for each, result in zip(taken, results, strict=True):
                 each.result.set_result(result)

@@ -39,7 +39,7 @@ class ServedModel:
         if not ref.is_exported and not ref.choice:
             model = read_model(ref.path)
             if model.info.has_choice:
-                # Under its name: messages go to clients, who are told of no path.
+                # Under its name: messages go to clients, who must not see paths.
                 self.several = replace(model, path=Path(self.name))
         self.info: ModelInfo
         if self.several:
@@ -102,7 +102,7 @@ class ServedModel:
             return self._opened[key]
 
     def describe(self) -> dict[str, Any]:
-        """Return what clients are told, as JSON has it."""
+        """Return what clients may know of it, as JSON has it."""
         info = self.info
         thumbnail = f"/models/{quote(self.name, safe='')}/thumbnail"
         return {

@@ -17,9 +17,9 @@ def welcome() -> str:
     """Return the page at `/` of a server without a site."""
     return _PAGE.format(
         title="fst",
-        body="<h1>fst</h1>\n<p>This server stylizes pictures: see <a href='docs'>how to ask it"
-        "</a>. It has no page to do so in: <code>fst web -o site/</code> writes one, and "
-        "<code>fst serve --site site/</code> shows it here.</p>",
+        body="<h1>fst</h1>\n<p>This server stylizes pictures: its interface is described in "
+        "<a href='docs'>docs</a>. To have a page here, write one with <code>fst web -o site/</code>"
+        " and start the server with <code>fst serve --site site/</code>.</p>",
     )
 
 

@@ -81,7 +81,7 @@ def test_pages_load_nothing_from_elsewhere(serve):
     assert set(described["paths"]) >= {"/stylize", "/models", "/healthz", "/metrics"}
 
 
-def test_browsers_are_told_to_be_careful(serve, tmp_path: Path):
+def test_answers_have_the_headers_that_make_browsers_careful(serve, tmp_path: Path):
     (tmp_path / "index.html").write_text("<title>page</title>")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.onnx").write_bytes(b"onnx")
