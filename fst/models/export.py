@@ -6,7 +6,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -110,7 +110,7 @@ def export_model(
     read = _all_styles(model) if options.blend else open_model(model)
     network = read.network
     say(f"writing {output}" + (", which takes a minute or two" if output.suffix == ".pt2" else ""))
-    with replacing(output) as temporary, _quiet():
+    with replacing(output) as temporary, quiet():
         export = EXPORTERS[output.suffix](temporary, network, read.info, options)
         say("comparing it with the network")
         compared = _blends(network) if isinstance(network, StyledNetwork) else [(network, None)]
@@ -119,14 +119,19 @@ def export_model(
             for alone, shares in compared
             for agreement in agree(temporary, alone, picture, options.height_width, shares)
         ]
-        worst = min(agreements, key=lambda agreement: agreement.psnr_db)
-        floor = FLOOR_DB[export.precision]
-        if worst.psnr_db < floor:
-            raise UserError(
-                f"{output} was not kept because its pictures differ from the network's: {worst} "
-                f"({export.precision} requires at least {floor:.0f} dB)"
-            )
+        refuse_if_apart(str(output), agreements, export.precision)
     return agreements
+
+
+def refuse_if_apart(name: str, agreements: Iterable[Agreement], precision: str = "fp32") -> None:
+    """Raise UserError if one of the comparisons of a file, called `name`, is below its floor."""
+    worst = min(agreements, key=lambda agreement: agreement.psnr_db)
+    floor = FLOOR_DB[precision]
+    if worst.psnr_db < floor:
+        raise UserError(
+            f"{name} was not kept because its pictures differ from the network's: {worst} "
+            f"({precision} requires at least {floor:.0f} dB)"
+        )
 
 
 def _all_styles(ref: ModelRef) -> Model:
@@ -180,7 +185,7 @@ EXPORTERS: dict[str, Callable[[Path, Any, ModelInfo, ExportOptions], ExportInfo]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporters' warnings, which users cannot do anything about."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -78,8 +78,8 @@ class Standalone(nn.Module):
         return result
 
 
-class StandaloneBlend(Standalone):
-    """A network of several styles, whose shares are its second input."""
+class StandaloneStyled(Standalone):
+    """A network of several styles, whose second input are the values of a style."""
 
     def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: ExportOptions) -> None:
         network = plain(styled.network)
@@ -90,14 +90,29 @@ class StandaloneBlend(Standalone):
         own = norm_parameters(styled.network)
         self.names = [f"network.{name}" for name in (*own, f"{output}.palette")]
         self.sizes = [*(len(values) for values in own.values()), styled.palettes[0].numel()]
-        vectors = torch.cat([styled.vectors(), styled.palettes.flatten(1)], dim=1)
-        self.register_buffer("vectors", vectors.detach())
+
+    def forward(self, image: Tensor, values: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the pictures, each in the style of its values, (N, V), as `values_of` has them."""
+        parts = torch.split(values, self.sizes, dim=1)
+        fed = dict(zip(self.names, (each[:, :, None, None] for each in parts), strict=True))
+        return self.convert(image, lambda x: functional_call(self.network, fed, (x,)))
+
+
+def values_of(styled: StyledNetwork) -> Tensor:
+    """Return each style's values, (K, V): its vector, then its palette. They blend linearly."""
+    return torch.cat([styled.vectors(), styled.palettes.flatten(1)], dim=1).detach()
+
+
+class StandaloneBlend(StandaloneStyled):
+    """A network of several styles, whose shares are its second input."""
+
+    def __init__(self, styled: StyledNetwork, dtype: torch.dtype, options: ExportOptions) -> None:
+        super().__init__(styled, dtype, options)
+        self.register_buffer("values", values_of(styled))
 
     def forward(self, image: Tensor, shares: Tensor) -> Tensor:  # type: ignore[override]
         """Return the pictures, each in its own blend of the styles, shares (N, K)."""
-        values = torch.split(shares @ self.get_buffer("vectors"), self.sizes, dim=1)
-        fed = dict(zip(self.names, (each[:, :, None, None] for each in values), strict=True))
-        return self.convert(image, lambda x: functional_call(self.network, fed, (x,)))
+        return super().forward(image, shares @ self.get_buffer("values"))
 
 
 class _FedNorm(nn.Module):

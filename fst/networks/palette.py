@@ -9,7 +9,7 @@ A palette (3, 4) is the change of what enters the output's nonlinearity, z: a ma
 offset, so that z becomes z + matrix z + offset. Zeros change nothing, and palettes blend linearly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -30,6 +30,7 @@ MIN_VARIANCE = 1e-3
 """Added to the variances of z: colours may lie in a plane or on a line."""
 MAX_CONTRAST = 3.0
 """The most that contrast is raised or lowered along any axis."""
+_Eigh = Callable[[Tensor], Sequence[Tensor]]
 
 
 @torch.no_grad()
@@ -48,7 +49,7 @@ def colours_of(network: TransformerNetwork, painting: Tensor) -> Tensor:
     """
     if (scale := PAINTING_PX / min(painting.shape[-2:])) < 1:
         painting = F.interpolate(painting, scale_factor=scale, mode="bilinear", antialias=True)
-    return _colours(network, painting)
+    return measure_colours(network, painting)
 
 
 @torch.no_grad()
@@ -79,15 +80,30 @@ def fit_palette(
     stylized = torch.cat([functional_call(network, given, (each[None],)) for each in noise])
     if not stylized.isfinite().all():
         return torch.zeros(3, 4, device=device)
-    own = _colours(network, stylized)
+    return palette_between(measure_colours(network, stylized), colours, share).to(device)
+
+
+def palette_between(
+    own: Tensor, colours: Tensor, share: float, eigh: _Eigh = torch.linalg.eigh
+) -> Tensor:
+    """Return the palette (3, 4) that leads from a network's colours to others.
+
+    Args:
+        own: the network's, as `measure_colours` returns them.
+        colours: those to go to.
+        share: how far to go, from 0 to 1.
+        eigh: what finds eigenvalues and eigenvectors.
+    """
     (covariance, mean), (aimed, aim) = ((c[:, :3], c[:, 3]) for c in (own, colours))
-    root = _root(covariance)
-    inverse = torch.linalg.inv(root)
-    factors, axes = torch.linalg.eigh(inverse @ _root(root @ aimed @ root) @ inverse)
+    variances, axes = eigh(covariance)
+    root, inverse = ((axes * each) @ axes.T for each in (variances.sqrt(), variances.rsqrt()))
+    variances, axes = eigh(root @ aimed @ root)
+    middle = (axes * variances.sqrt()) @ axes.T
+    factors, axes = eigh(inverse @ middle @ inverse)
     matrix = (axes * factors.clamp(1 / MAX_CONTRAST, MAX_CONTRAST)) @ axes.T
     offset = aim - matrix @ mean
     change = torch.cat([matrix - torch.eye(3, dtype=matrix.dtype), offset[:, None]], dim=1)
-    return (share * change).float().to(device)
+    return (share * change).float()
 
 
 @torch.no_grad()
@@ -123,20 +139,15 @@ def make_pink(white: Tensor) -> Tensor:
     return standardised
 
 
-def _colours(network: TransformerNetwork, pictures: Tensor) -> Tensor:
+def measure_colours(network: TransformerNetwork, pictures: Tensor) -> Tensor:
     """Return the covariance and the mean of z over all pixels of (N, 3, H, W), as one (3, 4)."""
     *_, output = network.modules()
     assert isinstance(output, ScaledTanh | Clamp)
     z = output.inverse(pictures.clamp(DARKEST, LIGHTEST))
     pixels = z.transpose(0, 1).flatten(1).cpu().double()
     least = MIN_VARIANCE * torch.eye(3, dtype=pixels.dtype)
-    correction = int(pixels.shape[1] > 1)  # a painting of one pixel is a plain colour
-    covariance = torch.cov(pixels, correction=correction) + least
-    return torch.cat([covariance, pixels.mean(1, keepdim=True)], dim=1)
-
-
-def _root(matrix: Tensor) -> Tensor:
-    """Return the square root of a symmetric positive definite matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = (vectors * values.sqrt()) @ vectors.T
-    return root
+    mean = pixels.mean(1, keepdim=True)
+    centred = pixels - mean
+    count = max(2, pixels.shape[1])  # a painting of one pixel is a plain colour
+    covariance = centred @ centred.T / (count - 1) + least
+    return torch.cat([covariance, mean], dim=1)
