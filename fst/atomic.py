@@ -1,8 +1,9 @@
-"""Files that are never half-written."""
+"""Files and folders that are never half-written."""
 
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,36 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, and move it there once it is complete.
+
+    A folder that is there is moved away before, and deleted afterwards with all that it holds.
+    A process that is killed leaves a hidden `.NAME.PID-RANDOM.partial` folder, which can be
+    deleted; killed between the two moves, it leaves two of them, one being the old folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (target.with_name(_unique_name(target)) for _ in range(2))
+    temporary.mkdir()  # not `tempfile.mkdtemp`, whose folders nobody else may read
+    try:
+        yield temporary
+        if target.exists():
+            target.replace(old)
+        try:
+            temporary.replace(target)
+        except OSError:
+            if old.exists():
+                old.replace(target)
+            raise
+    finally:
+        for each in (temporary, old):
+            shutil.rmtree(each, ignore_errors=True)
+
+
 def check_writable(path: Path) -> None:
     """Raise OSError if `replacing` could not write a file, before work begins that it is to keep.
 
@@ -78,16 +109,19 @@ def _flush(path: Path) -> None:
 def _create_beside(target: Path) -> tuple[Path, int]:
     """Create an empty file in the folder of `target`; return its path and its permissions."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    stem = target.stem.encode(errors="surrogateescape")[:_STEM_BYTES].decode(errors="ignore")
     while True:
-        unique = f"{os.getpid()}-{secrets.token_hex(4)}"
-        temporary = target.with_name(f".{stem}.{unique}.partial{target.suffix}")
+        temporary = target.with_name(_unique_name(target) + target.suffix)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
         os.close(descriptor)
         return temporary, stat.S_IMODE(temporary.stat().st_mode)
+
+
+def _unique_name(target: Path) -> str:
+    stem = target.stem.encode(errors="surrogateescape")[:_STEM_BYTES].decode(errors="ignore")
+    return f".{stem}.{os.getpid()}-{secrets.token_hex(4)}.partial"
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ from threading import Barrier
 import pytest
 import torch
 
-from fst.atomic import replacing, write_texts
+from fst.atomic import replacing, replacing_folder, write_texts
 from fst.config import FastConfig
 from fst.models.model_file import describe, read_model, save_model
 from fst.networks.fast import Fast
@@ -223,3 +223,27 @@ def test_a_disk_that_fills_while_saving_is_an_os_error_and_keeps_the_old_file(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [file]
     assert file.read_bytes() == old
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path, there: bool):
+    folder = tmp_path / "more" / "site"
+    if there:
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+    with pytest.raises(ZeroDivisionError), replacing_folder(folder) as temporary:
+        (temporary / "new").touch()
+        1 / 0
+    assert [each.name for each in folder.glob("*")] == ["old"] * there
+    with replacing_folder(folder) as temporary:
+        (temporary / "new").touch()
+        assert [each.name for each in folder.glob("*")] == ["old"] * there
+    assert [each.name for each in folder.iterdir()] == ["new"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@posix
+def test_a_new_folder_has_the_permissions_of_the_umask(tmp_path: Path, umask_027):
+    with replacing_folder(tmp_path / "site"):
+        pass
+    assert mode_of(tmp_path / "site") == 0o750

@@ -20,7 +20,7 @@ LAYERS = (
     ("models", "video"),
     ("data", "stylizing"),
     ("training", "upscaling"),
-    ("batch", "gatys", "serve", "webcam"),
+    ("batch", "gatys", "serve", "web", "webcam"),
     ("measuring",),
     ("cli",),
     ("__main__",),

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from fst import __version__
 from fst.cache import prepare_caches
-from fst.cli import measure, models, serve, stylize, training
+from fst.cli import measure, models, serve, stylize, training, web
 from fst.errors import UserError, one_line, one_line_errors, raise_on_termination
 from fst.stylizing.options import LESS_MEMORY
 from fst.terminal import open_streams
@@ -56,6 +56,7 @@ for command in (
     models.inspect,
     models.export,
     serve.serve,
+    web.web,
     measure.benchmark,
     measure.benchmark_training,
     measure.evaluate,

@@ -1,0 +1,1 @@
+"""A page that stylizes in the browser: models, thumbnails and a runtime in a folder of files."""
