@@ -1,12 +1,13 @@
 # make test    create the environment if there is none, run every check and test
 # make demo    train a style end to end and show the result
 # make docs    build the documentation into build/site; a broken link is an error
+# make page    put the page of fst web into build/site/try; downloads onnxruntime-web once
 # make lowest  run the tests with the lowest versions that pyproject.toml allows
 # make dist    build the sdist and the wheel, check them, install the wheel and try it
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test check docs lowest dist format clean
+.PHONY: demo test check docs page lowest dist format clean
 
 # The stamp is younger than pyproject.toml once the environment holds what that asks for.
 .venv/stamp: pyproject.toml
@@ -29,6 +30,9 @@ check: .venv/stamp
 docs: .venv/stamp
 	$(BIN)/python scripts/docs/write_reference.py --check
 	$(BIN)/zensical build --clean --strict
+
+page: .venv/stamp
+	$(BIN)/fst web --output build/site/try --overwrite
 
 # Without those of the packaging: they need a setuptools that the lowest torch refuses.
 lowest: build/lowest/stamp

@@ -74,6 +74,13 @@ def test_wheel_is_named_and_holds_every_module(wheel: Path):
     }
 
 
+def test_wheel_holds_every_file_of_the_page(wheel: Path):
+    page = ROOT / "fst" / "web" / "page"
+    files = {str(file.relative_to(ROOT)) for file in page.rglob("*") if file.is_file()}
+    with ZipFile(wheel) as archive:
+        assert {"fst/web/page/index.html", "fst/web/page/sw.js"} <= files <= set(archive.namelist())
+
+
 def test_wheel_names_both_licences_and_holds_them(wheel: Path):
     with ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -119,7 +126,11 @@ def test_sdist_holds_the_deployment_snippets_and_the_changelog(distributions: Pa
     (sdist,) = distributions.glob("fst_style_transfer-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    snippets = {str(file.relative_to(ROOT)) for file in (ROOT / "scripts" / "deploy").iterdir()}
+    snippets = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "scripts" / "deploy").rglob("*")
+        if file.is_file()
+    }
     assert snippets and snippets <= names
     assert {"CHANGELOG.md", "CITATION.cff"} <= names
 

@@ -74,7 +74,7 @@ def build_site(
     _check_output(output, overwrite)
     read = dict(_read_models(models))
     with _example_files(examples) as files:
-        pictures = [read_image(file) for file in files]
+        pictures = [read_image(file, _EXAMPLE_PX**2) for file in files]
     runtime = find_runtime(ort, note)
     with replacing_folder(output) as folder:
         _copy_page(folder)
@@ -135,8 +135,8 @@ def _read_models(refs: Sequence[ModelRef]) -> Iterator[tuple[str, Model]]:
 
 
 def _as_file_name(text: str) -> str:
-    """Return a text as a name of a file that needs no escapes in an address."""
-    return re.sub(r"[^\w.+-]", "_", text).strip(".") or "model"
+    """Return a text as a name of a file that needs no escapes in an address and is not hidden."""
+    return re.sub(r"[^\w.+-]", "_", text).strip("._") or "model"
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _write_model(
     """Write the files of a model, tested on one picture, with thumbnails made of a square one."""
     about = _describe(model.info, name)
     about["file"] = f"models/{name}.onnx"
-    network = folder / about["file"]
+    network = _new_file(folder, about["file"])
     if not model.info.has_choice:
         write_network(model, network, tried)
         about["thumbnail"] = _write_thumbnail(folder, name, model.stylizer, square)
@@ -201,7 +201,7 @@ def _write_model(
     ]
     if model.predicts:
         about["painting"] = f"models/{name}_painting.onnx"
-        write_predictor(model, folder / about["painting"], network, tried)
+        write_predictor(model, _new_file(folder, about["painting"]), network, tried)
     return about
 
 
@@ -216,11 +216,16 @@ def _describe(info: ModelInfo, name: str) -> dict[str, Any]:
 
 def _write_thumbnail(folder: Path, name: str, network: TransformerNetwork, square: Tensor) -> str:
     file = f"thumbnails/{name}.jpg"
-    if (folder / file).exists():
-        raise UserError(f"two styles have the same file name {file}: rename a model or a style")
     with torch.no_grad():
-        write_image(network(square), folder / file)
+        write_image(network(square), _new_file(folder, file))
     return file
+
+
+def _new_file(folder: Path, name: str) -> Path:
+    """Return a file that no other model or style has; not all file systems tell cases apart."""
+    if (folder / name).exists():
+        raise UserError(f"two models or styles would both be {name}: rename one")
+    return folder / name
 
 
 def _centre(image: Tensor) -> Tensor:

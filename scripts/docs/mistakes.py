@@ -95,6 +95,9 @@ MISTAKES = {
         ),
         Mistake("export: unknown format", "export model.safetensors -o out.tflite"),
         Mistake("export: file exists", "export model.safetensors -o foreign.onnx"),
+        Mistake("web: the folder holds something else", "web model.safetensors -o photos"),
+        Mistake("web: a style alone", "web museum:udnie -o site"),
+        Mistake("web: not a folder of the runtime", "web model.safetensors -o site --ort empty"),
     ],
     "Pictures and videos": [
         Mistake("picture missing", "stylize model.safetensors missing.jpg -o out.png"),

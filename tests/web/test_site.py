@@ -270,6 +270,29 @@ def test_names_need_no_escapes_in_an_address(
     assert (tmp_path / "site" / model["file"]).read_bytes() == b"network"
 
 
+def test_two_models_never_share_a_file(
+    quick: None,
+    tiny_model: Path,
+    tiny_any: Path,
+    stub_ort: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def write_values(model: object, path: Path, picture: object) -> Tensor:
+        path.write_bytes(b"network")
+        return torch.zeros(2, 3)
+
+    monkeypatch.setattr(site_module, "write_styled", write_values)
+    monkeypatch.setattr(site_module, "write_predictor", forbidden)
+    for content, name in ((tiny_model, "sea_painting"), (tiny_any, "sea"), (tiny_model, "sea-sky")):
+        (tmp_path / f"{name}.safetensors").write_bytes(content.read_bytes())
+    for other in ("sea_painting", "sea-sky"):
+        models = [ModelRef(tmp_path / f"{name}.safetensors") for name in (other, "sea")]
+        with pytest.raises(UserError, match=f"would both be .*/{other}"):
+            build_site(tmp_path / "site", models, ort=stub_ort)
+    assert not (tmp_path / "site").exists()
+
+
 def test_the_command_says_what_it_wrote_and_how_to_see_it(
     quick: None, fst_here, tiny_model: Path, stub_ort: Path
 ):
