@@ -294,10 +294,12 @@ def test_two_models_never_share_a_file(
 
 
 def test_the_command_says_what_it_wrote_and_how_to_see_it(
-    quick: None, fst_here, tiny_model: Path, stub_ort: Path
+    quick: None, fst_here, tiny_model: Path, stub_ort: Path, photos: Path, tmp_path: Path
 ):
-    done = fst_here("web", tiny_model, "-o", "page", "--ort", stub_ort)
+    examples = ("--example", photos / "00.png", "--example", photos / "more" / "01.png")
+    done = fst_here("web", tiny_model, "-o", "page", "--ort", stub_ort, *examples)
     assert done.returncode == 0, done.stderr
+    assert names_in(tmp_path / "page" / "examples") == ["0.jpg", "1.jpg"]
     assert "page: 1 models" in done.stdout
     assert "python -m http.server -d page" in done.stdout
     again = fst_here("web", tiny_model, "-o", "page", "--ort", stub_ort)
