@@ -30,7 +30,7 @@ from fst.report import Progress, few
 from fst.web.networks import write_network, write_predictor, write_styled
 from fst.web.runtime import FILES, WASM, WEBGPU, Runtime, find_runtime
 
-THUMBNAIL_PX = 192
+THUMBNAIL_PX, THUMBNAIL_QUALITY = 192, 85
 SITE = "site.json"
 """The file by which a site is known, and which the page reads first."""
 UNLISTED = (SITE, "sw.js")
@@ -217,7 +217,7 @@ def _describe(info: ModelInfo, name: str) -> dict[str, Any]:
 def _write_thumbnail(folder: Path, name: str, network: TransformerNetwork, square: Tensor) -> str:
     file = f"thumbnails/{name}.jpg"
     with torch.no_grad():
-        write_image(network(square), _new_file(folder, file))
+        write_image(network(square), _new_file(folder, file), THUMBNAIL_QUALITY)
     return file
 
 
