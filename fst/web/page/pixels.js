@@ -59,7 +59,7 @@ export function toBitmap({ width, height, rgba }) {
  * Continues colours to where a picture is transparent, so that the network sees no edge there:
  * fst/pictures/transparency.py, which says more.
  */
-export function continueColours({ width, height, rgba }) {
+function continueColours({ width, height, rgba }) {
   let [hidden, visible] = [false, false];
   for (let at = 3; at < rgba.length && !(hidden && visible); at += 4)
     if (rgba[at] > MIN_ALPHA) visible = true;

@@ -122,7 +122,6 @@ async function run(picture, style, look) {
     );
   const seen = seenOf(picture, look.strokes);
   const values = await blended(style, trainedStrength(style, look));
-  say({ text: "Painting", share: null });
   return { seen, stylized: await networks.stylize(style.model, seen, values) };
 }
 
@@ -131,6 +130,7 @@ async function paint(style, look) {
   const key = JSON.stringify([style, look.strokes, trainedStrength(style, look)]);
   if (painted?.key === key) return;
   painted = null; // its memory is needed
+  say({ text: "Painting", share: null });
   painted = { key, ...(await run(photograph.whole, style, look)) };
 }
 
