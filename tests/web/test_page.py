@@ -108,8 +108,8 @@ def write_clip(path: Path) -> Path:
     return path
 
 
-def painted(page: "api.Page") -> None:
-    api.expect(page.locator("#status")).to_have_text(PAINTED)
+def painted(page: "api.Page", timeout_ms: float = TIMEOUT_MS) -> None:
+    api.expect(page.locator("#status")).to_have_text(PAINTED, timeout=timeout_ms)
 
 
 def problem(page: "api.Page") -> str:
@@ -518,7 +518,7 @@ def test_webgpu_paints_the_same(browser: "api.Browser", address: str, tiny_half:
     with_gpu = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
     page = with_gpu.new_page()
     page.goto(address)
-    painted(page)
+    painted(page, 5 * TIMEOUT_MS)  # a GPU in software, if it is one
     engine = page.locator("#engine").inner_text()
     if engine == "WebGPU":
         open_photo(page, painting)

@@ -61,6 +61,7 @@ const trying = (action) => async (event) => {
 // What is asked for
 
 const second = () => styles.find((style) => style.name === byId("second").value);
+const titles = () => (wanted().style.parts?.length > 1 ? `${chosen.title} with ${second().title}` : chosen.title);
 const shareOfFirst = () => 1 - byId("share").value / 100;
 
 function strokes() {
@@ -108,7 +109,7 @@ const show = newest(async (question, newer) => {
     ready = true;
     byId("save").disabled = byId("share-it").disabled = false;
     byId("engine").textContent = engine;
-    done(`${chosen.title}, painted at ${seen.join(" × ")} in ${(ms / 1000).toFixed(1)} s`);
+    done(`${titles()}, painted at ${seen.join(" × ")} in ${(ms / 1000).toFixed(1)} s`);
   } catch (error) {
     complain(error);
   }
@@ -248,7 +249,7 @@ async function paintFrames() {
     return Math.min(await paint(size), await paint(size), await paint(size));
   };
   let size = await chooseSize(measure, short);
-  if (isOn()) done(`${chosen.title}, live`);
+  if (isOn()) done(`${titles()}, live`);
   for (const lag = new LagRule(); isOn(); ) {
     size = lag.next(size, await paint(size), short);
     await new Promise(requestAnimationFrame);
