@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import train_by_two
 from safetensors.torch import load_file
 
 from fst.errors import UserError
@@ -124,6 +125,14 @@ def test_a_run_that_stops_before_its_length_is_known_measures_again(
     assert train(config) == 0
     state = RunFolder(config.run_dir).read_state()
     assert state["seen_images"] == state["images"] > 40
+
+
+def test_two_processes_agree_on_the_length(compose, tiny_overrides):
+    """Else one would wait for the other's gradients for ever."""
+    overrides = [*tiny_overrides, "training.minutes=0.05", "training.images=1"]
+    train_by_two(overrides)
+    state = RunFolder(compose(overrides).run_dir).read_state()
+    assert state["seen_images"] == state["images"] > 0
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "1e9"])
