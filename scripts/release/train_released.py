@@ -16,17 +16,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-NARROW = ("init=any",)
+STEADY = ("init=any", "loss.temporal_weight=10")
 WIDE = ("network.width=64", "network.coarse_width=96", "network.full_width=16")
 STYLES = {
-    "starry_night": ("the_starry_night_bright", *NARROW),
-    "great_wave": ("the_great_wave", *NARROW),
-    "the_scream": ("the_scream", *NARROW),
-    "composition_vii": ("composition_vii", *NARROW),
-    "udnie": ("udnie", "style.size_px=256", *NARROW),
-    "water_lilies": ("water_lilies", *NARROW),
-    "wheat_field": ("wheat_field_with_cypresses", *NARROW),
-    "mondrian": ("mondrian_composition", *NARROW),
+    "starry_night": ("the_starry_night_bright", *STEADY, "loss.style_pictures=2"),
+    "great_wave": ("the_great_wave", *STEADY),
+    "the_scream": ("the_scream", *STEADY),
+    "composition_vii": ("composition_vii", *STEADY),
+    "udnie": ("udnie", "init=any"),
+    "water_lilies": ("water_lilies", *STEADY),
+    "wheat_field": ("wheat_field_with_cypresses", *STEADY),
+    "mondrian": ("mondrian_composition", *STEADY),
     "starry_night_wide": ("the_starry_night_bright", *WIDE),
     "great_wave_wide": ("the_great_wave", *WIDE),
     "the_scream_wide": ("the_scream", *WIDE),
