@@ -163,9 +163,11 @@ def record_words(page: "api.Page") -> Callable[[], str]:
     page.evaluate(
         """() => {
             window.said = "";
+            window.listening?.disconnect();  // to what an earlier test wanted to know
             const status = document.getElementById("status");
-            new MutationObserver(() => { window.said += status.textContent + "\\n" })
-                .observe(status, { childList: true });
+            const note = () => { window.said += status.textContent + "\\n" };
+            window.listening = new MutationObserver(note);
+            window.listening.observe(status, { childList: true });
         }"""
     )
     return lambda: page.evaluate("window.said")
