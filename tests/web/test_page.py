@@ -515,7 +515,9 @@ def test_webassembly_takes_over_where_webgpu_fails(
     context.close()
 
 
-def test_webgpu_paints_the_same(browser: "api.Browser", address: str, tiny_half: Path, photo: Path):
+def test_webgpu_paints_the_same(
+    browser: "api.Browser", address: str, tiny_half: Path, painting: Path
+):
     flags = [*FLAGS, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
     with_gpu = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
     page = with_gpu.new_page()
