@@ -515,6 +515,22 @@ def test_webassembly_takes_over_where_webgpu_fails(
     context.close()
 
 
+def test_it_has_threads_where_the_server_isolates_it_already(browser: "api.Browser", folder: Path):
+    """As `fst serve --site` does: headers that the service worker only repeated would not count."""
+    from fst.serve.headers import FOR_SITE
+
+    context = browser.new_context()
+    page = context.new_page()
+    with serving(folder, FOR_SITE) as address:
+        page.goto(address)
+        painted(page)
+        page.reload()  # now by the service worker
+        painted(page)
+        assert page.evaluate("navigator.serviceWorker.controller !== null")
+        assert page.evaluate("crossOriginIsolated")
+        context.close()
+
+
 def test_webgpu_paints_the_same(
     browser: "api.Browser", address: str, tiny_half: Path, painting: Path
 ):

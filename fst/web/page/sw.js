@@ -43,8 +43,10 @@ async function answer(request) {
   return isolated(fetched);
 }
 
-function isolated({ body, status, statusText, headers }) {
-  return new Response(body, { status, statusText, headers: { ...Object.fromEntries(headers), ...HEADERS } });
+function isolated(answer) {
+  const headers = new Headers(answer.headers);
+  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value); // not beside the server's own
+  return new Response(answer.body, { status: answer.status, statusText: answer.statusText, headers });
 }
 
 addEventListener("install", (event) => event.waitUntil(install()));
