@@ -25,7 +25,8 @@ def web(
         models: Model files, run folders, or names of runs or of released models. Default: all
             released models of style.
         output: The folder for the site.
-        example: A photograph to begin with; repeat it for more. Default: one that ships with fst.
+        example: A photograph to begin with; repeat it for more. Default: an astronaut where the
+            extra demo is installed, else a picture that ships with fst.
         ort: The folder dist/ of onnxruntime-web, for machines without npm or a network.
         overwrite: Replace the site if there is one.
     """

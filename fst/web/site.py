@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def build_site(
     Args:
         output: its folder.
         models: what `find_model` returned.
-        examples: pictures to begin with; none takes the one that ships with fst.
+        examples: pictures to begin with; none takes an astronaut of scikit-image's where that is
+            installed (the extra `demo`), else the picture that ships with fst.
         ort: a folder with the runtime, as `find_runtime` takes it.
         overwrite: replace a site that is there.
         show: called with the progress.
@@ -141,8 +143,11 @@ def _as_file_name(text: str) -> str:
 
 @contextmanager
 def _example_files(given: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as own:
-        yield given or [own]
+    own = resources.files("fst.conf") / "style" / "vortices.jpg"
+    if find_spec("skimage"):  # its photograph shows more of a style; NASA's, public domain
+        own = resources.files("skimage.data") / "astronaut.png"
+    with resources.as_file(own) as file:
+        yield given or [file]
 
 
 def _copy_page(folder: Path) -> None:
