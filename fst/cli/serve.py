@@ -21,8 +21,9 @@ def serve(
     """Serve models over HTTP until Ctrl-C or SIGTERM: POST /stylize, GET /models, /docs, /metrics.
 
     Args:
-        models: Model files, run folders or names of runs or released models; by default all
-            released ones. Clients choose among these and their styles, and name no files.
+        models: Model files, run folders, or names of runs or of released models. Default: all
+            released models that stylize. Clients choose among these and their styles; they cannot
+            name files.
         site: A folder that `fst web` wrote: its page is shown at /.
         host: The address to listen at; 0.0.0.0 is every one of the machine, without encryption or
             passwords.

@@ -23,10 +23,10 @@ def web(
 
     Args:
         models: Model files, run folders, or names of runs or of released models. Default: all
-            released models of style.
+            released models that stylize.
         output: The folder for the site.
-        example: A photograph to begin with; repeat it for more. Default: an astronaut where the
-            extra demo is installed, else a picture that ships with fst.
+        example: A photograph to start with; repeat the flag for more. Default: a portrait of an
+            astronaut if the extra demo is installed, else a picture that ships with fst.
         ort: The folder dist/ of onnxruntime-web, for machines without npm or a network.
         overwrite: Replace the site if there is one.
     """

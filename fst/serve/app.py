@@ -27,8 +27,8 @@ from fst.serve.thumbnails import Thumbnails
 from fst.serve.work import Workshop
 
 _ABOUT = (
-    'Stylizes pictures. Mistakes are answered in JSON, {"error": "one line"}. Each answer has an '
-    "X-Request-Id, by which the log of the server names it."
+    'Stylizes pictures. Errors are answered in JSON, {"error": "one line"}. Each answer has an '
+    "X-Request-Id, under which the server logs it."
 )
 
 

@@ -90,6 +90,13 @@ class ServedModel:
             if style:
                 raise UserError(f"{self.name} has one style: leave out style")
             return self.alone
+        if not style:
+            names = ", ".join(self.styles)
+            raise UserError(
+                f"{self.name} has {len(self.styles)} styles: give one as style, or a blend, "
+                f"NAME=SHARE,NAME=SHARE{', or a painting' if several.predicts else ''}; they are "
+                f"{names}"
+            )
         return self._keep(f"style:{style}", lambda: several.in_style(style, files=False))
 
     def _keep(self, key: str, fold: Callable[[], Model]) -> Stylizer:

@@ -17,13 +17,13 @@ class StylizeForm(BaseModel):
     picture: UploadFile = Field(description="The picture, in any format that fst reads.")
     model: str = Field(description="One of the names that /models lists.")
     style: str = Field(
-        "", description="Of a model of several styles one of their names, or a blend: a=0.7,b=0.3."
+        "", description="For models with several styles: the name of one, or a blend: a=0.7,b=0.3."
     )
     painting: UploadFile | None = Field(
-        None, description="Instead of a style, with a model that takes paintings: a picture of it."
+        None, description="A picture of a painting, instead of style, if the model takes them."
     )
     strength: float = Field(
-        1.0, description="1 is the model's result, 0 the picture; up to 1.5 if it takes paintings."
+        1.0, description="1 is the full style, 0 the picture; models that take paintings go to 1.5."
     )
     strokes: float | None = Field(
         None, description="Size of strokes, 0.25 to 16; by default larger in large pictures."

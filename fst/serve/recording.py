@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fst.errors import is_out_of_memory
 from fst.serve import log
+from fst.serve.admission import RETRY
 from fst.serve.metrics import Metrics
 from fst.serve.record import KEY, Record, refusal
 
@@ -65,5 +66,7 @@ class Recorded:
 
 def _unexpected(error: Exception, number: str) -> HTTPException:
     if is_out_of_memory(error):
-        return HTTPException(503, "out of memory: try again later, or a smaller picture")
-    return HTTPException(500, f"an error of the server, in its log as {number}")
+        return HTTPException(
+            503, "out of memory: try again later, or with a smaller picture", RETRY
+        )
+    return HTTPException(500, f"internal error: the server's log has it under {number}")

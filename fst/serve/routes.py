@@ -30,7 +30,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body has too many bytes, or a picture too many pixels."},
     415: {"description": "A file is not a picture, or a damaged one."},
     422: {"description": "A field is missing, unknown or out of range."},
-    429: {"description": "Too many pictures wait: Retry-After says for how many seconds to wait."},
+    429: {"description": "Too many pictures are waiting: try again after Retry-After seconds."},
     503: {"description": "No worker or memory was free in time: try again later."},
     504: {"description": "The work took too long."},
 }

@@ -209,7 +209,7 @@ def test_a_bug_is_a_500_with_an_id_and_its_traceback_is_logged(serve, monkeypatc
     answer = post(client)
     assert answer.status_code == 500
     number = answer.headers["x-request-id"]
-    assert answer.json() == {"error": f"an error of the server, in its log as {number}"}
+    assert answer.json() == {"error": f"internal error: the server's log has it under {number}"}
     (line,) = [line for line in capsys.readouterr().out.splitlines() if number in line]
     assert "ZeroDivisionError: a secret detail" in line
 

@@ -81,7 +81,7 @@ def test_the_answer_is_the_file_that_the_command_writes(
     [
         ({}, 422, "model: Field required"),
         ({"model": "nothing"}, 422, "no model 'nothing': choose tiny, museum, any"),
-        ({"model": "museum"}, 422, "museum has 14 styles: choose one"),
+        ({"model": "museum"}, 422, "museum has 14 styles: give one as style"),
         ({"model": "tiny", "style": "udnie"}, 422, "tiny has one style"),
         ({"model": "museum", "style": "udnei"}, 422, "did you mean udnie"),
         ({"model": "museum", "style": "udnie=nan,mondrian=1"}, 422, "must be a number"),

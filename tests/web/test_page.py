@@ -354,7 +354,7 @@ def test_address_fills_the_page_in(visitor: "api.BrowserContext", address: str):
     assert page.locator("input[name=style]:checked").input_value() == "sky"
     assert page.locator("#before").evaluate("it => it.width") == 192
     page.goto(f"{address}?picture=https://example.org/photo.jpg")
-    assert "Only pictures of this site" in problem(page)
+    assert "Only pictures on this site" in problem(page)
     page.close()
 
 
@@ -385,7 +385,7 @@ def test_too_much_for_the_network_says_what_helps(page: "api.Page", tmp_path: Pa
     Image.new("RGB", (2600, 2000), "teal").save(tmp_path / "plain.png")
     open_photo(page, tmp_path / "plain.png")
     page.locator("#strokes").fill("-4")
-    assert "paint 5 megapixels" in problem(page)
+    assert "paint 6 megapixels" in problem(page)
     page.locator("#strokes").fill("0")
     painted(page)
 
@@ -416,7 +416,10 @@ def test_the_camera_is_painted_recorded_and_left(page: "api.Page", tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [("NotAllowedError", "may not be used: allow it"), ("NotFoundError", "There is no camera")],
+    [
+        ("NotAllowedError", "Camera access is blocked: allow it"),
+        ("NotFoundError", "There is no camera"),
+    ],
 )
 def test_a_camera_that_does_not_open(
     visitor: "api.BrowserContext", address: str, error: str, words: str

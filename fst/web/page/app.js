@@ -168,7 +168,7 @@ function addTile(style, picture) {
   frame.append(picture);
   title.textContent = style.title;
   by.textContent = byline(style);
-  input.addEventListener("change", () => choose(style));
+  input.addEventListener("click", () => choose(style)); // the chosen one, too, after it failed to load
   byId("second").append(new Option(style.title, style.name));
   return tile;
 }

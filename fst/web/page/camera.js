@@ -3,9 +3,9 @@
 import { Problem } from "./problem.js";
 
 const WHY_NOT = {
-  NotAllowedError: "The camera may not be used: allow it for this page in the browser's address bar, then try again.",
+  NotAllowedError: "Camera access is blocked: allow it for this page in the browser's address bar, then try again.",
   NotFoundError: "There is no camera on this device. Choose a photograph instead.",
-  NotReadableError: "Another program uses the camera. Close that one, then try again.",
+  NotReadableError: "Another program is using the camera. Close that program, then try again.",
 };
 const RECORDED_AS = ["video/mp4;codecs=avc1.42E01E", "video/webm;codecs=vp9", "video/webm"];
 
@@ -28,7 +28,7 @@ export class Camera {
 
   /** Opens the camera that faces the `user` or the `environment`; returns whether there are more. */
   async open(facing) {
-    if (!navigator.mediaDevices) throw new Problem("Browsers give the camera only to pages from https:// or localhost. Choose a photograph instead.");
+    if (!navigator.mediaDevices) throw new Problem("Browsers allow camera access only to pages on https:// or localhost. Choose a photograph instead.");
     this.close();
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({

@@ -23,7 +23,7 @@ export async function check(file) {
   const pixels = image.naturalWidth * image.naturalHeight;
   if (pixels > MOST_PX)
     throw new Problem(
-      `${nameOf(file)} has ${Math.round(pixels / 1e6)} megapixels; this page takes up to ${MOST_PX / 1e6}. Make it smaller, or use fst stylize on a computer.`,
+      `${nameOf(file)} has ${Math.ceil(pixels / 1e6)} megapixels; this page takes up to ${MOST_PX / 1e6}. Make it smaller, or use fst stylize on a computer.`,
     );
 }
 
@@ -33,13 +33,13 @@ function unreadable(file) {
   if (/hei[cf]/i.test(`${file.type} ${file.name}`))
     return `This browser cannot read HEIC photographs such as ${nameOf(file)}. Save it as JPEG first; on an iPhone, Settings > Camera > Formats > Most Compatible takes JPEG.`;
   if (file.type && !file.type.startsWith("image/")) return `${nameOf(file)} is not a picture. Choose a JPEG, PNG, WebP or AVIF file.`;
-  return `${nameOf(file)} cannot be read: it is damaged, or of a kind that this browser does not know. JPEG, PNG and WebP always work.`;
+  return `${nameOf(file)} cannot be read: it is damaged, or in a format that this browser does not support. Choose a JPEG, PNG or WebP file.`;
 }
 
 /** A picture at an address of this site: others would learn what is looked at here. */
 export async function fetchPicture(address) {
   const url = new URL(address, location.href);
-  if (url.origin !== location.origin) throw new Problem(`Only pictures of this site can be opened by address, not ${url.href}. Save it, then drop the file here.`);
+  if (url.origin !== location.origin) throw new Problem(`Only pictures on this site can be opened by address, not ${url.href}. Save that picture, then drop the file here.`);
   const answer = await fetch(url).catch(() => null);
   if (!answer?.ok) throw new Problem(`There is no picture at ${url.pathname}. Choose or drop one.`);
   return new File([await answer.blob()], decodeURIComponent(url.pathname.split("/").pop()));

@@ -134,14 +134,14 @@ export class Networks {
     try {
       answer = await fetch(new URL(file, import.meta.url));
     } catch {
-      throw new Problem(`There is no connection, and ${title} is not on this device yet. Connect and choose it again.`);
+      throw new Problem(`There is no connection, and ${title} has not been downloaded yet. Connect, then choose the style again.`);
     }
     if (!answer.ok) throw new Problem(`The server has no ${file} (${answer.status}). Reload the page.`);
     const bytes = new Uint8Array(this.#site.files[file]);
     const reader = answer.body.getReader();
     for (let at = 0; ; ) {
       const { done, value } = await reader.read().catch(() => {
-        throw new Problem(`The connection broke while ${title} was loading. Choose it again.`);
+        throw new Problem(`The connection was lost while ${title} was loading. Choose the style again.`);
       });
       if (done) return bytes.buffer;
       if (at + value.length > bytes.length) throw new Problem("The site has changed meanwhile. Reload the page.");

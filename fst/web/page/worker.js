@@ -118,7 +118,7 @@ async function run(picture, style, look) {
   const [width, height] = seenSize(picture, look.strokes);
   if (width * height > MOST_SEEN)
     throw new Problem(
-      `With strokes this fine the network would paint ${Math.round(width * height / 1e6)} megapixels; a browser has memory for ${MOST_SEEN / 1e6}. Choose larger strokes.`,
+      `With strokes this fine the network would paint ${Math.ceil(width * height / 1e6)} megapixels; a browser has memory for ${MOST_SEEN / 1e6}. Choose larger strokes.`,
     );
   const seen = seenOf(picture, look.strokes);
   const values = await blended(style, trainedStrength(style, look));
