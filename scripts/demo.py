@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from fst.pictures.image import read_image, resize, write_image
+from fst.pictures.image import middle_square, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
 
 DEMO = Path("demo")
@@ -94,9 +94,7 @@ def show(what: str, model: str) -> int:
 
 def square(file: Path) -> torch.Tensor:
     """Return a square crop from the middle of a picture, (1, 3, S, S)."""
-    image = resize(read_image(file), SHEET_PX)
-    top, left = ((length - SHEET_PX) // 2 for length in image.shape[-2:])
-    return image[..., top : top + SHEET_PX, left : left + SHEET_PX]
+    return middle_square(resize(read_image(file), SHEET_PX))
 
 
 def fst(*arguments: str) -> int:

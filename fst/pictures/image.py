@@ -345,6 +345,13 @@ def resize(image: Tensor, size_px: int) -> Tensor:
     return F.interpolate(image, list(size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def middle_square(image: Tensor) -> Tensor:
+    """Return the largest square in the middle of a picture (1, 3, H, W)."""
+    side = min(image.shape[-2:])
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
+
+
 def enlarge_bicubic(images: Tensor, factor: int) -> Tensor:
     """Return (N, 3, factor H, factor W) for (N, 3, H, W) in [0, 1], by bicubic interpolation."""
     # Antialiased, as that has the usual kernel (a = -0.5); enlarging needs no antialiasing.

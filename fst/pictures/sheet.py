@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from fst.pictures.image import middle_square
+
 GAP_PX = 4
 """White space between the pictures."""
 _FONT_PX = (12, 24)
@@ -32,7 +34,7 @@ def collage(pictures: Sequence[Tensor]) -> Tensor:
     """
     if len(pictures) == 1:
         return pictures[0]
-    squares = [_middle(each) for each in pictures[:4]]
+    squares = [middle_square(each) for each in pictures[:4]]
     side = min(square.shape[-1] for square in squares)
     tiles = [F.interpolate(s, [side, side], mode="bicubic", antialias=True) for s in squares]
     across = 2 if len(tiles) == 4 else len(tiles)
@@ -85,7 +87,7 @@ def styles_sheet(
     white = torch.ones(1, 3, side, side)
     rows = [[white, *torch.split(contents, 1)]]
     for style, results in zip(styles.values(), stylized, strict=True):
-        square = _middle(style)
+        square = middle_square(style)
         small = F.interpolate(square, [side, side], mode="bicubic", antialias=True).clamp(0, 1)
         rows.append([small, *torch.split(results, 1)])
     return labelled_sheet([""] * len(rows[0]), rows, ["", *styles])
@@ -135,13 +137,6 @@ def labelled_sheet(
         for left, picture in zip(lefts, row, strict=True):
             _put(sheet, picture[0], top, left)
     return sheet
-
-
-def _middle(picture: Tensor) -> Tensor:
-    """Return the largest square in the middle of a picture (1, 3, H, W)."""
-    side = min(picture.shape[-2:])
-    top, left = ((length - side) // 2 for length in picture.shape[-2:])
-    return picture[..., top : top + side, left : left + side]
 
 
 def _put(sheet: Tensor, picture: Tensor, top: int, left: int) -> None:

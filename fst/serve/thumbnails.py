@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 
 from fst.errors import UserError
-from fst.pictures.image import Picture, encode_picture, read_image, resize
+from fst.pictures.image import Picture, encode_picture, middle_square, read_image, resize
 from fst.serve.catalogue import ServedModel
 from fst.serve.work import Done, Order, Workshop
 from fst.stylizing.options import Options
@@ -45,7 +45,5 @@ class Thumbnails:
 def _example() -> bytes:
     """Return the middle of the picture that ships with fst, as a file."""
     with resources.as_file(resources.files("fst.conf") / "style" / "vortices.jpg") as file:
-        whole = resize(read_image(file), SIDE_PX)
-    top, left = ((length - SIDE_PX) // 2 for length in whole.shape[-2:])
-    square = whole[..., top : top + SIDE_PX, left : left + SIDE_PX]
+        square = middle_square(resize(read_image(file), SIDE_PX))
     return encode_picture(Picture((square * 255).round().byte()), ".png")

@@ -1,6 +1,6 @@
 """`fst web`: a folder of static files with a page that stylizes on its visitor's machine.
 
-The page is in `fst/web/page/`. What it is told about the rest is in `site.json`.
+The page is in `fst/web/page/`. `site.json` tells it what else the site holds.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from fst.models.model_info import ModelInfo
 from fst.models.model_ref import ModelRef
 from fst.networks.transformer import TransformerNetwork
 from fst.networks.upscaler import Upscaler
-from fst.pictures.image import read_image, resize, write_image
+from fst.pictures.image import middle_square, read_image, resize, write_image
 from fst.report import Progress, few
 from fst.web.networks import write_network, write_predictor, write_styled
 from fst.web.runtime import FILES, WASM, WEBGPU, Runtime, find_runtime
@@ -164,11 +164,11 @@ def _copy_runtime(folder: Path, runtime: Runtime) -> None:
 def _write_models(
     folder: Path, models: Mapping[str, Model], picture: Tensor, show: Progress
 ) -> Iterator[dict[str, Any]]:
-    """Write the files of each model, and yield what the page is told about it."""
+    """Write the files of each model, and yield its entry in `site.json`."""
     (folder / "models").mkdir()
     height, width = _TEST_PX
     tried = resize(picture, max(_TEST_PX))[..., :height, :width]
-    square = _centre(resize(picture, THUMBNAIL_PX))
+    square = middle_square(resize(picture, THUMBNAIL_PX))
     for number, (name, model) in enumerate(models.items()):
         show(name, number, len(models))
         yield _write_model(folder, name, model, tried, square)
@@ -231,13 +231,6 @@ def _new_file(folder: Path, name: str) -> Path:
     if (folder / name).exists():
         raise UserError(f"two models or styles would both be {name}: rename one")
     return folder / name
-
-
-def _centre(image: Tensor) -> Tensor:
-    """Return the middle square of (1, 3, H, W)."""
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    return image[..., top : top + side, left : left + side]
 
 
 def _write_list(

@@ -27,7 +27,14 @@ from fst.data.heldout import read_squares
 from fst.losses.loss_network import load_loss_network
 from fst.losses.objective import Objective, mean_terms, towards
 from fst.losses.relative import MomentsLoss
-from fst.pictures.image import luminance, read_image, resize, to_unit_range, write_image
+from fst.pictures.image import (
+    luminance,
+    middle_square,
+    read_image,
+    resize,
+    to_unit_range,
+    write_image,
+)
 from fst.pictures.sheet import labelled_sheet
 from fst.report import table
 
@@ -156,9 +163,7 @@ def stylize_each(
 
 def square(picture: Tensor, side: int) -> Tensor:
     """Return the middle of a picture, (1, 3, side, side)."""
-    scaled = resize(picture, side)
-    top, left = ((length - side) // 2 for length in scaled.shape[-2:])
-    return scaled[..., top : top + side, left : left + side]
+    return middle_square(resize(picture, side))
 
 
 def correlation_length(pictures: Tensor) -> float:

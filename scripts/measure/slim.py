@@ -34,7 +34,7 @@ from fst.losses.statistics import gram_matrix
 from fst.losses.vgg import load_vgg16
 from fst.models.model_file import read_model
 from fst.networks.fast import Fast
-from fst.pictures.image import files_below, read_image, resize, write_image
+from fst.pictures.image import files_below, middle_square, read_image, resize, write_image
 from fst.pictures.sheet import contact_sheet
 from fst.training.distributed import World
 from fst.training.run import Run
@@ -190,12 +190,7 @@ def feature_errors(vgg16: LossNetwork, slim: Slim, photos: list[Tensor]) -> list
 
 def heldout(folder: Path) -> list[Tensor]:
     """Return the folder's photographs, each (1, 3, S, S), cut square from the middle."""
-    photos = []
-    for file in files_below(folder):
-        image = resize(read_image(file), HELDOUT_PX)
-        top, left = ((length - HELDOUT_PX) // 2 for length in image.shape[-2:])
-        photos.append(image[..., top : top + HELDOUT_PX, left : left + HELDOUT_PX])
-    return photos
+    return [middle_square(resize(read_image(file), HELDOUT_PX)) for file in files_below(folder)]
 
 
 def measure_step(given: argparse.Namespace) -> None:
